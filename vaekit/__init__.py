@@ -1,0 +1,50 @@
+"""vaekit: understand variational autoencoders by having one in your hands.
+
+import vaekit
+
+digits = vaekit.mnist()
+model = vaekit.VAE(latent_dim=2)
+for step in vaekit.train(model, digits.images, vaekit.Knobs(beta=1.0)):
+    ...                                   # endless; break when you have seen enough
+
+vaekit.LatentLab()                        # the same loop, live, in JupyterLab
+"""
+
+from importlib import import_module
+
+from vaekit.data import ImageSet, mnist
+from vaekit.data import choose_device as device
+from vaekit.losses import kl_to_prior, neg_elbo, reconstruction_nll
+from vaekit.model import VAE, Autoencoder, Decoder, Encoder, reparameterize
+from vaekit.training import Knobs, Step, train
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "VAE",
+    "Autoencoder",
+    "Decoder",
+    "Encoder",
+    "ImageSet",
+    "Knobs",
+    "LatentLab",
+    "Step",
+    "device",
+    "kl_to_prior",
+    "mnist",
+    "neg_elbo",
+    "reconstruction_nll",
+    "reparameterize",
+    "train",
+]
+
+_MODULES = {"data", "latent", "losses", "metrics", "model", "plotting", "training"}
+
+
+def __getattr__(name):
+    # The widgets cost more to import than torch: they load when first asked for.
+    if name == "LatentLab":
+        return import_module("vaekit.lab").LatentLab
+    if name in _MODULES:
+        return import_module(f"vaekit.{name}")
+    raise AttributeError(f"module 'vaekit' has no attribute {name!r}")

@@ -1,0 +1,33 @@
+"""Which labs there are: a cell that is run again must not leave an invisible trainer behind."""
+
+import weakref
+
+_by_cell: dict[str, tuple[str, weakref.ref]] = {}
+_all: weakref.WeakSet = weakref.WeakSet()
+
+
+def register(lab) -> None:
+    """Remember `lab`; an older one, made by an earlier run of the same cell, is told to `retire()`."""
+    cell, execution = _current_cell()
+    if cell is not None:
+        before, older = _by_cell.get(cell, (execution, lambda: None))
+        if before != execution and older() is not None:
+            older().retire()
+        _by_cell[cell] = (execution, weakref.ref(lab))
+    _all.add(lab)
+
+
+def others_playing(lab) -> bool:
+    """Is any other lab training at this moment?"""
+    return any(other is not lab and other.playing for other in list(_all))
+
+
+def _current_cell() -> tuple[str | None, str]:
+    """The id of the notebook cell that is running and of this execution of it; (None, "") outside of one."""
+    try:
+        from IPython import get_ipython
+
+        parent = get_ipython().kernel.get_parent("shell")
+        return parent["metadata"]["cellId"], parent["header"]["msg_id"]
+    except (ImportError, AttributeError, KeyError, TypeError):
+        return None, ""

@@ -1,0 +1,141 @@
+// Reconstruction, KL and their weighted sum over the steps, with a mark where a knob was turned.
+
+const LINES = [
+  { name: "reconstruction", column: 1, axis: "left", css: "--vk-orange" },
+  { name: "total", column: 3, axis: "left", css: "--vk-grey", dash: [3, 4] },
+  { name: "KL", column: 2, axis: "right", css: "--vk-blue" },
+];
+const COLUMNS = 4; // step, reconstruction, KL, total
+
+function readHistory(view) {
+  const bytes = bytesOf(view);
+  return bytes ? new Float32Array(bytes.buffer) : new Float32Array(0);
+}
+
+// the round numbers that hold most of a column: its first fall may leave the top
+function rangeOf(rows, columns, least) {
+  const values = [];
+  for (let i = 0; i < rows.length; i += COLUMNS)
+    for (const c of columns) if (Number.isFinite(rows[i + c])) values.push(rows[i + c]);
+  if (!values.length) return [0, 1];
+  values.sort((a, b) => a - b);
+  let low = values[0], high = values[Math.floor(0.97 * (values.length - 1))];
+  if (high - low < least) [low, high] = [low - least / 2, high + least / 2];
+  const unit = 10 ** Math.floor(Math.log10(high - low)) / 2;
+  return [Math.max(0, Math.floor(low / unit) * unit), Math.ceil((high + 0.02 * (high - low)) / unit) * unit];
+}
+
+function render({ model, el }) {
+  const life = lifetime(model);
+  const legend = element("div", { class: "vk-legend" }, element("strong", {}, "Loss, nats per image"));
+  for (const { name, css, axis } of LINES) {
+    const swatch = element("span", { class: name === "total" ? "vk-swatch vk-dashed" : "vk-swatch" });
+    swatch.style.borderColor = `var(${css})`;
+    const key = element("span", {}, swatch, axis === "right" ? `${name} (right axis)` : name);
+    key.style.color = `var(${css})`;
+    legend.append(key);
+  }
+  const canvas = element("canvas", { class: "vk-curves", role: "img", "aria-label": "Loss curves" });
+  const [left, right] = [element("span"), element("span")];
+  const foot = element("div", { class: "vk-foot" }, left, right);
+  const root = element("div", { class: "vk-lab" }, legend, canvas, foot);
+  el.replaceChildren(root);
+
+  function paint() {
+    const [context, width, height] = contextOf(canvas);
+    if (!width) return false;
+    const rows = readHistory(model.get("history")), style = getComputedStyle(root);
+    const colour = (name) => style.getPropertyValue(name);
+    const box = { left: 52, right: width - 44, top: 20, bottom: height - 20 };
+    const count = rows.length / COLUMNS, first = rows[0] ?? 0;
+    const last = Math.max(rows[(count - 1) * COLUMNS] ?? 1, first + 1);
+    const x = (step) => box.left + ((step - first) / (last - first)) * (box.right - box.left);
+    const ranges = { left: rangeOf(rows, [1], 10), right: rangeOf(rows, [2], 2) };
+    const y = (value, axis) => {
+      const [low, high] = ranges[axis];
+      return box.bottom - ((value - low) / (high - low)) * (box.bottom - box.top);
+    };
+    context.clearRect(0, 0, width, height);
+    drawAxes(context, box, ranges, first, last, colour);
+    drawMarks(context, box, x, last, colour);
+    context.save();
+    context.beginPath();
+    context.rect(box.left, box.top - 2, box.right - box.left, box.bottom - box.top + 4);
+    context.clip();
+    for (const { column, axis, css, dash } of LINES) {
+      context.strokeStyle = colour(css);
+      context.lineWidth = dash ? 1.5 : 2.5;
+      context.setLineDash(dash ?? []);
+      context.beginPath();
+      for (let i = 0; i < count; i++) context.lineTo(x(rows[i * COLUMNS]), y(rows[i * COLUMNS + column], axis));
+      context.stroke();
+    }
+    context.restore();
+    root.dataset.rows = count;
+    return false;
+  }
+
+  function drawAxes(context, box, ranges, first, last, colour) {
+    context.font = "14px sans-serif";
+    context.setLineDash([]);
+    context.strokeStyle = colour("--vk-line");
+    context.lineWidth = 1;
+    for (const t of [0, 0.5, 1]) {
+      const at = box.bottom - t * (box.bottom - box.top);
+      context.beginPath();
+      context.moveTo(box.left, at);
+      context.lineTo(box.right, at);
+      context.stroke();
+      for (const [axis, edge, align, css] of [["left", box.left - 6, "right", "--vk-orange"], ["right", box.right + 6, "left", "--vk-blue"]]) {
+        const [low, high] = ranges[axis], value = low + t * (high - low);
+        context.textAlign = align;
+        context.fillStyle = colour(css);
+        context.fillText(Number(value.toPrecision(3)), edge, at + 5);
+      }
+    }
+    context.fillStyle = colour("--vk-soft");
+    context.textAlign = "left";
+    context.fillText(`step ${Math.round(first).toLocaleString("en")}`, box.left, box.bottom + 17);
+    context.textAlign = "right";
+    context.fillText(Math.round(last).toLocaleString("en"), box.right, box.bottom + 17);
+  }
+
+  function drawMarks(context, box, x, last, colour) {
+    context.font = "600 13px sans-serif";
+    context.textAlign = "left";
+    const free = []; // the right end of the last label
+    for (const { step, label } of model.get("marks")) {
+      const at = Math.max(box.left, x(step));
+      context.strokeStyle = context.fillStyle = colour("--vk-ink");
+      context.lineWidth = 1.5;
+      context.setLineDash([4, 3]);
+      context.beginPath();
+      context.moveTo(at, box.top);
+      context.lineTo(at, box.bottom);
+      context.stroke();
+      const width = context.measureText(label).width;
+      const start = Math.min(at + 3, box.right - width);
+      if (start < (free[0] ?? 0)) continue; // no room: the line alone stands
+      free[0] = start + width + 8;
+      context.fillText(label, start, box.top - 6);
+    }
+    context.setLineDash([]);
+  }
+
+  function onStatus() {
+    const { step = 0, epoch = 0, device = "", speed = 0 } = model.get("status");
+    left.textContent = `Step ${step.toLocaleString("en")} · epoch ${epoch.toFixed(1)}`;
+    right.textContent = `${device}${speed ? ` · ${Math.round(speed)} steps/s` : ""}`;
+  }
+
+  const ask = painter(paint, 10);
+  life.also(ask.stop);
+  life.trait("history marks", ask);
+  life.trait("status", onStatus);
+  whenLooksChange(life, root, ask);
+  onStatus();
+  ask();
+  return life.end;
+}
+
+export default { render };

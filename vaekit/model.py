@@ -1,0 +1,125 @@
+"""The two halves: an encoder q_φ(z|x) and a decoder p_θ(x|z), each with weights of its own."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+
+class Encoder(nn.Module):
+    """q_φ(z|x) = N(μ(x), diag σ²(x)): from an image to a distribution over codes.
+
+    forward(x): x (B, C, H, W) in [0, 1] → mu, logvar: (B, D) each; logvar is log σ².
+    """
+
+    def __init__(self, latent_dim: int = 2, hidden: int = 400, image_shape: tuple[int, ...] = (1, 28, 28)):
+        super().__init__()
+        self.hidden = nn.Linear(math.prod(image_shape), hidden)
+        self.mu = nn.Linear(hidden, latent_dim)
+        self.logvar = nn.Linear(hidden, latent_dim)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        h = torch.relu(self.hidden(x.flatten(1)))  # (B, C, H, W) → (B, C·H·W) → (B, hidden)
+        return self.mu(h), self.logvar(h)
+
+
+class Decoder(nn.Sequential):
+    """p_θ(x|z): from a code to the distribution of each pixel.
+
+    forward(z): (B, D) → x_logits (B, C, H, W); the sigmoid of a logit is the pixel's mean.
+    """
+
+    def __init__(self, latent_dim: int = 2, hidden: int = 400, image_shape: tuple[int, ...] = (1, 28, 28)):
+        super().__init__(
+            nn.Linear(latent_dim, hidden),
+            nn.ReLU(),
+            nn.Linear(hidden, math.prod(image_shape)),
+            nn.Unflatten(1, image_shape),
+        )
+
+
+def reparameterize(mu: Tensor, logvar: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    """z = μ + σ ⊙ ε with ε ~ N(0, I): a draw from q(z|x) that gradients flow through.
+
+    mu, logvar: (B, D); logvar is log σ², so σ = exp(logvar / 2). Returns z (B, D).
+    Raises ValueError when the shapes differ.
+    Source: Kingma & Welling 2014, section 2.4.
+    """
+    if mu.shape != logvar.shape:
+        raise ValueError(f"mu and logvar must have one shape; they have {tuple(mu.shape)} and {tuple(logvar.shape)}")
+    std = torch.exp(0.5 * logvar)
+    eps = torch.randn(mu.shape, generator=generator, device=mu.device, dtype=mu.dtype)
+    return mu + std * eps
+
+
+class VAE(nn.Module):
+    """A variational autoencoder: `encoder` (φ) and `decoder` (θ), any two modules with these shapes.
+
+    forward(x, generator): x (B, C, H, W) → x_logits (B, C, H, W), mu (B, D), logvar (B, D).
+    `generator` draws ε; with `init_generator` the first weights too come from a generator.
+    """
+
+    def __init__(
+        self,
+        latent_dim: int = 2,
+        hidden: int = 400,
+        image_shape: tuple[int, ...] = (1, 28, 28),
+        *,
+        encoder: nn.Module | None = None,
+        decoder: nn.Module | None = None,
+        init_generator: torch.Generator | None = None,
+    ):
+        super().__init__()
+        for name, value in {"latent_dim": latent_dim, "hidden": hidden}.items():
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise ValueError(f"{name} must be a whole number from 1 up, not {value!r}")
+        self.latent_dim = latent_dim
+        self.encoder = encoder if encoder is not None else Encoder(latent_dim, hidden, image_shape)
+        self.decoder = decoder if decoder is not None else Decoder(latent_dim, hidden, image_shape)
+        if init_generator is not None:
+            initialize(self, init_generator)
+
+    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """x (B, C, H, W) in [0, 1] → mu, logvar: (B, D) each; logvar is log σ²."""
+        return self.encoder(x)
+
+    def decode(self, z: Tensor) -> Tensor:
+        """z (B, D) → x_logits (B, C, H, W), the decoder's output before the sigmoid."""
+        return self.decoder(z)
+
+    def forward(self, x: Tensor, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        mu, logvar = self.encode(x)
+        z = reparameterize(mu, logvar, generator)
+        return self.decode(z), mu, logvar
+
+
+class Autoencoder(VAE):
+    """The plain autoencoder: one value per code, no distribution, no noise; logvar is None.
+
+    The same two halves as the VAE's, so that the two can be compared weight by weight.
+    """
+
+    def encode(self, x: Tensor) -> tuple[Tensor, None]:
+        """x (B, C, H, W) in [0, 1] → the code (B, D), and None where a VAE has its logvar."""
+        mu, _ = self.encoder(x)
+        return mu, None
+
+    def forward(self, x: Tensor, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor, None]:
+        z, _ = self.encode(x)
+        return self.decode(z), z, None
+
+
+@torch.no_grad()
+def initialize(module: nn.Module, generator: torch.Generator) -> nn.Module:
+    """Draw the weights of every linear layer afresh from `generator`, as PyTorch's own default does.
+
+    nn.Linear draws from the global generator, which any other thread may be using too.
+    Returns the module. Source: He et al. 2015, as in torch.nn.Linear.reset_parameters.
+    """
+    for layer in module.modules():
+        if isinstance(layer, nn.Linear):
+            nn.init.kaiming_uniform_(layer.weight, a=math.sqrt(5), generator=generator)
+            bound = 1 / math.sqrt(layer.in_features)
+            if layer.bias is not None:
+                nn.init.uniform_(layer.bias, -bound, bound, generator=generator)
+    return module

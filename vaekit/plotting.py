@@ -1,0 +1,95 @@
+"""matplotlib helpers: arrays in, the `ax` out. Nothing is shown and nothing is saved here."""
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.collections import EllipseCollection
+from matplotlib.patches import Circle
+
+# Ten hues that differ in lightness too, for the colour-blind; one set for a light ground, one for a dark.
+PALETTE = (
+    ["#0b57d0", "#c75a00", "#0a7d43", "#b3123f", "#7b2cbf", "#6b4a12", "#c2379b", "#4d5561", "#7d7a00", "#00838f"],
+    ["#7db3ff", "#ffa15c", "#5fd99a", "#ff7b93", "#c39bff", "#d1a869", "#ff8fdc", "#c3cbd6", "#d9d64e", "#4fd4e0"],
+)
+
+
+def plot_latent(mu, std=None, labels=None, *, extent: float | None = None, rings: bool = True, ax: Axes | None = None):
+    """The latent plane: each image a dot at its posterior's mean and a soft ellipse of 2 σ, the prior's rings behind.
+
+    mu, std: (N, 2); labels: (N,) whole numbers, which choose the colours. extent: show ± extent. Returns the ax.
+    """
+    ax = _axes(ax)
+    mu = np.asarray(mu)
+    if mu.ndim != 2 or mu.shape[1] != 2:
+        raise ValueError(f"mu must have the shape (N, 2): choose two dimensions of your {mu.shape}")
+    labels = np.zeros(len(mu), int) if labels is None else np.asarray(labels)
+    colours = np.asarray(PALETTE[0])[labels % len(PALETTE[0])]
+    if std is not None:
+        width, height = 4 * np.asarray(std).T  # 2 σ to both sides
+        ellipses = EllipseCollection(
+            width, height, np.zeros(len(mu)), units="xy", offsets=mu, offset_transform=ax.transData, linewidths=0
+        )
+        ellipses.set(facecolors=colours, alpha=_ellipse_alpha(width, height, extent))
+        ax.add_collection(ellipses)
+    ax.scatter(*mu.T, s=4, c=colours, linewidths=0)
+    if rings:
+        for radius in (1, 2, 3):
+            ax.add_patch(Circle((0, 0), radius, fill=False, ls="--", ec="#59626e"))
+    for label in np.unique(labels) if len(np.unique(labels)) > 1 else ():
+        where = mu[labels == label].mean(0)
+        text = {"ha": "center", "va": "center", "fontsize": 13, "fontweight": "bold"}
+        ax.text(
+            *where, str(label), color=PALETTE[0][label % 10], **text, bbox={"fc": "white", "ec": "none", "pad": 0.5}
+        )
+    reach = extent or 1.05 * max(3.2, float(np.abs(mu).max(initial=0)))
+    ax.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal", xlabel="$z_1$", ylabel="$z_2$")
+    return ax
+
+
+def _ellipse_alpha(width, height, extent) -> float:
+    """Fainter where so many lie upon each other that nothing would be seen through them."""
+    covered = float((width * height).sum()) / (4 * (extent or 3.8) ** 2)
+    return float(np.clip(1.5 / max(covered, 1e-9), 0.01, 0.2))
+
+
+def plot_images(images, *, columns: int = 10, ax: Axes | None = None):
+    """Images side by side, row by row. images: (N, C, H, W), in 0..255 or [0, 1]. Returns the ax."""
+    ax = _axes(ax)
+    images = np.asarray(images)
+    n, c, h, w = images.shape
+    columns = min(columns, n)
+    rows = -(-n // columns)
+    sheet = np.zeros((rows * columns, c, h, w), images.dtype)
+    sheet[:n] = images
+    picture = sheet.reshape(rows, columns, c, h, w).transpose(0, 3, 1, 4, 2).reshape(rows * h, columns * w, c)
+    top = 255 if images.dtype == np.uint8 else 1
+    ax.imshow(picture.squeeze(), cmap="gray" if c == 1 else None, vmin=0, vmax=top)
+    ax.set_axis_off()
+    return ax
+
+
+def plot_curves(rows, marks=(), *, ax: Axes | None = None):
+    """Reconstruction (left axis) and KL (right axis) over the steps, a dashed line where a knob was turned.
+
+    rows: (N, ≥3): step, reconstruction, KL in nats per image. marks: (step, label) pairs. Returns the left ax.
+    """
+    ax = _axes(ax)
+    rows = np.asarray(rows)
+    right = ax.twinx()
+    for side, column, name, colour in ((ax, 1, "reconstruction", "#b3470b"), (right, 2, "KL", "#0b57d0")):
+        side.plot(rows[:, 0], rows[:, column], color=colour)
+        side.set_ylabel(f"{name}, nats", color=colour)
+    if len(rows):
+        ax.set_ylim(rows[:, 1].min() - 3, max(np.quantile(rows[:, 1], 0.97), rows[:, 1].min() + 10))
+    for step, label in marks:
+        ax.axvline(step, ls="--", lw=1, color="#1b1f24")
+        ax.annotate(label, (step, 1.02), xycoords=("data", "axes fraction"), fontsize=9)
+    ax.set_xlabel("step")
+    return ax
+
+
+def _axes(ax: Axes | None) -> Axes:
+    if ax is not None:
+        return ax
+    import matplotlib.pyplot as plt
+
+    return plt.gca()
