@@ -12,7 +12,7 @@ NO_NEWS := {"disabledExtensions": {"@jupyterlab/apputils-extension:announcements
 # More arguments for the command behind a target: make lab ARGS="--no-browser --port 9999"
 ARGS ?=
 
-.PHONY: help lab test check lint format bench clean FORCE
+.PHONY: help lab test check lint format notebooks bench clean FORCE
 
 help: ## what there is to make
 	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' Makefile | expand -t 14
@@ -32,6 +32,9 @@ lint: .venv/test.stamp ## ruff, over code and notebooks
 
 format: .venv/test.stamp ## let ruff repair what it can
 	@$(PY) -m ruff check --fix . && $(PY) -m ruff format .
+
+notebooks: .venv/test.stamp ## run the notebooks and store what they show
+	@$(PY) tools/execute_notebooks.py $(ARGS)
 
 bench: .venv/bench.stamp ## the figures that README.md quotes
 	@$(PY) benchmarks/training.py $(ARGS)

@@ -6,9 +6,10 @@ import ipywidgets as widgets
 
 from vaekit.data import ImageSet
 
-PACES = {"full speed": None, "20 steps a second": 20.0, "5 steps a second": 5.0, "1 step a second": 1.0}
-KINDS = {"BCE (Bernoulli)": "bernoulli", "Squared error (Gaussian)": "gaussian"}
+PACES = {"full speed": 0.0, "20 steps/s": 20.0, "5 steps/s": 5.0, "1 step/s": 1.0}
+KINDS = {"BCE": "bernoulli", "squared error": "gaussian"}
 LOWEST, HIGHEST = 0.01, 100.0
+SLIDER_STEP = 0.05  # of log₁₀ β
 
 
 class Controls:
@@ -19,17 +20,17 @@ class Controls:
         button = widgets.Button
         self.play = button(icon="play", description="Play", button_style="primary", layout={"width": "104px"})
         self.step = button(icon="step-forward", description="Step", layout={"width": "90px"})
-        self.reset = button(icon="undo", description="Start again", layout={"width": "130px"})
-        self.prior = widgets.ToggleButton(value=True, description="Prior on", layout={"width": "106px"})
+        self.reset = button(icon="undo", description="Start again", layout={"width": "146px"})
+        self.prior = widgets.ToggleButton(value=True, description="Prior on", layout={"width": "112px"})
         self.beta = widgets.FloatLogSlider(
-            value=1, base=10, min=-2, max=2, step=0.05, readout=False, layout={"width": "220px"}
+            value=1, base=10, min=-2, max=2, step=SLIDER_STEP, readout=False, layout={"width": "200px"}
         )
         self.beta_text = widgets.Text(continuous_update=False, layout={"width": "72px"})
-        self.lr = widgets.Text(continuous_update=False, layout={"width": "80px"})
-        self.kind = widgets.Dropdown(options=KINDS, layout={"width": "210px"})
-        self.data = widgets.Dropdown(options=list(sets), layout={"width": "190px"})
-        self.pace = widgets.Dropdown(options=PACES, layout={"width": "160px"})
-        self.digits = widgets.Checkbox(description="digits as marks", indent=False, layout={"width": "140px"})
+        self.lr = widgets.Text(continuous_update=False, layout={"width": "70px"})
+        self.kind = widgets.Dropdown(options=KINDS, layout={"width": "158px"})
+        self.data = widgets.Dropdown(options=list(sets), layout={"width": "170px"})
+        self.pace = widgets.Dropdown(options=PACES, layout={"width": "112px"})
+        self.digits = widgets.Checkbox(description="digits as marks", indent=False, layout={"width": "136px"})
         self._tips()
         self.rows = [
             self._row(self.play, self.step, self.reset, self.prior, self._label("β"), self.beta, self.beta_text),
@@ -69,20 +70,26 @@ class Controls:
         self.step.on_click(lambda _: lab.engine.steps(1))
         self.reset.on_click(lambda _: lab.engine.reset())
         self._on_change(self.prior, lambda value: {"prior": value})
-        self._on_change(self.beta, lambda value: {"beta": float(f"{value:.3g}")})
+        self._on_change(self.beta, self._slid)
         self._on_change(self.beta_text, lambda text: {"beta": _number("β", text)})
         self._on_change(self.lr, lambda text: {"lr": _number("the learning rate", text)})
         self._on_change(self.kind, lambda value: {"kind": value})
         self._on_change(self.data, lambda value: {"data": value})
-        self.pace.observe(lambda change: setattr(lab.engine, "pace", change.new), "value")
+        self.pace.observe(lambda change: setattr(lab.engine, "pace", change.new or None), "value")
         widgets.jslink((self.digits, "value"), (lab.view.plane, "digits"))
+
+    def _slid(self, value: float) -> dict:
+        # A page's slider rounds what it is set to, and sends that back: not the learner's doing.
+        now = self.lab.settings["beta"]
+        return {} if now > 0 and abs(math.log10(value / now)) < 0.6 * SLIDER_STEP else {"beta": float(f"{value:.2g}")}
 
     def _on_change(self, widget, changes_of) -> None:
         def answer(change):
             if self.quiet:
                 return
             try:
-                self.lab.set(**changes_of(change.new))
+                if changes := changes_of(change.new):
+                    self.lab.set(**changes)
             except (ValueError, TypeError) as error:
                 self.lab.say(str(error))
                 self.show(self.lab.settings)
@@ -95,9 +102,9 @@ class Controls:
         try:
             self.prior.value = settings["prior"]
             self.prior.description = f"Prior {'on' if settings['prior'] else 'off'}"
+            self.prior.button_style = "info" if settings["prior"] else ""
             self.prior.icon = "check" if settings["prior"] else "times"
-            if not math.isclose(self.beta.value, settings["beta"], rel_tol=0.005):
-                self.beta.value = min(HIGHEST, max(LOWEST, settings["beta"]))
+            self.beta.value = min(HIGHEST, max(LOWEST, settings["beta"]))
             self.beta_text.value, self.lr.value = f"{settings['beta']:g}", f"{settings['lr']:g}"
             self.kind.value, self.data.value = settings["kind"], settings["data"]
         finally:

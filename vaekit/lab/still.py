@@ -5,6 +5,7 @@ import io
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from PIL import Image
 
 from vaekit.lab.view import marks
 from vaekit.plotting import plot_curves, plot_images, plot_latent
@@ -45,7 +46,9 @@ def _write(ax, status: dict, engine) -> None:
 
 
 def png(figure: Figure) -> bytes:
-    """The figure as the bytes of a PNG file."""
+    """The figure as the bytes of a PNG file, in 128 colours: a notebook should stay light."""
+    figure.canvas.draw()
+    picture = Image.fromarray(np.asarray(figure.canvas.buffer_rgba())).convert("RGB").quantize(128)
     file = io.BytesIO()
-    figure.savefig(file, format="png")
+    picture.save(file, format="PNG", optimize=True)
     return file.getvalue()

@@ -70,6 +70,7 @@ class View:
         self.last_backdrop: tuple[np.ndarray, float] | None = None
         self.labels: np.ndarray | None = None
         self.chosen, self.data = 0, None
+        self.measured: words.Measured | None = None
         self.numbers: dict = {}
 
     # -- called by the engine -----------------------------------------------------------------------------
@@ -87,10 +88,9 @@ class View:
     def rest(self, engine: Engine) -> None:
         run = engine.run
         self._load(run)
-        with _watching(run.model):
+        with watching(run.model):
             latent_dim = self._encode(run)[0].shape[1]
-            # A decoder that wraps another one's layers in a way we do not know is asked by message instead.
-            packed = getattr(run.model, "decoder", None)
+            packed = _page_decoder(run.model, latent_dim, self.images.device)
             self.plane.decoder = pack_decoder(packed, run.number, latent_dim, self.pair) if packed else b""
             self._send_backdrop(run, latent_dim)
             self._send_chosen(run)
@@ -108,19 +108,19 @@ class View:
         }
         self.plane.status = status
         self.curves.status = {name: status[name] for name in ("step", "epoch", "speed", "device")}
-        self.plane.message = engine.error or engine.notice or ""
+        self.plane.message = engine.notice or engine.error or ""
 
     # -- called by commands, on the trainer thread as well ------------------------------------------------
 
     def choose(self, engine: Engine, index: int) -> None:
         if 0 <= index < len(self.images):
             self.chosen = self.plane.chosen = index
-            with _watching(engine.run.model):
+            with watching(engine.run.model):
                 self._send_chosen(engine.run)
 
     def decode(self, engine: Engine, z: list[float]) -> None:
         """For decoders that the page cannot run: the image at `z` on the shown pair."""
-        with _watching(engine.run.model):
+        with watching(engine.run.model):
             codes = self._place(torch.tensor([z], device=self.images.device), self._encode(engine.run)[0].shape[1])
             pixels = to_bytes(torch.sigmoid(engine.run.model.decode(codes)))
         self.plane.send({"kind": "decoded", "z": z}, buffers=[pixels.tobytes()])
@@ -140,7 +140,7 @@ class View:
         self.draws = torch.Generator(self.images.device).manual_seed(run.seed)
 
     def _encode(self, run):
-        with _watching(run.model):
+        with watching(run.model):
             mu, logvar = run.model.encode(self.images)
         return mu, torch.full_like(mu, -float("inf")) if logvar is None else logvar
 
@@ -157,13 +157,13 @@ class View:
             kl = kl_to_prior(mu, logvar)
             active = metrics.active_units(mu)
             some = slice(0, MEASURED)
-            overlap = metrics.overlap(mu[some], logvar[some]) if len(mu) > 1 else torch.tensor(1.0)
+            overlap = metrics.overlap(mu[some], logvar[some]).nan_to_num() if len(mu) > 1 else torch.tensor(1.0)
             values = [metrics.mean_std(logvar), metrics.spread(mu), kl.sum(1).mean(), active.sum(), overlap]
             std, spread, nats, units, shared = torch.stack([v.float() for v in values]).tolist()
-        measured = words.Measured(std, spread, nats, int(units), mu.shape[1], shared)
-        headline, sentence = words.verdict(measured, run.number)
+        self.measured = words.Measured(std, spread, nats, int(units), mu.shape[1], shared)
+        headline, sentence = words.verdict(self.measured, run.number)
         self.numbers = {
-            "state": words.state(measured),
+            "state": words.state(self.measured),
             "headline": headline,
             "sentence": sentence,
             "meters": [
@@ -200,19 +200,29 @@ class View:
         self.plane.pictures = to_bytes(torch.cat([x, decoded])).tobytes()
 
 
-class _watching:
-    """No gradients, evaluation mode, and the mode put back: batch norm and dropout must not notice."""
+def _page_decoder(model, latent_dim: int, device):
+    """The model's `decoder`, when it alone is what `decode` does; else the page asks by message."""
+    z = torch.linspace(-2, 2, 3 * latent_dim, device=device).reshape(3, latent_dim)
+    try:
+        return model.decoder if torch.equal(model.decoder(z), model.decode(z)) else None
+    except Exception:  # no such part, or one that takes something else than codes
+        return None
+
+
+class watching:
+    """No gradients, evaluation mode, and every part's mode put back: batch norm and dropout must not notice."""
 
     def __init__(self, model):
         self.model, self.no_grad = model, torch.no_grad()
 
     def __enter__(self):
-        self.was_training = self.model.training
+        self.modes = [(part, part.training) for part in self.model.modules()]
         self.no_grad.__enter__()
         self.model.eval()
 
     def __exit__(self, *error):
-        self.model.train(self.was_training)
+        for part, training in self.modes:
+            part.training = training
         self.no_grad.__exit__(*error)
 
 

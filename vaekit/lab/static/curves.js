@@ -12,14 +12,25 @@ function readHistory(view) {
   return bytes ? new Float32Array(bytes.buffer) : new Float32Array(0);
 }
 
-// the round numbers that hold most of a column: its first fall may leave the top
-function rangeOf(rows, columns, least) {
+// each column's running mean over the last `window` rows: a single batch is a noisy witness
+function smooth(rows, window) {
+  const out = rows.slice(), sums = new Float64Array(COLUMNS);
+  for (let i = 0; i < rows.length / COLUMNS; i++)
+    for (let c = 1; c < COLUMNS; c++) {
+      sums[c] += rows[i * COLUMNS + c] - (i >= window ? rows[(i - window) * COLUMNS + c] : 0);
+      out[i * COLUMNS + c] = sums[c] / Math.min(i + 1, window);
+    }
+  return out;
+}
+
+// the round numbers that hold a column: its first fall may leave the top, what is going on now may not
+function rangeOf(rows, column, least) {
   const values = [];
-  for (let i = 0; i < rows.length; i += COLUMNS)
-    for (const c of columns) if (Number.isFinite(rows[i + c])) values.push(rows[i + c]);
+  for (let i = column; i < rows.length; i += COLUMNS) values.push(rows[i]);
   if (!values.length) return [0, 1];
+  const recent = Math.max(...values.slice(-Math.ceil(values.length / 5)));
   values.sort((a, b) => a - b);
-  let low = values[0], high = values[Math.floor(0.97 * (values.length - 1))];
+  let low = values[0], high = Math.max(recent, values[Math.floor(0.97 * (values.length - 1))]);
   if (high - low < least) [low, high] = [low - least / 2, high + least / 2];
   const unit = 10 ** Math.floor(Math.log10(high - low)) / 2;
   return [Math.max(0, Math.floor(low / unit) * unit), Math.ceil((high + 0.02 * (high - low)) / unit) * unit];
@@ -41,16 +52,20 @@ function render({ model, el }) {
   const root = element("div", { class: "vk-lab" }, legend, canvas, foot);
   el.replaceChildren(root);
 
+  let em = 16;
+
   function paint() {
     const [context, width, height] = contextOf(canvas);
     if (!width) return false;
-    const rows = readHistory(model.get("history")), style = getComputedStyle(root);
+    const raw = readHistory(model.get("history")), style = getComputedStyle(root);
+    const rows = smooth(raw, Math.ceil(raw.length / COLUMNS / 150));
     const colour = (name) => style.getPropertyValue(name);
-    const box = { left: 52, right: width - 44, top: 20, bottom: height - 20 };
-    const count = rows.length / COLUMNS, first = rows[0] ?? 0;
-    const last = Math.max(rows[(count - 1) * COLUMNS] ?? 1, first + 1);
+    em = parseFloat(style.fontSize);
+    const box = { left: 3.3 * em, right: width - 2.8 * em, top: 1.25 * em, bottom: height - 1.25 * em };
+    const count = rows.length / COLUMNS, first = 0;
+    const last = Math.max(rows[(count - 1) * COLUMNS] ?? 1, 1);
     const x = (step) => box.left + ((step - first) / (last - first)) * (box.right - box.left);
-    const ranges = { left: rangeOf(rows, [1], 10), right: rangeOf(rows, [2], 2) };
+    const ranges = { left: rangeOf(rows, 1, 10), right: rangeOf(rows, 2, 2) };
     const y = (value, axis) => {
       const [low, high] = ranges[axis];
       return box.bottom - ((value - low) / (high - low)) * (box.bottom - box.top);
@@ -62,13 +77,21 @@ function render({ model, el }) {
     context.beginPath();
     context.rect(box.left, box.top - 2, box.right - box.left, box.bottom - box.top + 4);
     context.clip();
+    const line = (values, column, axis) => {
+      context.beginPath();
+      for (let i = 0; i < count; i++) context.lineTo(x(values[i * COLUMNS]), y(values[i * COLUMNS + column], axis));
+      context.stroke();
+    };
     for (const { column, axis, css, dash } of LINES) {
       context.strokeStyle = colour(css);
+      context.globalAlpha = 0.25;
+      context.lineWidth = 1;
+      context.setLineDash([]);
+      if (!dash) line(raw, column, axis);
+      context.globalAlpha = 1;
       context.lineWidth = dash ? 1.5 : 2.5;
       context.setLineDash(dash ?? []);
-      context.beginPath();
-      for (let i = 0; i < count; i++) context.lineTo(x(rows[i * COLUMNS]), y(rows[i * COLUMNS + column], axis));
-      context.stroke();
+      line(rows, column, axis);
     }
     context.restore();
     root.dataset.rows = count;
@@ -76,7 +99,7 @@ function render({ model, el }) {
   }
 
   function drawAxes(context, box, ranges, first, last, colour) {
-    context.font = "14px sans-serif";
+    context.font = `${0.88 * em}px sans-serif`;
     context.setLineDash([]);
     context.strokeStyle = colour("--vk-line");
     context.lineWidth = 1;
@@ -95,13 +118,13 @@ function render({ model, el }) {
     }
     context.fillStyle = colour("--vk-soft");
     context.textAlign = "left";
-    context.fillText(`step ${Math.round(first).toLocaleString("en")}`, box.left, box.bottom + 17);
+    context.fillText(`step ${Math.round(first).toLocaleString("en")}`, box.left, box.bottom + 1.1 * em);
     context.textAlign = "right";
-    context.fillText(Math.round(last).toLocaleString("en"), box.right, box.bottom + 17);
+    context.fillText(Math.round(last).toLocaleString("en"), box.right, box.bottom + 1.1 * em);
   }
 
   function drawMarks(context, box, x, last, colour) {
-    context.font = "600 13px sans-serif";
+    context.font = `600 ${0.85 * em}px sans-serif`;
     context.textAlign = "left";
     const free = []; // the right end of the last label
     for (const { step, label } of model.get("marks")) {

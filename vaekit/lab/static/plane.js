@@ -44,6 +44,8 @@ function glide() {
   };
 }
 
+const axisName = (dim) => `z${String(dim + 1).replace(/\d/g, (d) => "₀₁₂₃₄₅₆₇₈₉"[d])}`;
+
 function drawBackdrop(context, backdrop, px, dark) {
   if (!backdrop) return;
   const half = backdrop.extent * px.scale;
@@ -58,7 +60,7 @@ function drawRings(context, px, ink, on) {
   context.fillStyle = ink;
   context.setLineDash([6, 5]);
   context.lineWidth = 1.5;
-  context.font = "600 14px sans-serif";
+  context.font = `600 ${0.9 * px.em}px sans-serif`;
   context.globalAlpha = on ? 0.85 : 0.3;
   for (const r of [1, 2, 3]) {
     context.beginPath();
@@ -70,12 +72,18 @@ function drawRings(context, px, ink, on) {
   context.globalAlpha = 1;
 }
 
-function drawEllipses(context, points, classes, colours, px, strength) {
+// Soft ellipses: the more lie upon each other, the fainter each, so that about half shows through the heap.
+function drawEllipses(context, points, classes, colours, px) {
   const count = points.length / 4;
-  let area = 0;
-  for (let i = 0; i < count; i++) area += 4 * Math.PI * points[4 * i + 2] * points[4 * i + 3] * px.scale ** 2;
-  const every = Math.max(1, Math.ceil(area / AREA));
-  context.globalAlpha = 1 - (1 - strength) ** every;
+  let area = 0, reach = 0;
+  for (let i = 0; i < count; i++) {
+    const [m1, m2, s1, s2] = points.subarray(4 * i, 4 * i + 4);
+    area += 4 * Math.PI * s1 * s2;
+    reach += (m1 * m1 + m2 * m2 + 2 * (s1 * s1 + s2 * s2)) / count;
+  }
+  const every = Math.max(1, Math.ceil((area * px.scale ** 2) / AREA));
+  const depth = area / every / (2 * Math.PI * reach);
+  context.globalAlpha = Math.min(0.28, 1 - 0.45 ** (1 / depth));
   for (let i = 0; i < count; i += every) {
     const [m1, m2, s1, s2] = points.subarray(4 * i, 4 * i + 4);
     if (2 * s1 * px.scale < 1.5 && 2 * s2 * px.scale < 1.5) continue; // the dot covers it
@@ -88,35 +96,43 @@ function drawEllipses(context, points, classes, colours, px, strength) {
 }
 
 function drawDots(context, points, classes, colours, px, digits) {
-  context.font = "600 12px sans-serif";
+  context.font = `600 ${0.75 * px.em}px sans-serif`;
   context.textAlign = "center";
   context.textBaseline = "middle";
+  const size = px.em / 5;
   for (let i = 0; i < points.length / 4; i++) {
     context.fillStyle = colours[(classes[i] ?? 0) % colours.length];
     const x = px.x(points[4 * i]), y = px.y(points[4 * i + 1]);
     if (digits && classes.length) context.fillText(classes[i], x, y);
-    else context.fillRect(x - 1.5, y - 1.5, 3, 3);
+    else context.fillRect(x - size / 2, y - size / 2, size, size);
   }
 }
 
-function drawNumerals(context, points, classes, colours, px, halo) {
+// The classes' numerals at their centres; where all centres are one, one label says so.
+function drawNumerals(context, points, classes, colours, px, ink, halo) {
   const sums = new Map();
   classes.forEach((c, i) => {
-    const sum = sums.get(c) ?? sums.set(c, [0, 0, 0]).get(c);
-    sum[0] += points[4 * i];
-    sum[1] += points[4 * i + 1];
-    sum[2] += 1;
+    const sum = sums.get(c) ?? sums.set(c, { c, x: 0, y: 0, n: 0 }).get(c);
+    sum.x += points[4 * i];
+    sum.y += points[4 * i + 1];
+    sum.n += 1;
   });
-  context.font = "800 22px sans-serif";
+  let labels = [...sums.values()].map(({ c, x, y, n }) => ({
+    text: `${c}`, x: px.x(x / n), y: px.y(y / n), colour: colours[c % colours.length],
+  }));
+  const [{ x, y }] = labels;
+  if (labels.length > 1 && labels.every((label) => Math.hypot(label.x - x, label.y - y) < 16))
+    labels = [{ text: `${Math.min(...sums.keys())} to ${Math.max(...sums.keys())}`, x, y, colour: ink }];
+  context.font = `800 ${1.4 * px.em}px sans-serif`;
   context.textAlign = "center";
   context.textBaseline = "middle";
   context.lineJoin = "round";
   context.lineWidth = 5;
   context.strokeStyle = halo;
-  for (const [c, [x, y, n]] of sums) {
-    context.strokeText(c, px.x(x / n), px.y(y / n));
-    context.fillStyle = colours[c % colours.length];
-    context.fillText(c, px.x(x / n), px.y(y / n));
+  for (const label of labels) {
+    context.strokeText(label.text, label.x, label.y);
+    context.fillStyle = label.colour;
+    context.fillText(label.text, label.x, label.y);
   }
 }
 
@@ -192,7 +208,7 @@ function panel() {
       element("div", { class: "vk-row vk-chosen" }, figure("x", "x"), figure("mean", "x̂ at μ"),
         figure("draw0", "draws"), figure("draw1", "from"), figure("draw2", "q(z|x)")),
     ),
-    titled("Now", "", part("meters", "dl", { class: "vk-meters" })),
+    titled("Now", "", part("meters", "div", { class: "vk-meters" })),
   );
   parts.hint.textContent = "Drag in the plane: the decoder follows. Click a point to choose its image.";
   return [node, parts];
@@ -212,7 +228,7 @@ function render({ model, el }) {
   let z = [0, 0], decoder = null, backdrop = null, dragged = null, painted = 0, inView = true;
   let classes = [];
 
-  const px = { scale: 1, x: (v) => v, y: (v) => v };
+  const px = { em: 16, scale: 1, x: (v) => v, y: (v) => v };
   function place(width, height) {
     px.scale = Math.min(width, height) / 2 / cloud.now.extent;
     px.x = (v) => width / 2 + v * px.scale;
@@ -226,14 +242,15 @@ function render({ model, el }) {
     const dark = isDark(), palette = model.get("palette")[dark ? 1 : 0];
     const style = getComputedStyle(root), ink = style.color, halo = style.getPropertyValue("--vk-ground");
     const points = cloud.now.points;
+    px.em = parseFloat(style.fontSize);
     place(width, height);
     context.fillStyle = halo;
     context.fillRect(0, 0, width, height);
     drawBackdrop(context, backdrop, px, dark);
-    drawEllipses(context, points, classes, palette, px, dark ? 0.22 : 0.18);
+    drawEllipses(context, points, classes, palette, px);
     drawDots(context, points, classes, palette, px, model.get("digits"));
     drawRings(context, px, ink, cloud.frame.beta > 0);
-    if (classes.length) drawNumerals(context, points, classes, palette, px, halo);
+    if (classes.length) drawNumerals(context, points, classes, palette, px, ink, halo);
     drawChosen(context, points, model.get("chosen"), px, ink, halo);
     drawPointer(context, z, px, style.getPropertyValue("--vk-blue"), halo);
     drawScale(context, width, height, ink, halo);
@@ -244,7 +261,7 @@ function render({ model, el }) {
   const ask = painter(paint, (navigator.hardwareConcurrency || 4) <= 2 ? 20 : 60);
 
   function drawScale(context, width, height, ink, halo) {
-    context.font = "600 14px sans-serif";
+    context.font = `600 ${0.9 * px.em}px sans-serif`;
     context.textBaseline = "alphabetic";
     context.lineWidth = 4;
     context.strokeStyle = halo;
@@ -255,8 +272,8 @@ function render({ model, el }) {
       context.strokeText(text, x, y);
       context.fillText(text, x, y);
     };
-    label(`z${i + 1} →`, width - 8, height - 9, "right");
-    label(`↑ z${j + 1}`, 8, 20, "left");
+    label(`${axisName(i)} →`, width - 8, height - 9, "right");
+    label(`↑ ${axisName(j)}`, 8, px.em + 6, "left");
     label(`view ±${cloud.frame.extent.toFixed(1)}, follows the cloud`, 8, height - 9, "left");
     context.textAlign = "left";
   }
@@ -357,7 +374,7 @@ function render({ model, el }) {
     verdict.replaceChildren(element("strong", {}, status.headline ?? ""), " ", status.sentence ?? "");
     parts.meters.replaceChildren(
       ...(status.meters ?? []).map(([name, value]) =>
-        element("div", {}, element("dt", {}, name), element("dd", {}, value))));
+        element("div", {}, element("span", {}, name), element("b", {}, value))));
     Object.assign(root.dataset, { state: status.state, playing: status.playing });
     message.textContent = model.get("message");
     message.hidden = !message.textContent;
