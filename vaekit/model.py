@@ -19,7 +19,13 @@ class Encoder(nn.Module):
         self.logvar = nn.Linear(hidden, latent_dim)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        h = torch.relu(self.hidden(x.flatten(1)))  # (B, C, H, W) → (B, C·H·W) → (B, hidden)
+        x = x.flatten(1)  # (B, C, H, W) → (B, C·H·W)
+        if x.shape[1] != self.hidden.in_features:
+            raise ValueError(
+                f"this encoder takes images of {self.hidden.in_features} values, these have {x.shape[1]}: "
+                "make the model with image_shape=tuple(images.shape[1:])"
+            )
+        h = torch.relu(self.hidden(x))  # (B, hidden)
         return self.mu(h), self.logvar(h)
 
 

@@ -42,30 +42,41 @@ class Knobs:
 
 def _number(name: str, value, allowed: str) -> float:
     if isinstance(value, bool) or not isinstance(value, Real):
-        raise TypeError(f"{name} must be {allowed}, not {value!r}")
-    if not math.isfinite(value):
-        raise ValueError(f"{name} must be {allowed}, not {value}")
-    return float(value)
+        raise TypeError(f"{name} must be {allowed}, not {_shown(value)}")
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number):
+        raise ValueError(f"{name} must be {allowed}, not {number}")
+    return number
 
 
 def _check_beta(value) -> float:
     allowed = "a finite number from 0 up (the lab's slider goes from 0.01 to 100)"
-    if _number("beta", value, allowed) < 0:
+    beta = _number("beta", value, allowed)
+    if beta < 0:
         raise ValueError(f"beta must be {allowed}, not {value}")
-    return float(value)
+    return beta
 
 
 def _check_prior(value) -> bool:
     if not isinstance(value, bool):
-        raise TypeError(f"prior must be True or False, not {value!r}")
+        raise TypeError(f"prior must be True or False, not {_shown(value)}")
     return value
 
 
 def _check_lr(value) -> float:
     allowed = "a finite number above 0 (0.001 is a good start)"
-    if _number("lr", value, allowed) <= 0:
+    lr = _number("lr", value, allowed)
+    if lr <= 0:
         raise ValueError(f"lr must be {allowed}, not {value}")
-    return float(value)
+    return lr
+
+
+def _shown(value) -> str:
+    """A value in an error message, in one line: a tensor's repr may have many."""
+    return repr(value).splitlines()[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +121,7 @@ def train(
             raise ValueError(f"{name} must be one of {', '.join(allowed)}; not {value!r}")
     knobs = Knobs() if knobs is None else knobs
     if not isinstance(knobs, Knobs):
-        raise TypeError(f"knobs must be vaekit.Knobs(beta=..., prior=..., lr=...), not {knobs!r}")
+        raise TypeError(f"knobs must be vaekit.Knobs(beta=..., prior=..., lr=...), not {_shown(knobs)}")
     if generator is None:
         generator = torch.Generator(images.device).manual_seed(0)
     if generator.device.type != images.device.type:
@@ -127,12 +138,14 @@ def default_optimizer(model: nn.Module, lr: float) -> torch.optim.Adam:
 
 def _check_model(model, images: Tensor) -> None:
     if not isinstance(model, nn.Module):
-        raise TypeError(f"model must be a torch.nn.Module such as vaekit.VAE(), not {model!r}")
-    where = next((p.device for p in model.parameters()), None)
-    if where is None:
+        raise TypeError(f"model must be a torch.nn.Module such as vaekit.VAE(), not {_shown(model)}")
+    weight = next(model.parameters(), None)
+    if weight is None:
         raise ValueError("the model has no parameters to train")
-    if where != images.device:
-        raise ValueError(f"the model is on {where}, the images on {images.device}: use model.to(images.device)")
+    if weight.device != images.device:
+        raise ValueError(f"the model is on {weight.device}, the images on {images.device}: use model.to(images.device)")
+    if images.is_floating_point() and images.dtype != weight.dtype:
+        raise TypeError(f"the images are {images.dtype}, the model {weight.dtype}: use images.to({weight.dtype})")
 
 
 def _loop(model, images, knobs, optimizer, generator, batches, kind, precision, first) -> Iterator[Step]:
@@ -149,8 +162,8 @@ def _loop(model, images, knobs, optimizer, generator, batches, kind, precision, 
         with low_precision:
             x_logits, mu, logvar = model(x, generator=generator)
 
-        nll = reconstruction_nll(x_logits.float(), x, kind)  # (B,), summed over pixels
-        kl = torch.zeros_like(mu) if logvar is None else kl_to_prior(mu.float(), logvar.float())  # (B, D)
+        nll = reconstruction_nll(x_logits.to(x.dtype), x, kind)  # (B,), summed over pixels
+        kl = torch.zeros_like(mu) if logvar is None else kl_to_prior(mu.to(x.dtype), logvar.to(x.dtype))  # (B, D)
         reconstruction, kl = nll.mean(), kl.mean(0)  # both: mean over the batch
         loss = reconstruction + now.effective_beta * kl.sum() if now.effective_beta else reconstruction
 

@@ -1,14 +1,19 @@
 """A real JupyterLab and a real browser, for the browser tests and for benchmarks/live.py."""
 
+import base64
 import json
 import os
 import re
 import shutil
+import struct
 import subprocess
 import sys
 import time
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
+
+import numpy as np
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 # Chromium as root in a container, without its calls home.
@@ -42,6 +47,7 @@ def jupyterlab(folder: Path, *, dark: bool = False, subshells: bool = True):
         "PYTHONPATH": os.pathsep.join([str(REPOSITORY), os.environ.get("PYTHONPATH", "")]),
     }
     command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--port=0", "--port-retries=0"]
+    command += ["--LabApp.expose_app_in_browser=True"]  # the tests run code and commands through it
     log = (folder / "jupyterlab.log").open("w+")
     server = subprocess.Popen(
         [*command, f"--ServerApp.root_dir={folder / 'notebooks'}"], env=environment, stdout=log, stderr=log
@@ -73,20 +79,32 @@ def _url(server: subprocess.Popen, log: Path, seconds: float = 60) -> str:
 
 
 @contextmanager
-def browser_page(width: int = 1280, height: int = 800):
-    """A page of headless Chromium. `page.problems` collects the console's errors."""
+def browser():
+    """Headless Chromium, for `new_page`."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=find_chromium(), args=list(FLAGS))
-        page = browser.new_page(viewport={"width": width, "height": height})
-        page.problems = []
-        page.on("console", lambda message: message.type == "error" and page.problems.append(message.text))
-        page.on("pageerror", lambda error: page.problems.append(str(error)))
+        chromium = playwright.chromium.launch(executable_path=find_chromium(), args=list(FLAGS))
         try:
-            yield page
+            yield chromium
         finally:
-            browser.close()
+            chromium.close()
+
+
+def new_page(chromium, width: int = 1280, height: int = 800, **options):
+    """A page. `page.problems` collects the console's errors."""
+    page = chromium.new_page(viewport={"width": width, "height": height}, **options)
+    page.problems = []
+    page.on("console", lambda message: message.type == "error" and page.problems.append(message.text))
+    page.on("pageerror", lambda error: page.problems.append(str(error)))
+    return page
+
+
+@contextmanager
+def browser_page(width: int = 1280, height: int = 800):
+    """A page of a browser of its own."""
+    with browser() as chromium:
+        yield new_page(chromium, width, height)
 
 
 def open_notebook(page, url: str, name: str = "00_start_here.ipynb") -> None:
@@ -101,39 +119,171 @@ def run_all(page) -> None:
     page.click('.lm-Menu-itemLabel:text-is("Run All Cells")')
 
 
-class Lab:
-    """The lab in the page, read from the states that it exposes there."""
+PIXELS = """(canvas) => {
+    const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+    let text = "";
+    for (let i = 0; i < data.length; i += 8192) text += String.fromCharCode(...data.subarray(i, i + 8192));
+    return [canvas.height, canvas.width, btoa(text)];
+}"""
 
-    def __init__(self, page):
-        self.page = page
-        page.wait_for_function("Number(document.querySelector('.vk-lab')?.dataset.painted) > 0", timeout=60_000)
+
+def pixels(canvas) -> np.ndarray:
+    """What a canvas (a locator) shows: u8 (H, W, 4)."""
+    height, width, text = canvas.evaluate(PIXELS)
+    return np.frombuffer(base64.b64decode(text), np.uint8).reshape(height, width, 4)
+
+
+# The notebook in front, in the page.
+PANEL = (
+    "[...jupyterapp.shell.widgets('main')].find((it) => it.sessionContext && it.content.scrollToItem && it.isVisible)"
+)
+
+EXECUTE = """async (code) => {
+    const future = %s.sessionContext.session.kernel.requestExecute({ code, store_history: false });
+    let text = "";
+    future.onIOPub = ({ content }) => (text += content.text ?? content.data?.["text/plain"] ?? "");
+    const { content } = await future.done;
+    return [content.status === "ok" ? null : content.evalue || content.status, text];
+}"""
+
+ADD_CELL = """(source) => {
+    const { content } = %s;
+    content.model.sharedModel.addCell({ cell_type: "code", source });
+    content.activeCellIndex = content.widgets.length - 1;
+    content.deselectAll();
+    return content.activeCellIndex;
+}"""
+
+
+def execute(page, code: str) -> str:
+    """Run `code` in the notebook's kernel, in no cell. Returns what it prints, or the value of its last line."""
+    error, text = page.evaluate(EXECUTE % PANEL, code)
+    if error is not None:
+        raise RuntimeError(f"{error}, in\n{code}")
+    return text.strip()
+
+
+def add_cell(page, source: str) -> int:
+    """Put a code cell under the others and run it. Returns its place."""
+    index = page.evaluate(ADD_CELL % PANEL, source)
+    run_cell(page, index)
+    return index
+
+
+def run_cell(page, index: int) -> None:
+    """Run a cell as Ctrl + Enter does, and wait until it is done."""
+    select = f"(index) => {{ const {{ content }} = {PANEL}; content.activeCellIndex = index; content.deselectAll(); }}"
+    page.evaluate(select, index)
+    command(page, "notebook:run-cell")
+
+
+def command(page, name: str, **arguments) -> None:
+    """One of JupyterLab's commands, and wait until it is done."""
+    page.evaluate("([name, arguments]) => jupyterapp.commands.execute(name, arguments)", [name, arguments])
+
+
+def scroll_to(page, index: int) -> None:
+    """Scroll the notebook so that a cell begins at the top."""
+    page.evaluate(f"(index) => {PANEL}.content.scrollToItem(index, 'start')", index)
+
+
+def errors_in_cells(page) -> list[str]:
+    return page.evaluate(
+        f"""() => {PANEL}.content.model.sharedModel.cells.flatMap((cell) =>
+            (cell.outputs ?? []).filter((it) => it.output_type === "error").map((it) => it.evalue))"""
+    )
+
+
+def sent_messages(page) -> list[tuple[str, dict]]:
+    """What the page has sent to its kernel: (type, content). `page.sent.clear()` begins anew."""
+    return [_message(frame) for frame in page.sent]
+
+
+def _message(frame: bytes) -> tuple[str, dict]:
+    # v1.kernel.websocket.jupyter.org: u64 count, the offsets, then channel, header, parent, metadata, content, ...
+    (count,) = struct.unpack_from("<Q", frame)
+    offsets = struct.unpack_from(f"<{count}Q", frame, 8)
+    parts = [frame[start:end] for start, end in pairwise(offsets)]
+    return json.loads(parts[1])["msg_type"], json.loads(parts[4])
+
+
+def wait_until(condition, seconds: float = 20) -> None:
+    """Wait for what only Python can tell; in the page use `Lab.wait`."""
+    end = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > end:
+            raise TimeoutError(f"not true within {seconds:.0f} seconds")
+        time.sleep(0.1)
+
+
+class Lab:
+    """The lab in the page, read from the states that it exposes there. nth: which of the labs in the page."""
+
+    def __init__(self, page, nth: int = 0):
+        self.page, self.nth = page, nth
+        self.root = page.locator(".widget-vbox:has(> .vk-controls)").nth(nth)
+        self.plane = self.root.locator(".vk-plane")
+        self.message, self.verdict = self.root.locator(".vk-message"), self.root.locator(".vk-verdict")
+        page.wait_for_function(f"Number({self._node}?.dataset.painted) > 0", timeout=60_000)
+
+    @property
+    def _node(self) -> str:
+        return f"document.querySelectorAll('.vk-lab:has(.vk-plane)')[{self.nth}]"
 
     def state(self) -> dict:
         """The plane's data attributes, numbers as numbers: frame, step, beta, extent, painted, spread, sigma, ..."""
-        found = self.page.evaluate("({...document.querySelector('.vk-lab').dataset})")
+        found = self.page.evaluate(f"({{...{self._node}.dataset}})")
         return {name: _number(text) for name, text in found.items()}
 
     def wait(self, condition: str, seconds: float = 30) -> dict:
         """Wait until a JavaScript expression over the states (d.step, d.spread, ... as numbers) holds."""
         self.page.wait_for_function(
-            """(condition) => {
-                const d = {};
-                for (const [k, v] of Object.entries(document.querySelector('.vk-lab').dataset))
+            f"""(condition) => {{
+                const d = {{}};
+                for (const [k, v] of Object.entries({self._node}.dataset))
                     d[k] = isNaN(v) || v === '' ? v : Number(v);
-                return new Function('d', `return ${condition}`)(d);
-            }""",
+                return new Function('d', `return ${{condition}}`)(d);
+            }}""",
             arg=condition,
             timeout=1000 * seconds,
+            polling=30,
         )
         return self.state()
 
+    def show(self) -> None:
+        """Scroll the lab's controls to the top of the window."""
+        self.root.evaluate("(node) => node.scrollIntoView({ block: 'start' })")
+
+    def button(self, label: str):
+        return self.root.locator(f'.vk-controls button:has-text("{label}")')
+
     def press(self, label: str) -> None:
-        self.page.click(f'.vk-controls button:has-text("{label}")')
+        self.button(label).click()
+
+    def box(self, name: str):
+        """The text box for "beta" or "lr"."""
+        return self.root.locator(".vk-controls input[type=text]").nth(("beta", "lr").index(name))
+
+    def type(self, name: str, text: str) -> None:
+        self.box(name).fill(text)
+        self.box(name).press("Enter")
 
     def type_beta(self, text: str) -> None:
-        box = self.page.locator(".vk-controls input[type=text]").nth(0)
-        box.fill(text)
-        box.press("Enter")
+        self.type("beta", text)
+
+    def choose(self, option: str) -> None:
+        """Choose an entry of whichever menu has it."""
+        self.root.locator("select", has=self.page.locator(f'option:text-is("{option}")')).select_option(label=option)
+
+    def marks(self) -> str:
+        """The knob marks in the curves, as "step: label; step: label"."""
+        return self.root.locator(".vk-lab:has(.vk-curves)").get_attribute("data-marks") or ""
+
+    def client(self, z1: float, z2: float) -> tuple[float, float]:
+        """Where a place of the plane is in the window."""
+        box = self.plane.bounding_box()
+        scale = min(box["width"], box["height"]) / 2 / self.state()["extent"]
+        return box["x"] + box["width"] / 2 + z1 * scale, box["y"] + box["height"] / 2 - z2 * scale
 
 
 def _number(text: str):

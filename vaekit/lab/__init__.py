@@ -1,18 +1,20 @@
 """The live lab: a VAE that trains while the learner turns its knobs."""
 
+import threading
 import warnings
 
 import ipywidgets as widgets
 import torch
 from torch import Tensor, nn
 
-from vaekit.data import ImageSet, check_images, choose_device, mnist
+from vaekit.data import ImageSet, as_floats, check_images, choose_device, mnist
 from vaekit.lab import registry
 from vaekit.lab.controls import Controls
-from vaekit.lab.engine import Engine
+from vaekit.lab.engine import Engine, one_line
 from vaekit.lab.run import KNOBS, Run
 from vaekit.lab.still import draw_still, png
-from vaekit.lab.view import View
+from vaekit.lab.view import View, watching
+from vaekit.lab.words import Measured
 from vaekit.losses import KINDS
 from vaekit.model import VAE
 from vaekit.training import Knobs
@@ -51,17 +53,19 @@ class LatentLab:
     ):
         self._knobs = Knobs(beta, prior, lr)
         _check_kind(kind)
+        _check_shown(shown, pair)
         where = choose_device(device)
-        if isinstance(data, Tensor):
-            data = ImageSet(data, None)
+        if data is not None and not isinstance(data, ImageSet):
+            data = ImageSet(data)
         if data is not None:
             check_images(data.images, batch_size)
         self.view = View(shown, pair)
 
         def make_run() -> Run:
             images = mnist(device=where) if data is None else data.to(where)
+            check_images(images.images, batch_size)
             sets = {images.name: images}
-            if len(images) > 2 * FEW:
+            if len(images) > 2 * FEW and batch_size <= FEW:
                 few = images.first(FEW)
                 sets[few.name] = few
             made = _make_model(model, images, latent_dim, hidden, seed, where)
@@ -76,6 +80,7 @@ class LatentLab:
             self.engine.close()
             raise
         self._settings = self.engine.run.settings
+        self.turning = threading.RLock()  # a page's callbacks may come on several threads at once
         self.controls = Controls(self, self.engine.run.sets)
         self.controls.show(self._settings)
         self.widget = widgets.VBox([*self.controls.rows, self.view.plane, self.view.curves])
@@ -93,9 +98,8 @@ class LatentLab:
         """
         if isinstance(steps, bool) or not isinstance(steps, int) or steps < 0:
             raise ValueError(f"steps must be a whole number from 0 up, not {steps!r}")
-        done = self.engine.steps(steps)
         try:
-            done.result()
+            self.engine.steps(steps).result()
         except KeyboardInterrupt:
             self.engine.pause("Interrupted.").result()
             warnings.warn(
@@ -130,16 +134,20 @@ class LatentLab:
         """
         if unknown := changes.keys() - self._settings.keys():
             raise TypeError(f"there is no knob {unknown.pop()!r}: the knobs are {', '.join(self._settings)}")
-        wanted = self._settings | changes
-        Knobs(**{name: wanted[name] for name in KNOBS})
+        with self.turning:
+            wanted = self._checked(self._settings | changes)
+            self._settings = wanted
+            self.engine.turn({name: wanted[name] for name in changes})
+            self.controls.show(wanted)
+
+    def _checked(self, wanted: dict) -> dict:
+        knobs = Knobs(**{name: wanted[name] for name in KNOBS})
         _check_kind(wanted["kind"])
         if wanted["data"] not in self.engine.run.sets:
             raise ValueError(
                 f"data must be one of {', '.join(map(repr, self.engine.run.sets))}; not {wanted['data']!r}"
             )
-        self._settings = wanted
-        self.engine.turn(changes)
-        self.controls.show(wanted)
+        return wanted | {name: getattr(knobs, name) for name in KNOBS}  # plain numbers: a recording is JSON
 
     @property
     def settings(self) -> dict:
@@ -165,13 +173,19 @@ class LatentLab:
         return self.engine.run.number
 
     @property
+    def measured(self) -> Measured:
+        """What the meters showed last, as numbers."""
+        return self.view.measured
+
+    @property
     def error(self) -> str | None:
         """One line about what went wrong, or None."""
         return self.engine.error
 
     def say(self, text: str) -> None:
-        """Show one line to whoever looks at the page."""
+        """Show one line to whoever looks at the page, until something else is done."""
         self.view.plane.message = text
+        self.engine.say(text)
 
     def retire(self) -> None:
         """Pause and free the thread, because a newer lab took this one's place."""
@@ -210,28 +224,35 @@ def _check_kind(kind) -> None:
         raise ValueError(f"kind must be one of {', '.join(KINDS)}; not {kind!r}")
 
 
+def _check_shown(shown, pair) -> None:
+    if isinstance(shown, bool) or not isinstance(shown, int) or shown < 1:
+        raise ValueError(f"shown must be a whole number of images from 1 up, not {shown!r}")
+    if not isinstance(pair, tuple | list) or [type(dim) for dim in pair] != [int, int]:
+        raise ValueError(f"pair must be two latent dimensions such as (0, 1), not {pair!r}")
+
+
 def _make_model(model, images: ImageSet, latent_dim: int, hidden: int, seed: int, device) -> nn.Module:
     if model is None:
         generator = torch.Generator().manual_seed(seed)
         model = VAE(latent_dim, hidden, tuple(images.images.shape[1:]), init_generator=generator)
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"model must be a torch.nn.Module such as vaekit.VAE(), not {model!r}")
     return model.to(device)
 
 
-@torch.no_grad()
 def _check_model(model: nn.Module, data: ImageSet, pair: tuple[int, int]) -> None:
     """See that a model fits the lab and the images, in one line each."""
     wanted = "the lab needs a model with encode(x) → (mu, logvar) and decode(z) → x_logits"
     for method in ("encode", "decode"):
         if not callable(getattr(model, method, None)):
             raise TypeError(f"{wanted}; this {type(model).__name__} has no {method}: see vaekit.VAE")
-    x = data.images[:2].float() / 255
+    x = as_floats(data.images[:2])
     try:
-        mu, logvar = model.encode(x)
-        x_logits = model.decode(mu)
+        with watching(model):
+            mu, logvar = model.encode(x)
+            x_logits = model.decode(mu)
     except Exception as error:
-        raise ValueError(
-            f"{wanted}; with images {tuple(x.shape)} this one fails ({str(error).splitlines()[0]})"
-        ) from error
+        raise ValueError(f"{wanted}; with images {tuple(x.shape)} this one fails ({one_line(error)})") from error
     if mu.ndim != 2 or (logvar is not None and logvar.shape != mu.shape):
         raise ValueError(f"{wanted}, both (B, D); mu is {tuple(mu.shape)}")
     if x_logits.shape != x.shape:

@@ -85,14 +85,15 @@ class Controls:
 
     def _on_change(self, widget, changes_of) -> None:
         def answer(change):
-            if self.quiet:
-                return
-            try:
-                if changes := changes_of(change.new):
-                    self.lab.set(**changes)
-            except (ValueError, TypeError) as error:
-                self.lab.say(str(error))
-                self.show(self.lab.settings)
+            with self.lab.turning:
+                if self.quiet:
+                    return
+                try:
+                    if changes := changes_of(change.new):
+                        self.lab.set(**changes)
+                except (ValueError, TypeError) as error:
+                    self.lab.say(str(error))
+                    self.show(self.lab.settings)
 
         widget.observe(answer, "value")
 

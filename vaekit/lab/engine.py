@@ -3,11 +3,14 @@
 Everybody else posts a command, or reads what it publishes. No widgets here.
 """
 
+import atexit
+import math
 import queue
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import suppress
 
 import torch
 
@@ -23,6 +26,17 @@ PATIENCE_SECONDS = 120.0  # unseen for so long, a run pauses itself
 KEEP_SECONDS = 0.5  # between snapshots to go back to
 REST_SECONDS = 1.0  # between the messages that are large or slow to change
 FRAME_SHARE = 0.12  # of the time may go into frames
+EXPLODED = 1e9  # nats per image: from there no run comes back, though it may take hundreds of steps to become NaN
+
+_running: set["Engine"] = set()
+
+
+@atexit.register
+def _close_all() -> None:
+    """A thread that Python kills in the middle of torch's work takes the process down with a core dump."""
+    for engine in list(_running):
+        engine.view = None  # nobody is there to look any more
+        engine.close()
 
 
 class Engine:
@@ -33,7 +47,10 @@ class Engine:
     """
 
     def __init__(self, make_run: Callable[[], Run], view=None, threads: int | None = None):
+        if threads is not None and (isinstance(threads, bool) or not isinstance(threads, int) or threads < 1):
+            raise ValueError(f"threads must be a whole number from 1 up, not {threads!r}")
         self.make_run, self.view, self.wanted_threads = make_run, view, threads
+        self._threads_before = torch.get_num_threads()  # asked here, where no lab has changed it
         self.run: Run | None = None
         self.history = History()
         self.playing, self.error, self.notice = False, None, None
@@ -56,12 +73,17 @@ class Engine:
     def post(self, command: Callable[[], object]) -> Future:
         """Have `command()` run on the trainer thread, between two steps. Returns its future."""
         future: Future = Future()
-        self._commands.put((command, future))
+        future.set_running_or_notify_cancel()  # from here on nobody can cancel it: it will be answered
         with self._lock:
-            if self._thread is None or not self._thread.is_alive():
-                self._thread = threading.Thread(target=self._main, name="vaekit-trainer", daemon=True)
-                self._thread.start()
+            self._commands.put((command, future))
+            if self._thread is None:
+                self._start()
         return future
+
+    def _start(self) -> None:
+        _running.add(self)
+        self._thread = threading.Thread(target=self._main, name="vaekit-trainer", daemon=True)
+        self._thread.start()
 
     def play(self) -> Future:
         return self.post(self._play)
@@ -72,7 +94,9 @@ class Engine:
     def steps(self, number: int) -> Future:
         """Take `number` steps and pause. The future it returns ends when they are taken."""
         done: Future = Future()
-        self.post(lambda: self._begin_steps(number, done))
+        done.set_running_or_notify_cancel()
+        begun = self.post(lambda: self._begin_steps(number, done))
+        begun.add_done_callback(lambda it: it.exception() and not done.done() and done.set_exception(it.exception()))
         return done
 
     def reset(self) -> Future:
@@ -80,6 +104,10 @@ class Engine:
 
     def turn(self, changes: dict) -> Future:
         return self.post(lambda: self._turn(changes))
+
+    def say(self, text: str) -> Future:
+        """Show one line, until something else is done."""
+        return self.post(lambda: self._say(text))
 
     def seen(self, visible: bool = True) -> None:
         """A page's heartbeat. `visible` is False for one that is open but out of sight."""
@@ -93,26 +121,22 @@ class Engine:
 
     def close(self) -> None:
         """Pause and end the thread. A later command starts another one, and the run goes on from where it is."""
-        if self._thread is not None and self._thread.is_alive():
-            self._pause_from_outside()
-            self._commands.put((None, Future()))
-            self._thread.join(timeout=10)
-
-    def _pause_from_outside(self) -> None:
-        self._commands.put((lambda: self._pause(None), Future()))
+        with self._lock:
+            thread = self._thread
+            if thread is not None:
+                self._commands.put((None, None))
+        if thread is not None:
+            thread.join(timeout=10)
 
     # -- on the trainer thread ----------------------------------------------------------------------------
 
     def _main(self) -> None:
-        before = torch.get_num_threads()
         try:
             torch.set_num_threads(self.wanted_threads or threads.choose())
             while self._do_commands(self._wait_seconds()):
-                if self._due():
-                    self._step()
-                self._keep_watch()
+                self._work()
         finally:
-            torch.set_num_threads(before)
+            torch.set_num_threads(self._threads_before)
 
     def _wait_seconds(self) -> float | None:
         """How long the thread may sleep until a command comes; None: until one does."""
@@ -131,13 +155,36 @@ class Engine:
                 return True
             wait = 0.0
             if command is None:
+                self._leave()
                 return False
             try:
                 if self.run is None:
                     self.run = self.make_run()
                 future.set_result(command())
-            except Exception as error:
+            except BaseException as error:  # whatever it is, it belongs to whoever waits
                 future.set_exception(error)
+
+    def _leave(self) -> None:
+        """Pause before the thread ends. What was posted meanwhile is done by another one."""
+        try:
+            if self.playing or self._goal:
+                self._pause(None)
+        finally:
+            with self._lock:
+                self._thread = None
+                _running.discard(self)
+                if not self._commands.empty():
+                    self._start()
+
+    def _work(self) -> None:
+        """One step when it is time for it, then numbers, frames and snapshots, each when it is time for it."""
+        try:
+            if self._due():
+                self._step()
+            if self.playing or self._goal:
+                self._watch(time.monotonic())
+        except BaseException as error:  # the thread that holds the run, and those who wait for it, must live on
+            self._give_up("could not go on after", error)
 
     def _due(self) -> bool:
         if self._goal:
@@ -149,27 +196,19 @@ class Engine:
         try:
             self._pending.append(self.run.advance())
         except Exception as error:
-            self._fail(self.run.number, f"Step {self.run.number + 1} failed ({_one_line(error)}).")
+            if bad := self._read_pending():
+                self._not_a_number(bad)
+            else:
+                self._fail(self.run.number, f"Step {self.run.number + 1} failed ({one_line(error)}).")
         if self._goal and self.run.number >= self._goal[0]:
             self._pause(None)
-
-    def _keep_watch(self) -> None:
-        """After a step: numbers, frames and snapshots, each when it is time for it."""
-        if not (self.playing or self._goal):
-            return
-        try:
-            self._watch(time.monotonic())
-        except Exception as error:  # what cannot be shown must not stop the thread that holds the run
-            self._pending = []
-            self.playing, self.error = False, f"The lab could not show step {self.run.number} ({_one_line(error)})."
-            self._end_goal()
 
     def _watch(self, now: float) -> None:
         if now - self._digest_at >= FRAME_SECONDS or self._answer_knob:
             self._digest()
         if self.playing and self._alive_at is not None and now - self._alive_at > self.patience:
             self._pause(f"Paused: no page has shown this lab for {self.patience:.0f} seconds. Press play to go on.")
-        if self.view is not None and (now - self._frame_at >= self._frame_seconds() or self._answer_knob):
+        if now - self._frame_at >= self._frame_seconds() or self._answer_knob:
             self._answer_knob = False
             self._show()
 
@@ -180,31 +219,36 @@ class Engine:
 
     def _show(self) -> None:
         start = time.monotonic()
-        self.view.frame(self)
+        self._look("frame")
         self._frame_at = time.monotonic()
         self._frame_cost = 0.8 * self._frame_cost + 0.2 * (self._frame_at - start)
         if start - self._rest_at >= REST_SECONDS and self.looked_at:
             self._rest_at = start
-            self.view.rest(self)
+            self._look("rest")
 
-    def _show_everything(self) -> None:
-        if self.view is not None:
-            self.view.frame(self)
-            self.view.rest(self)
+    def _look(self, *what: str) -> None:
+        """Have the view do `what`. What cannot be shown must not stop the thread that holds the run."""
+        if self.view is None:
+            return
+        try:
+            for method in what:
+                getattr(self.view, method)(self)
+        except Exception as error:
+            self._give_up("could not show", error)
+
+    def _give_up(self, what: str, error: BaseException) -> None:
+        """Pause without looking at the model again, and say why."""
+        self.playing, self.error = False, f"The lab {what} step {self.run.number} ({one_line(error)})."
+        with suppress(Exception):
             self.view.status(self)
+        self._end_goal()
 
     def _digest(self) -> None:
-        """Bring the pending steps' numbers to the CPU in one go; see that they are numbers; keep a snapshot."""
+        """See that the pending steps gave numbers; keep a snapshot; measure the speed."""
         now = self._digest_at = time.monotonic()
-        steps, self._pending = self._pending, []
-        if steps:
-            losses = torch.stack([torch.stack([s.reconstruction, s.kl.sum(), s.loss]) for s in steps]).cpu()  # (n, 3)
-            bad = (~losses.isfinite().all(1)).nonzero()
-            if len(bad):
-                self._not_a_number(steps[int(bad[0])])
-                return
-            for step, row in zip(steps, losses.tolist(), strict=True):
-                self.history.add(step.number, *row)
+        if bad := self._read_pending():
+            self._not_a_number(bad)
+            return
         if now - self._kept_at >= KEEP_SECONDS:
             self._kept_at = now
             self.run.keep()
@@ -213,21 +257,32 @@ class Engine:
             self.speed = (self.run.number - number) / (now - since) if since else 0.0
             self._speed_from = (now, self.run.number)
 
+    def _read_pending(self) -> Step | None:
+        """Bring the pending steps' numbers to the CPU in one go. Returns the first step without good ones, if any."""
+        steps, self._pending = self._pending, []
+        if not steps:
+            return None
+        losses = torch.stack([torch.stack([s.reconstruction, s.kl.sum(), s.loss]) for s in steps])  # (n, 3)
+        for step, (reconstruction, kl, loss) in zip(steps, losses.tolist(), strict=True):
+            if not (math.isfinite(loss) and abs(reconstruction) < EXPLODED and kl < EXPLODED):  # NaN is not <
+                return step
+            self.history.add(step.number, reconstruction, kl, loss)
+        return None
+
     def _not_a_number(self, step: Step) -> None:
         # The step that shows it got its weights from the one before, which was therefore the one that failed.
-        hint = f"Lower the learning rate (it was {step.knobs.lr:g}; 0.001 is a good start) and press play."
-        self._fail(step.number - 2, f"Step {step.number}: the loss is not a number any more.", hint)
+        what = "has exploded" if math.isfinite(step.loss) else "is not a number any more"
+        lr, beta = step.knobs.lr, step.knobs.beta
+        knobs = f"the learning rate (it was {lr:g}; 0.001 is a good start)" + f" or β (it was {beta:g})" * (lr <= 1e-3)
+        self._fail(step.number - 2, f"Step {step.number}: the loss {what}.", f"Lower {knobs} and press play.")
 
     def _fail(self, last_good: int, what: str, hint: str = "Press play to try again.") -> None:
         """Pause at the last good step and say so. The weights are those of that step, to the bit."""
-        last_good, self._pending = max(0, last_good), []
-        try:
-            self.run.go_back(last_good)
-        except Exception:  # the same fault again, sooner: the snapshot is what is left
-            last_good = self.run.snapshots[-1].number
-            self.run.go_back(last_good)
-        self.history.cut(last_good)
-        self.error = f"{what} Paused at step {last_good}, the last good one. {hint}"
+        self.run.go_back(max(0, last_good))
+        if not self.run.is_finite():  # a model may raise where another one's loss is NaN: one step later
+            self.run.go_back(max(0, last_good - 1))
+        self.history.cut(self.run.number)
+        self.error = f"{what} Paused at step {self.run.number}, the last good one. {hint}"
         self._pause(None)
 
     # -- commands -----------------------------------------------------------------------------------------
@@ -237,16 +292,15 @@ class Engine:
             self.playing, self.error, self.notice = True, None, None
             self._speed_from, self.speed = (time.monotonic(), self.run.number), 0.0
             self._alive_at = self._alive_at and time.monotonic()
-            if self.view is not None:
-                self.view.status(self)
+            self._look("status")
 
     def _pause(self, notice: str | None) -> None:
-        self._digest()
-        self.playing, self.speed, self._answer_knob = False, 0.0, False
-        self.notice = notice
         try:
-            self._show_everything()
+            self._digest()
+            self.playing, self.speed, self._answer_knob, self.notice = False, 0.0, False, notice
+            self._look("frame", "rest", "status")
         finally:
+            self.playing = False
             self._end_goal()
 
     def _end_goal(self) -> None:
@@ -255,29 +309,35 @@ class Engine:
             goal[1].set_result(self.run.number)
 
     def _begin_steps(self, number: int, done: Future) -> None:
-        if self._goal:
-            self._pause(None)
+        self._end_goal()  # whoever waits for another one is told how far it came
         self.playing, self.error, self.notice = False, None, None
         self._goal = (self.run.number + number, done)
         if number == 0:
             self._pause(None)
 
     def _reset(self) -> None:
+        if self._goal:
+            self._goal = (self._goal[0] - self.run.number, self._goal[1])  # as many steps as were still to come
         self._pending = []
         self.run.reset()
         self.history = History()
         self.error = self.notice = None
         self._speed_from = (time.monotonic(), 0)
-        self._show_everything()
+        self._look("frame", "rest", "status")
 
     def _turn(self, changes: dict) -> None:
         self.run.turn(changes)
-        self._answer_knob = True
-        if self.view is not None and not (self.playing or self._goal):
+        self._answer_knob, self.notice = True, None
+        if not (self.playing or self._goal):
             self._answer_knob = False
-            self.view.status(self)
+            self._look("frame", "rest" if "data" in changes else "status")
+
+    def _say(self, text: str) -> None:
+        self.notice = text
+        self._look("status")
 
 
-def _one_line(error: Exception) -> str:
+def one_line(error: BaseException) -> str:
+    """An error's kind and the first line of what it says."""
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 FRAME_HEADER = struct.Struct("<IIIfff")
+FLOAT16_MAX, FLOAT32_MAX = (float(np.finfo(kind).max) for kind in (np.float16, np.float32))
 
 
 @dataclass(frozen=True)
@@ -25,8 +26,9 @@ class Frame:
 
     def pack(self) -> bytes:
         """u32 frame, u32 step, u32 N, f32 extent, f32 effective β, f32 learning rate; N × f16 μ₁ μ₂ σ₁ σ₂."""
-        header = FRAME_HEADER.pack(self.number, self.step, len(self.mu), self.extent, self.beta, self.lr)
-        return header + np.concatenate([self.mu, self.std], 1).astype("<f2").tobytes()
+        floats = (min(value, FLOAT32_MAX) for value in (self.extent, self.beta, self.lr))
+        points = np.concatenate([self.mu, self.std], 1).clip(-FLOAT16_MAX, FLOAT16_MAX)  # (N, 4)
+        return FRAME_HEADER.pack(self.number, self.step, len(self.mu), *floats) + points.astype("<f2").tobytes()
 
 
 def view_extent(mu: np.ndarray, std: np.ndarray, now: float, least: float = 3.8) -> float:
@@ -34,13 +36,14 @@ def view_extent(mu: np.ndarray, std: np.ndarray, now: float, least: float = 3.8)
 
     mu, std: (N, 2). `now` is the extent shown; `least` always holds the prior's 3 σ ring.
     """
-    reach = float(np.quantile(np.abs(mu) + std, 0.995)) if len(mu) else 0.0
-    if not np.isfinite(reach):
-        return now
+    sizes = np.abs(mu) + std
+    if not np.isfinite(sizes).all():
+        return max(now, least)
+    reach = float(np.quantile(sizes, 0.995)) if len(mu) else 0.0
     extent = max(now, least)
     while reach > extent:
         extent *= 1.25
-    while extent > least and reach < 0.6 * extent:
+    while extent > least and reach < 0.72 * extent:
         extent /= 1.25
     return max(extent, least)
 
@@ -70,9 +73,10 @@ def pack_decoder(decoder: nn.Module, step: int, latent_dim: int, pair: tuple[int
     A linear layer has `rows`, `cols`; its weight (rows, cols) and bias (rows,) follow each other in the payload.
     """
     layers, payload = [], []
-    modules = list(decoder) if isinstance(decoder, nn.Sequential) else [decoder]
+    plain = type(decoder).forward is nn.Sequential.forward  # a subclass may do something else with its parts
+    modules = list(decoder) if plain else [decoder]
     for module in modules:
-        if isinstance(module, nn.Linear) and module.bias is not None:
+        if type(module) is nn.Linear and module.bias is not None:
             layers.append({"kind": "linear", "rows": module.out_features, "cols": module.in_features})
             payload += [module.weight, module.bias]
         elif isinstance(module, nn.ReLU | nn.Tanh):

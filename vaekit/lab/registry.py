@@ -2,18 +2,21 @@
 
 import weakref
 
-_by_cell: dict[str, tuple[str, weakref.ref]] = {}
+_by_cell: dict[str, tuple[str, weakref.WeakSet]] = {}
 _all: weakref.WeakSet = weakref.WeakSet()
 
 
 def register(lab) -> None:
-    """Remember `lab`; an older one, made by an earlier run of the same cell, is told to `retire()`."""
+    """Remember `lab`; older ones, made by an earlier run of the same cell, are told to `retire()`."""
     cell, execution = _current_cell()
     if cell is not None:
-        before, older = _by_cell.get(cell, (execution, lambda: None))
-        if before != execution and older() is not None:
-            older().retire()
-        _by_cell[cell] = (execution, weakref.ref(lab))
+        before, labs = _by_cell.get(cell, (None, weakref.WeakSet()))
+        if before != execution:
+            for older in list(labs):
+                older.retire()
+            labs = weakref.WeakSet()
+        labs.add(lab)
+        _by_cell[cell] = (execution, labs)
     _all.add(lab)
 
 

@@ -88,16 +88,24 @@ class Run:
     def go_back(self, number: int) -> None:
         """Go to the state just after step `number`, by the nearest snapshot before it and the same steps again.
 
-        The knobs then stand where they stood last: who turned one too far must see it, and turn it back.
+        Where one of these steps fails, it is the snapshot's own state: see `number`. The knobs then stand
+        where they stood last: who turned one too far must see it, and turn it back.
         """
         wanted = self.settings
-        self.snapshots = [s for s in self.snapshots if s.number <= number] or self.snapshots[:1]
+        self.snapshots = [s for s in self.snapshots if s.number <= number]
         self._restore(self.snapshots[-1])
-        while self.number < number:
-            self._apply(self.recording.changes_at(self.number + 1))
-            self.advance()
-        self.recording.cut(number)
+        try:
+            while self.number < number:
+                self._apply(self.recording.changes_at(self.number + 1))
+                self.advance()
+        except Exception:
+            self._restore(self.snapshots[-1])
+        self.recording.cut(self.number)
         self.turn(wanted)
+
+    def is_finite(self) -> bool:
+        """Are all the weights numbers?"""
+        return all(bool(p.isfinite().all()) for p in self.model.parameters())
 
     def _restore(self, snapshot: Snapshot) -> None:
         self.number = snapshot.number

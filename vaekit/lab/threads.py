@@ -23,7 +23,7 @@ def _cgroup_quota() -> float:
             words = Path(quota_file).read_text().split()
             quota, period = words if period_file is None else (words[0], Path(period_file).read_text())
             return int(quota) / int(period) if int(quota) > 0 else math.inf
-        except (OSError, ValueError):  # no such cgroup, or "max": no limit
+        except (OSError, ValueError, IndexError, ZeroDivisionError):  # no such cgroup, or "max": no limit
             continue
     return math.inf
 

@@ -1,5 +1,6 @@
 """What the page is sent: the two widgets, and the view that fills them from the trainer thread."""
 
+import math
 from pathlib import Path
 
 import anywidget
@@ -19,7 +20,7 @@ from vaekit.plotting import PALETTE
 
 STATIC = Path(__file__).parent / "static"
 TILES = 15  # decoded images along one side of the backdrop
-MEASURED = 300  # codes that the overlap is measured on: its cost grows with their square
+MEASURED = 200  # codes that the overlap is measured on: its cost grows with their square
 
 
 def _static(*names: str) -> str:
@@ -89,10 +90,9 @@ class View:
         run = engine.run
         self._load(run)
         with watching(run.model):
-            latent_dim = self._encode(run)[0].shape[1]
-            packed = _page_decoder(run.model, latent_dim, self.images.device)
-            self.plane.decoder = pack_decoder(packed, run.number, latent_dim, self.pair) if packed else b""
-            self._send_backdrop(run, latent_dim)
+            packed = _page_decoder(run.model, self.latent_dim, self.images.device)
+            self.plane.decoder = pack_decoder(packed, run.number, self.latent_dim, self.pair) if packed else b""
+            self._send_backdrop(run)
             self._send_chosen(run)
         self.curves.history = engine.history.array().tobytes()
         self.curves.marks = marks(run.recording)
@@ -121,7 +121,7 @@ class View:
     def decode(self, engine: Engine, z: list[float]) -> None:
         """For decoders that the page cannot run: the image at `z` on the shown pair."""
         with watching(engine.run.model):
-            codes = self._place(torch.tensor([z], device=self.images.device), self._encode(engine.run)[0].shape[1])
+            codes = self._place(torch.tensor([z], device=self.images.device))
             pixels = to_bytes(torch.sigmoid(engine.run.model.decode(codes)))
         self.plane.send({"kind": "decoded", "z": z}, buffers=[pixels.tobytes()])
 
@@ -142,6 +142,7 @@ class View:
     def _encode(self, run):
         with watching(run.model):
             mu, logvar = run.model.encode(self.images)
+        self.latent_dim = mu.shape[1]
         return mu, torch.full_like(mu, -float("inf")) if logvar is None else logvar
 
     def _make_frame(self, run, mu, logvar) -> Frame:
@@ -160,6 +161,8 @@ class View:
             overlap = metrics.overlap(mu[some], logvar[some]).nan_to_num() if len(mu) > 1 else torch.tensor(1.0)
             values = [metrics.mean_std(logvar), metrics.spread(mu), kl.sum(1).mean(), active.sum(), overlap]
             std, spread, nats, units, shared = torch.stack([v.float() for v in values]).tolist()
+        if math.isnan(std + spread):
+            return  # no numbers any more: the run is about to go back to where there were
         self.measured = words.Measured(std, spread, nats, int(units), mu.shape[1], shared)
         headline, sentence = words.verdict(self.measured, run.number)
         self.numbers = {
@@ -176,14 +179,14 @@ class View:
             ],
         }
 
-    def _place(self, pairs: torch.Tensor, latent_dim: int) -> torch.Tensor:
+    def _place(self, pairs: torch.Tensor) -> torch.Tensor:
         """Points of the plane (n, 2) → codes (n, D): the dimensions that are not shown are 0."""
-        codes = torch.zeros(len(pairs), latent_dim, device=self.images.device)
+        codes = torch.zeros(len(pairs), self.latent_dim, device=self.images.device)
         codes[:, list(self.pair)] = pairs
         return codes
 
-    def _send_backdrop(self, run, latent_dim: int) -> None:
-        codes = self._place(grid(self.extent, TILES, device=self.images.device), latent_dim)
+    def _send_backdrop(self, run) -> None:
+        codes = self._place(grid(self.extent, TILES, device=self.images.device))
         picture = mosaic(torch.sigmoid(run.model.decode(codes)), TILES)
         self.last_backdrop = (picture, self.extent)
         header = {"extent": self.extent, "size": picture.shape[0], "channels": picture.shape[2]}

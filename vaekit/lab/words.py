@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+SILENT = 0.1  # nats of KL: codes never say more about the image than their mean KL
+
 
 @dataclass(frozen=True)
 class Measured:
@@ -17,8 +19,10 @@ class Measured:
 
 def state(m: Measured) -> str:
     """One of "points", "prior", "cloud", "between": which of the pictures the plane shows."""
-    if m.active == 0 and m.kl < 0.2 * m.latent_dim:
+    if m.kl < SILENT or (m.active == 0 and m.kl < 0.5 * SILENT * m.latent_dim):
         return "prior"
+    if m.active == 0:
+        return "between"
     if m.mean_std < 0.05 * m.spread and m.overlap < 0.25:
         return "points"
     if m.overlap > 0.6:
@@ -30,21 +34,21 @@ def verdict(m: Measured, step: int) -> tuple[str, str]:
     """A headline and a sentence about the picture in the plane."""
     kind = state(m)
     if kind == "prior":
-        why = "Nothing is learned yet: " if step == 0 else ""
-        return (
-            "Posterior = prior.",
-            f"{why}every image has nearly the same code; the codes say nothing about the image.",
-        )
+        if step == 0:
+            return "Untrained.", "Every image has nearly the same code, close to the prior."
+        return "Posterior = prior.", "All images share nearly one code: it says nothing about the image."
     if kind == "points":
         return (
             "σ → 0.",
-            "The codes have shrunk to points: hardly any two overlap, and no image claims the plane between them.",
+            "The codes have shrunk to points: hardly any two overlap.",
         )
     if kind == "cloud":
         silent = m.latent_dim - m.active
         if silent:
             return "A cloud, in part.", f"The codes overlap, but {silent} of {m.latent_dim} units say nothing."
         return "A cloud.", f"The codes overlap ({m.overlap:.0%} with the nearest): a small step in z stays among codes."
+    if m.active == 0:
+        return "One code for all.", "Every image has nearly the same code, but it is not the prior's."
     return (
         "In between.",
         f"The codes overlap only in part ({m.overlap:.0%} with the nearest): there are gaps between them.",

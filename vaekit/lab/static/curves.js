@@ -95,6 +95,7 @@ function render({ model, el }) {
     }
     context.restore();
     root.dataset.rows = count;
+    root.dataset.marks = model.get("marks").map(({ step, label }) => `${step}: ${label}`).join("; ");
     return false;
   }
 

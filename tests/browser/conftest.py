@@ -1,0 +1,142 @@
+"""JupyterLab, Chromium and a lab in a notebook, shared by the tests of a file; a picture of every failure."""
+
+import json
+import os
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+from jupyter import PANEL, Lab, browser, execute, find_chromium, jupyterlab, new_page, open_notebook, run_cell
+
+ARTIFACTS = Path(__file__).resolve().parents[2] / "artifacts"
+LAB_CELL = "import vaekit\n\nlab = vaekit.LatentLab()\nlab.run(steps=50)\nlab"
+FILLER = "for _ in range(60):\n    print('something to scroll past the lab to')"
+# Back to how every test finds the lab: 300 steps old, all knobs as they were at first, paused, nothing chosen.
+AS_NEW = """
+lab.pause()
+lab.set(beta=1.0, prior=True, lr=1e-3, kind="bernoulli", data="Handwritten digits")
+lab.controls.pace.value, lab.controls.digits.value = 0.0, False
+lab.engine.patience = 120
+lab.reset()
+lab.engine.post(lambda: lab.view.choose(lab.engine, 0)).result()
+lab.run(300)
+lab.steps_taken
+"""
+
+pages: list = []  # open now: a failure takes their pictures
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    report = yield
+    if report.failed and call.when != "teardown":
+        ARTIFACTS.mkdir(exist_ok=True)
+        for number, page in enumerate(pages):
+            with suppress(Exception):
+                page.screenshot(path=ARTIFACTS / f"failed-{item.name}-{number}.png".replace("/", "_"))
+    return report
+
+
+@pytest.fixture(scope="session")
+def chromium_path() -> str:
+    path = find_chromium()
+    if path is None and os.environ.get("CI") == "true":
+        pytest.fail("no Chromium: apt-get install chromium")
+    if path is None:
+        pytest.skip("no Chromium: apt-get install chromium")
+    return path
+
+
+class Server:
+    """A running JupyterLab: its address, and the folder of its notebooks."""
+
+    def __init__(self, url: str, root: Path):
+        self.url, self.root = url, root
+
+    def write(self, name: str, *cells: str) -> str:
+        """A new notebook of code cells. Returns its name."""
+        made = [
+            {
+                "cell_type": "code",
+                "id": f"cell{i}",
+                "metadata": {},
+                "source": text,
+                "outputs": [],
+                "execution_count": None,
+            }
+            for i, text in enumerate(cells)
+        ]
+        kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+        notebook = {"cells": made, "metadata": kernel, "nbformat": 4, "nbformat_minor": 5}
+        (self.root / name).write_text(json.dumps(notebook), encoding="utf-8")
+        return name
+
+
+@pytest.fixture(scope="session")
+def make_server(chromium_path, tmp_path_factory):
+    """`with make_server(dark=..., subshells=...) as server:` runs a JupyterLab."""
+
+    @contextmanager
+    def make(**settings):
+        folder = tmp_path_factory.mktemp("jupyterlab")
+        with jupyterlab(folder, **settings) as url:
+            yield Server(url, folder / "notebooks")
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def server(make_server):
+    with make_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def chromium(chromium_path):
+    # not for the whole session: Playwright keeps an event loop running, and other tests want none
+    with browser() as chromium:
+        yield chromium
+
+
+@pytest.fixture(scope="module")
+def open_page(chromium):
+    """`with open_page(server, notebook) as page:` opens a notebook; at the end its kernel is gone."""
+
+    @contextmanager
+    def open_(server: Server, name: str, **options):
+        page = new_page(chromium, **options)
+        page.sent = []
+        page.on("websocket", lambda socket: socket.on("framesent", lambda frame: page.sent.append(frame)))
+        pages.append(page)
+        try:
+            open_notebook(page, server.url, name)
+            yield page
+        finally:
+            pages.remove(page)
+            with suppress(Exception):
+                page.evaluate(f"{PANEL}.sessionContext.shutdown()")
+            page.close()
+
+    return open_
+
+
+@pytest.fixture(scope="module")
+def desk(server, open_page, request):
+    """A page with a notebook whose first cell shows `lab`."""
+    with open_page(server, server.write(f"{request.module.__name__}.ipynb", LAB_CELL, FILLER)) as page:
+        run_cell(page, 0)
+        run_cell(page, 1)
+        yield page
+
+
+@pytest.fixture
+def lab(desk) -> Lab:
+    """The lab of `desk`, as new and in sight. Whatever a test does, the console must stay free of errors."""
+    desk.problems.clear()
+    execute(desk, AS_NEW)
+    lab = Lab(desk)
+    lab.show()
+    lab.wait("d.step === 300 && d.playing === 'false' && d.decoderStep === 300")
+    yield lab
+    execute(desk, "lab.pause()")
+    assert desk.problems == []

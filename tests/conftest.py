@@ -1,0 +1,56 @@
+"""What the tests share: the CPU, real digits, toy images, and the check that an error is one line."""
+
+import re
+from contextlib import contextmanager
+
+import pytest
+import torch
+
+import vaekit
+
+
+@pytest.fixture(autouse=True, scope="session")
+def on_the_cpu():
+    """The tests are about the CPU, whatever the machine has; the kernels they start inherit it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VAEKIT_DEVICE", "cpu")
+        yield
+
+
+@pytest.fixture(scope="session")
+def digits() -> vaekit.ImageSet:
+    """The 60,000 real training digits."""
+    return vaekit.mnist(device="cpu")
+
+
+@pytest.fixture(scope="session")
+def toys() -> torch.Tensor:
+    """300 grey images of 8 × 8 pixels: at a batch size of 128 an epoch is 128, 128 and 44 of them."""
+    generator = torch.Generator().manual_seed(0)
+    return torch.randint(0, 256, (300, 1, 8, 8), dtype=torch.uint8, generator=generator)
+
+
+@pytest.fixture
+def toy_model():
+    """A maker of small models for `toys`: the same seed, the same weights."""
+
+    def make(seed: int = 0, latent_dim: int = 2) -> vaekit.VAE:
+        return vaekit.VAE(latent_dim, 16, (1, 8, 8), init_generator=torch.Generator().manual_seed(seed))
+
+    return make
+
+
+@pytest.fixture
+def refuses():
+    """`with refuses(ValueError, "pattern"):` passes when the block raises that, with a message of one line."""
+
+    @contextmanager
+    def check(error: type[Exception], pattern: str):
+        with pytest.raises(error) as caught:
+            yield
+        message = str(caught.value)
+        assert re.search(pattern, message), message
+        assert "\n" not in message
+        assert len(message) < 400, message
+
+    return check

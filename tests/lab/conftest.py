@@ -1,0 +1,77 @@
+import faulthandler
+import os
+import threading
+
+import pytest
+import torch
+from lab_helpers import CountingView, make_run, some_digits, trainers
+
+from vaekit.lab import LatentLab
+from vaekit.lab.engine import Engine
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_torch_thread():
+    """Bits are compared between threads: each uses one torch thread."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(autouse=True)
+def watchdog(request):
+    """A deadlock must not hang the tests: every thread's stack is shown, and the process ends."""
+    capture = request.config.pluginmanager.getplugin("capturemanager")
+
+    def bark():
+        capture.suspend_global_capture(in_=True)
+        print(f"\n{request.node.nodeid} hangs", flush=True)
+        faulthandler.dump_traceback(all_threads=True)
+        os._exit(1)
+
+    timer = threading.Timer(240 if request.node.get_closest_marker("slow") else 60, bark)
+    timer.daemon = True
+    timer.start()
+    yield
+    timer.cancel()
+
+
+@pytest.fixture(autouse=True)
+def no_trainer_left(watchdog):
+    yield
+    assert not trainers()
+
+
+@pytest.fixture
+def engines(no_trainer_left):
+    """Makes engines with one torch thread, and closes them afterwards."""
+    made = []
+
+    def make(run=make_run, view=None, **options) -> Engine:
+        made.append(Engine(run, view, **{"threads": 1} | options))
+        return made[-1]
+
+    yield make
+    for engine in made:
+        engine.close()
+
+
+@pytest.fixture
+def labs(no_trainer_left):
+    """Makes labs with a small model, 300 digits and one torch thread, and closes them afterwards."""
+    made = []
+
+    def make(data=None, **options) -> LatentLab:
+        options = {"hidden": 16, "threads": 1, "shown": 100, "device": "cpu"} | options
+        made.append(LatentLab(some_digits(300) if data is None else data, **options))
+        return made[-1]
+
+    yield make
+    for lab in made:
+        lab.engine.close()
+
+
+@pytest.fixture
+def watched():
+    return CountingView()

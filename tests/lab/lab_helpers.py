@@ -1,0 +1,112 @@
+"""What the lab's tests share: small runs, plain loops to compare with, and a view that only counts."""
+
+import threading
+import time
+from dataclasses import replace
+
+import torch
+from torch import nn
+
+from vaekit import VAE, Knobs, train
+from vaekit.data import Batches, ImageSet, mnist
+from vaekit.lab.run import Run
+from vaekit.training import default_optimizer
+
+SECONDS = 20  # no answer after so long is a deadlock
+SETTINGS = {"beta": 1.0, "prior": True, "lr": 1e-3, "kind": "bernoulli", "data": "digits"}
+
+
+def some_digits(n: int, name: str = "digits") -> ImageSet:
+    return replace(mnist(device="cpu").first(n), name=name)
+
+
+def small_vae(seed: int = 0, latent_dim: int = 2, hidden: int = 16, **parts) -> VAE:
+    return VAE(latent_dim, hidden, init_generator=torch.Generator().manual_seed(seed), **parts)
+
+
+def make_run(model: nn.Module | None = None, n: int = 300, seed: int = 0, **settings) -> Run:
+    """300 digits are three batches an epoch: two full ones and what is left."""
+    sets = {"digits": some_digits(n), "few": some_digits(150, "few")}
+    return Run(model or small_vae(seed), sets, SETTINGS | settings, seed)
+
+
+def weights(model: nn.Module) -> dict:
+    return {name: value.detach().clone() for name, value in model.state_dict().items()}
+
+
+def same_bits(one: dict, other: dict) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+def plain_loop(model: nn.Module, sets: dict, recording, steps: int) -> dict:
+    """The weights after `steps` steps of vaekit.train alone, each knob turned at the step that was recorded."""
+    now = dict(recording.settings)
+    events = dict(recording.events)
+    knobs = Knobs(now["beta"], now["prior"], now["lr"])
+    generator = torch.Generator().manual_seed(recording.seed)
+    optimizer, batches, number = default_optimizer(model, knobs.lr), None, 0
+    while number < steps:
+        images = sets[now["data"]].images
+        batches = batches or Batches(len(images), 128, generator)
+        rest = {"optimizer": optimizer, "generator": generator, "batches": batches, "kind": now["kind"]}
+        for step in train(model, images, knobs, first=number + 1, **rest):
+            number = step.number
+            changes = events.get(number + 1, {})
+            now |= changes
+            for name in changes.keys() & {"beta", "prior", "lr"}:
+                setattr(knobs, name, changes[name])
+            if number == steps or changes.keys() & {"kind", "data"}:
+                batches = None if "data" in changes else batches
+                break
+    return weights(model)
+
+
+def trainers() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == "vaekit-trainer"]
+
+
+def wait_for(condition, seconds: float = SECONDS) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.002)
+
+
+class CountingView:
+    """Notes when it was asked for what. `fail_in` names the methods that raise."""
+
+    def __init__(self, *fail_in: str):
+        self.calls: list[tuple[str, int, float]] = []
+        self.fail_in = fail_in
+
+    def _note(self, what: str, engine) -> None:
+        self.calls.append((what, engine.run.number, time.monotonic()))
+        if what in self.fail_in:
+            raise RuntimeError(f"no {what} today\nand a second line")
+
+    def frame(self, engine) -> None:
+        self._note("frame", engine)
+
+    def rest(self, engine) -> None:
+        self._note("rest", engine)
+
+    def status(self, engine) -> None:
+        self._note("status", engine)
+
+    def count(self, what: str, since: float = 0.0) -> int:
+        return sum(call == what and at >= since for call, _, at in list(self.calls))
+
+
+class Flaky(VAE):
+    """A VAE whose forward pass raises at the calls given; a call counts whether it raised or not."""
+
+    def __init__(self, *bad_calls: int, error: BaseException | None = None):
+        super().__init__(2, 16, init_generator=torch.Generator().manual_seed(0))
+        self.bad_calls, self.error, self.calls = bad_calls, error or RuntimeError("a cable came loose"), 0
+
+    def forward(self, x, generator=None):
+        self.calls += 1
+        result = super().forward(x, generator)  # ε is drawn and the batch taken before it fails
+        if self.calls in self.bad_calls:
+            raise self.error
+        return result

@@ -1,0 +1,485 @@
+"""The trainer thread, without widgets: who may command it, what it shows and when, and that nobody waits for ever."""
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from lab_helpers import (
+    SECONDS,
+    CountingView,
+    Flaky,
+    make_run,
+    plain_loop,
+    same_bits,
+    small_vae,
+    trainers,
+    wait_for,
+    weights,
+)
+
+import vaekit.lab.engine as engine_module
+from vaekit.lab.run import Run
+
+
+def moves(engine, by: int = 3) -> bool:
+    """Does it train on?"""
+    start = engine.run.number
+    wait_for(lambda: engine.run.number > start + by)
+    return True
+
+
+def rests(engine) -> bool:
+    start = engine.run.number
+    time.sleep(0.03)
+    return engine.run.number == start and not engine.playing
+
+
+def plain(run: Run, steps: int | None = None) -> dict:
+    return plain_loop(small_vae(), run.sets, run.recording, run.number if steps is None else steps)
+
+
+# -- commands ---------------------------------------------------------------------------------------------
+
+
+def test_play_pause_step_and_reset(engines, watched):
+    engine = engines(view=watched)
+    engine.post(lambda: None).result(SECONDS)
+    assert rests(engine) and engine.run.number == 0
+    engine.play().result(SECONDS)
+    assert moves(engine) and engine.playing
+    engine.pause().result(SECONDS)
+    assert rests(engine)
+    at = engine.run.number
+    assert engine.steps(1).result(SECONDS) == at + 1 and rests(engine)
+    assert engine.steps(5).result(SECONDS) == at + 6
+    engine.reset().result(SECONDS)
+    assert engine.run.number == 0 and engine.history.full == 0 and rests(engine)
+    assert same_bits(weights(engine.run.model), weights(small_vae()))
+
+
+def test_the_numbers_of_every_step_reach_the_history(engines):
+    engine = engines()
+    engine.steps(40).result(SECONDS)
+    rows = engine.history.array()
+    assert rows[:, 0].tolist() == list(range(1, 41)) and (rows[:, 1] > 0).all()
+    torch.testing.assert_close(torch.tensor(rows[:, 3]), torch.tensor(rows[:, 1] + rows[:, 2]))
+
+
+def test_reset_while_it_plays_plays_on(engines):
+    engine = engines()
+    engine.play()
+    wait_for(lambda: engine.run and engine.run.number > 30)
+    engine.reset().result(SECONDS)
+    assert engine.run.number < 30 and engine.playing and moves(engine)
+    engine.pause().result(SECONDS)
+    assert same_bits(weights(engine.run.model), plain(engine.run))
+
+
+def test_no_steps_are_taken_at_once(engines):
+    engine = engines()
+    assert engine.steps(0).result(SECONDS) == 0
+
+
+def test_it_all_happens_on_one_thread_of_its_own(engines, watched):
+    engine = engines(view=watched)
+    names = {engine.post(lambda: threading.current_thread().name).result(SECONDS) for _ in range(3)}
+    assert names == {"vaekit-trainer"} and len(trainers()) == 1
+    made_on = []
+    other = engines(lambda: made_on.append(threading.current_thread().name) or make_run())
+    other.steps(1).result(SECONDS)
+    assert made_on == ["vaekit-trainer"]
+
+
+def test_commands_from_several_threads(engines):
+    engine = engines()
+    engine.play().result(SECONDS)
+    faults = []
+
+    def pester(seed: int) -> None:
+        choose = torch.Generator().manual_seed(seed)
+        try:
+            for _ in range(25):
+                what = int(torch.randint(5, (), generator=choose))
+                if what == 0:
+                    engine.turn({"beta": float(torch.rand((), generator=choose))}).result(SECONDS)
+                else:
+                    [None, engine.play, engine.pause, lambda: engine.steps(3), engine.play][what]().result(SECONDS)
+        except Exception as error:
+            faults.append(error)
+
+    threads = [threading.Thread(target=pester, args=(seed,)) for seed in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not faults and len(trainers()) == 1
+    engine.pause().result(SECONDS)
+    assert len(engine.run.recording.events) > 5
+    assert same_bits(weights(engine.run.model), plain(engine.run))
+
+
+def test_slow_motion_takes_about_as_many_steps_as_it_says(engines, watched):
+    engine = engines(view=watched)
+    engine.pace = 50.0
+    engine.play().result(SECONDS)
+    start = time.monotonic()
+    time.sleep(0.5)
+    taken, seconds = engine.run.number, time.monotonic() - start
+    assert 10 <= taken <= 50 * seconds + 2
+    engine.pace = 1.0
+    time.sleep(0.1)
+    at = engine.run.number
+    time.sleep(0.3)
+    assert engine.run.number <= at + 1
+    begin = time.monotonic()  # however slow the steps are, a command is obeyed at once
+    engine.turn({"beta": 3.0}).result(SECONDS)
+    engine.pause().result(SECONDS)
+    assert time.monotonic() - begin < 0.5
+    assert engine.steps(20).result(SECONDS) == engine.run.number  # steps asked for are not slowed down
+    assert time.monotonic() - begin < 2
+
+
+# -- what it shows ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """The clock of the frames, ten times as fast."""
+    for name, seconds in (("FRAME", 0.01), ("HIDDEN", 0.2), ("SILENCE", 0.3), ("REST", 0.1), ("KEEP", 0.05)):
+        monkeypatch.setattr(engine_module, f"{name}_SECONDS", seconds)
+
+
+def test_frames_flow_while_a_page_looks_and_come_back_when_it_does(quick, engines, watched):
+    engine = engines(view=watched)
+    engine.play().result(SECONDS)
+
+    def frames_in(seconds: float, heartbeats: bool) -> int:
+        start = time.monotonic()
+        while time.monotonic() < start + seconds:
+            if heartbeats:
+                engine.seen()
+            time.sleep(0.02)
+        return watched.count("frame", start)
+
+    assert frames_in(0.5, heartbeats=False) <= 4  # nobody looks: one in 0.2 s
+    assert frames_in(0.5, heartbeats=True) >= 15  # one in 0.01 s, as far as the machine can
+    rest = watched.count("rest")
+    assert rest >= 2
+    time.sleep(0.4)  # silence
+    assert frames_in(0.5, heartbeats=False) <= 4
+    assert watched.count("rest") <= rest + 4  # what is large is not sent at all into the dark
+    assert engine.playing
+    start = time.monotonic()
+    engine.seen()
+    wait_for(lambda: watched.count("frame", start) >= 2)
+    assert time.monotonic() - start < 0.15  # at once, not at the next try
+
+
+def test_a_page_out_of_sight_gets_few_frames_but_keeps_the_run_going(quick, engines, watched):
+    engine = engines(view=watched)
+    engine.patience = 0.3
+    engine.play().result(SECONDS)
+    start = time.monotonic()
+    while time.monotonic() < start + 0.6:
+        engine.seen(visible=False)
+        time.sleep(0.02)
+    assert engine.playing and watched.count("frame", start) <= 5
+
+
+def test_a_lab_unseen_for_long_pauses_and_says_so(quick, engines, watched):
+    engine = engines(view=watched)
+    engine.patience = 0.1
+    engine.seen()
+    engine.play().result(SECONDS)
+    wait_for(lambda: not engine.playing)
+    assert "no page has shown this lab for 0 seconds" in engine.notice and engine.error is None
+    engine.play().result(SECONDS)  # and it can be played again, with a new spell of patience
+    assert engine.playing and engine.notice is None
+
+
+def test_a_lab_never_shown_plays_on(quick, engines, watched):
+    engine = engines(view=watched)
+    engine.patience = 0.05
+    engine.play().result(SECONDS)
+    time.sleep(0.2)
+    assert engine.playing and engine.notice is None
+
+
+def test_a_knob_is_answered_with_a_frame_of_the_very_next_step(engines, watched):
+    """Whatever the pace of the frames: here none is due for seconds."""
+    engine = engines(view=watched)
+    engine.play().result(SECONDS)
+    wait_for(lambda: watched.count("frame"))
+    assert moves(engine)
+    frames = watched.count("frame")
+    at = engine.post(lambda: engine._turn({"beta": 5.0}) or engine.run.number).result(SECONDS)
+    wait_for(lambda: watched.count("frame") == frames + 1)
+    assert [number for what, number, _ in watched.calls if what == "frame"][-1] == at + 1
+    assert moves(engine, 30) and watched.count("frame") == frames + 1  # one, and no more
+
+
+def test_a_knob_turned_while_paused_is_shown(engines, watched):
+    engine = engines(view=watched)
+    engine.steps(1).result(SECONDS)
+    before = watched.count("frame"), watched.count("rest")
+    engine.turn({"prior": False}).result(SECONDS)
+    assert (watched.count("frame"), watched.count("rest")) == (before[0] + 1, before[1])
+    engine.turn({"data": "few"}).result(SECONDS)  # other images: all there is to see
+    assert (watched.count("frame"), watched.count("rest")) == (before[0] + 2, before[1] + 1)
+
+
+def test_a_pause_shows_everything(engines, watched):
+    engine = engines(view=watched)
+    engine.play().result(SECONDS)
+    assert moves(engine)
+    start = time.monotonic()
+    engine.pause().result(SECONDS)
+    assert watched.count("frame", start) and watched.count("rest", start) and watched.calls[-1][0] == "status"
+    assert {number for _, number, at in watched.calls if at >= start} == {engine.run.number}
+
+
+def test_frames_take_no_more_than_their_share(monkeypatch, engines):
+    class Slow(CountingView):
+        def frame(self, engine) -> None:
+            super().frame(engine)
+            time.sleep(0.02)
+
+    monkeypatch.setattr(engine_module, "FRAME_SECONDS", 0.0)
+    view = Slow()
+    engine = engines(view=view)
+    engine.seen()
+    engine.play().result(SECONDS)
+    time.sleep(0.4)  # the cost is learned
+    start = time.monotonic()
+    time.sleep(0.8)
+    assert watched_share(view, start, 0.02) < 0.2
+
+
+def watched_share(view: CountingView, since: float, cost: float) -> float:
+    return view.count("frame", since) * cost / (time.monotonic() - since)
+
+
+def test_say_shows_one_line_until_something_else_is_done(engines, watched):
+    engine = engines(view=watched)
+    engine.say("A line.").result(SECONDS)
+    assert engine.notice == "A line." and watched.calls[-1][0] == "status"
+    engine.play().result(SECONDS)
+    assert engine.notice is None
+
+
+# -- threads ----------------------------------------------------------------------------------------------
+
+
+def test_torch_threads_are_set_for_the_trainer_alone_and_given_back():
+    """In a process of its own: what torch does at its first use in a thread cannot be seen twice."""
+    code = """
+import threading, torch
+from lab_helpers import make_run
+from vaekit.lab.engine import Engine
+
+def seen_by_a_new_thread():
+    found = []
+    thread = threading.Thread(target=lambda: found.append(torch.get_num_threads()))
+    thread.start()
+    thread.join()
+    return found[0]
+
+one, three = Engine(make_run, threads=1), Engine(make_run, threads=3)
+assert one.post(torch.get_num_threads).result() == 1
+assert three.post(torch.get_num_threads).result() == 3
+one.steps(3).result()
+assert torch.get_num_threads() == 2, "the main thread, which asks for the first time, has its own"
+one.close()
+three.close()
+assert seen_by_a_new_thread() == 2, "given back"
+one.play()
+one.post(lambda: None).result()
+"""  # the process ends while it plays: it must end all the same, and in peace
+    env = os.environ | {"OMP_NUM_THREADS": "2", "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-W", "error", "-c", code]
+    ended = subprocess.run(command, env=env, timeout=60, cwd=Path(__file__).parent, capture_output=True, text=True)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
+
+
+@pytest.mark.parametrize("threads", [0, -1, "two", 1.5, True])
+def test_a_bad_number_of_threads_is_refused(threads):
+    with pytest.raises(ValueError, match="threads must be a whole number from 1 up"):
+        engine_module.Engine(make_run, threads=threads)
+
+
+def test_after_close_there_is_no_thread_and_a_command_starts_another(engines):
+    engine = engines()
+    engine.play().result(SECONDS)
+    assert moves(engine)
+    engine.close()
+    assert not trainers() and not engine.playing
+    engine.close()
+    assert engine.steps(10).result(SECONDS) == engine.run.number
+    engine.close()
+    assert engine.steps(10).result(SECONDS) == engine.run.number
+    assert len(trainers()) == 1
+    assert same_bits(weights(engine.run.model), plain(engine.run))
+
+
+def test_closing_during_steps_answers_who_waits_for_them(engines):
+    engine = engines()
+    done = engine.steps(10**9)
+    wait_for(lambda: engine.run and engine.run.number > 5)
+    engine.close()
+    assert done.result(SECONDS) == engine.run.number
+
+
+def test_closed_by_several_at_once_it_can_still_be_used(engines):
+    engine = engines()
+    posted = []
+    for _ in range(10):
+        engine.play().result(SECONDS)
+        closers = [threading.Thread(target=engine.close) for _ in range(4)]
+        posters = [threading.Thread(target=lambda: posted.append(engine.post(lambda: 7))) for _ in range(4)]
+        for thread in (*closers, *posters):
+            thread.start()
+        for thread in (*closers, *posters):
+            thread.join()
+        assert {future.result(SECONDS) for future in posted} == {7}
+        assert engine.steps(2).result(SECONDS) == engine.run.number
+        assert len(trainers()) <= 1
+    assert same_bits(weights(engine.run.model), plain(engine.run))
+
+
+# -- faults -----------------------------------------------------------------------------------------------
+
+
+def test_a_run_that_cannot_be_made_is_the_callers_exception(engines):
+    tries = []
+
+    def fail() -> Run:
+        tries.append(1)
+        raise ValueError("no such data")
+
+    engine = engines(fail)
+    with pytest.raises(ValueError, match="no such data"):
+        engine.play().result(SECONDS)
+    with pytest.raises(ValueError, match="no such data"):
+        engine.steps(3).result(SECONDS)
+    engine.close()
+    assert len(tries) == 2 and not trainers()  # closing does not try once more
+
+
+class Stop(BaseException):
+    pass
+
+
+@pytest.mark.parametrize("error", [RuntimeError("no"), SystemExit(3), KeyboardInterrupt(), Stop()])
+def test_an_exception_in_a_command_is_its_callers(engines, error):
+    def command():
+        raise error
+
+    engine = engines()
+    future = engine.post(command)
+    assert future.exception(SECONDS) is error
+    assert engine.steps(3).result(SECONDS) == 3 and len(trainers()) == 1
+
+
+@pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt(), Stop("stop")])
+def test_whatever_a_step_raises_the_thread_lives_and_who_waits_is_answered(engines, error):
+    engine = engines(lambda: make_run(Flaky(5, error=error)))
+    assert engine.steps(10).result(SECONDS) == 4
+    assert type(error).__name__ in engine.error and "\n" not in engine.error
+    assert rests(engine) and len(trainers()) == 1
+
+
+@pytest.mark.parametrize("method", ["frame", "rest", "status"])
+def test_what_cannot_be_shown_pauses_the_run_and_says_so(quick, engines, method):
+    engine = engines(view=CountingView(method))
+    engine.seen()
+    engine.play().result(SECONDS)
+    wait_for(lambda: not engine.playing)
+    said = engine.error
+    assert said.startswith("The lab could not show step") and f"RuntimeError: no {method} today" in said
+    assert "second line" not in said and rests(engine)
+    assert engine.steps(4).result(SECONDS) == engine.run.number  # every other driver goes on
+    engine.pause().result(SECONDS)
+    engine.reset().result(SECONDS)
+    engine.turn({"beta": 2.0}).result(SECONDS)
+    assert engine.steps(3).result(SECONDS) == 3 and len(trainers()) == 1
+    engine.view.fail_in = ()
+    assert engine.steps(3).result(SECONDS) == 6 and engine.error is None
+    assert same_bits(weights(engine.run.model), plain(engine.run))
+
+
+def test_the_page_learns_that_something_could_not_be_shown(quick, engines):
+    view = CountingView("frame")
+    engine = engines(view=view)
+    engine.seen()
+    engine.play().result(SECONDS)
+    wait_for(lambda: not engine.playing)
+    wait_for(lambda: view.count("status") == 2)  # of play, and of the fault
+
+
+def test_a_fault_with_no_way_back_still_answers_who_waits(engines):
+    engine = engines(lambda: make_run(Flaky(5)))
+    engine.post(lambda: None).result(SECONDS)
+
+    def lost(number: int) -> None:
+        raise RuntimeError("the device is gone")
+
+    engine.run.go_back = lost
+    engine.steps(10).result(SECONDS)
+    assert "the device is gone" in engine.error and rests(engine) and len(trainers()) == 1
+
+
+def test_steps_asked_for_while_steps_run_take_their_place(engines):
+    engine = engines()
+    first = engine.steps(10**9)
+    wait_for(lambda: engine.run and engine.run.number > 5)
+    second = engine.steps(5)
+    reached = first.result(SECONDS)
+    assert second.result(SECONDS) == reached + 5 == engine.run.number
+
+
+def test_a_pause_ends_the_steps_that_run(engines):
+    engine = engines()
+    done = engine.steps(10**9)
+    engine.pause("Enough.").result(SECONDS)
+    assert done.result(SECONDS) == engine.run.number and engine.notice == "Enough."
+
+
+def test_reset_during_steps_takes_those_still_to_come_from_the_beginning(engines):
+    engine = engines()
+    engine.steps(200).result(SECONDS)
+    engine.pace = None
+    done = engine.steps(300)
+    wait_for(lambda: engine.run.number > 210)
+    left = engine.post(lambda: (500 - engine.run.number, engine._reset())).result(SECONDS)[0]
+    assert done.result(SECONDS) == left == engine.run.number
+    assert same_bits(weights(engine.run.model), plain(engine.run))
+
+
+def test_nan_during_steps_answers_who_waits(engines):
+    engine = engines(lambda: make_run(lr=1e6))
+    assert engine.steps(500).result(SECONDS) == 0
+    assert engine.error and rests(engine)
+
+
+def test_a_future_that_its_owner_wants_to_cancel_is_answered_all_the_same(engines):
+    engine = engines()
+    done, paused = engine.steps(300), engine.pause()
+    assert not done.cancel() and not paused.cancel()
+    assert done.result(SECONDS) is not None and engine.steps(1).result(SECONDS) and len(trainers()) == 1
+
+
+def test_no_command_is_lost_however_fast_they_come_and_go(engines):
+    """Thread ends and starts under fire: a command posted at the wrong moment must not wait for ever."""
+    engine = engines()
+    futures = []
+    for i in range(300):
+        futures.append(engine.post(lambda i=i: i))
+        if i % 7 == 0:
+            threading.Thread(target=engine.close).start()
+    assert [future.result(SECONDS) for future in futures] == list(range(300))
+    wait_for(lambda: len(threading.enumerate()) < 10)

@@ -1,0 +1,153 @@
+"""A cell that is run again retires the lab that its last run made."""
+
+import gc
+import os
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from jupyter_client.manager import start_new_kernel
+
+from vaekit.lab import registry
+
+
+class Lab:
+    playing = False
+
+    def __init__(self):
+        self.retired = 0
+
+    def retire(self) -> None:
+        self.retired += 1
+
+
+@pytest.fixture
+def cell(monkeypatch):
+    """Pretends that a cell of this id is running, in this execution of it."""
+    monkeypatch.setattr(registry, "_by_cell", {})
+
+    def run(name: str | None, execution: str = ""):
+        monkeypatch.setattr(registry, "_current_cell", lambda: (name, execution))
+
+    return run
+
+
+def made() -> Lab:
+    lab = Lab()
+    registry.register(lab)
+    return lab
+
+
+def test_the_same_cell_run_again_retires_its_older_lab(cell):
+    cell("a", "1")
+    first = made()
+    cell("b", "2")
+    other = made()
+    cell("a", "3")
+    second = made()
+    assert (first.retired, other.retired, second.retired) == (1, 0, 0)
+    cell("a", "4")
+    made()
+    assert (first.retired, other.retired, second.retired) == (1, 0, 1)
+
+
+def test_two_labs_of_one_run_live_side_by_side_and_retire_together(cell):
+    cell("a", "1")
+    left, right = made(), made()
+    assert left.retired == right.retired == 0
+    cell("a", "2")
+    new = made()
+    assert left.retired == right.retired == 1
+    also_new = made()
+    assert left.retired == right.retired == 1 and new.retired == also_new.retired == 0
+
+
+def test_outside_of_a_notebook_nobody_is_retired(cell):
+    cell(None)
+    labs = [made() for _ in range(3)]
+    assert [lab.retired for lab in labs] == [0, 0, 0]
+
+
+def test_outside_of_a_kernel_there_is_no_cell():
+    assert registry._current_cell() == (None, "")
+
+
+def test_a_lab_that_is_gone_is_forgotten(cell):
+    cell("a", "1")
+    made()
+    gc.collect()
+    cell("a", "2")
+    assert made().retired == 0
+
+
+def test_who_else_is_playing(cell):
+    cell(None)
+    one, two = made(), made()
+    assert not registry.others_playing(one)
+    two.playing = True
+    assert registry.others_playing(one) and not registry.others_playing(two)
+
+
+# -- in a real kernel -------------------------------------------------------------------------------------
+
+
+class Kernel:
+    """A kernel of its own, and cells with ids, as JupyterLab sends them."""
+
+    def __init__(self):
+        env = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+        self.manager, self.client = start_new_kernel(env=env, cwd=str(Path(__file__).parent))
+
+    def run(self, code: str, cell: str) -> str:
+        content = {"code": code, "silent": False, "store_history": True, "user_expressions": {}, "allow_stdin": False}
+        message = self.client.session.msg("execute_request", content, metadata={"cellId": cell})
+        self.client.shell_channel.send(message)
+        printed = ""
+        while True:
+            answer = self.client.get_iopub_msg(timeout=60)
+            if answer["parent_header"].get("msg_id") != message["header"]["msg_id"]:
+                continue
+            assert answer["msg_type"] != "error", answer["content"]["traceback"]
+            if answer["msg_type"] == "stream":
+                printed += answer["content"]["text"]
+            if answer["msg_type"] == "status" and answer["content"]["execution_state"] == "idle":
+                return printed.strip()
+
+    def close(self) -> float:
+        """The seconds that it takes to shut the kernel down politely."""
+        start = time.monotonic()
+        self.client.stop_channels()
+        self.manager.shutdown_kernel()
+        return time.monotonic() - start
+
+
+@pytest.fixture
+def kernel():
+    kernel = Kernel()
+    yield kernel
+    if kernel.manager.has_kernel:
+        kernel.close()
+
+
+MAKE = (
+    "from lab_helpers import some_digits\nfrom vaekit.lab import LatentLab\n{} = LatentLab(some_digits(300), threads=1)"
+)
+
+
+@pytest.mark.slow
+def test_in_a_real_kernel_a_cell_run_again_leaves_no_trainer_behind(kernel):
+    assert kernel.run(MAKE.format("first") + "\nlabs = [first]; first.play()\nfirst", "cell-1") == ""
+    kernel.run(MAKE.format("other") + "\nother.play()\nother", "cell-2")
+    kernel.run("print(first.engine.post(lambda: 1).result())", "cell-3")
+    assert kernel.run("print(first.playing, other.playing)", "cell-3") == "True True"
+    kernel.run(MAKE.format("first") + "\nlabs.append(first); first.play()\nfirst", "cell-1")
+    said = kernel.run("print(labs[0].playing, labs[0].engine._thread, labs[0].view.plane.message)", "cell-3")
+    assert said.startswith("False None Stopped: its cell was run again and made a new lab.")
+    kernel.run("first.engine.post(lambda: 1).result()", "cell-3")
+    assert kernel.run("print(first.playing, other.playing, 'Stopped' in other.view.plane.message)", "cell-3") == (
+        "True True False"
+    )
+    kernel.run("labs[0].play(); labs[0].engine.post(lambda: 1).result()", "cell-4")  # by hand, it still can
+    assert kernel.run("print(labs[0].playing)", "cell-4") == "True"
+    assert kernel.close() < 5  # with three labs playing, the kernel still ends at once

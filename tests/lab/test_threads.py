@@ -1,0 +1,108 @@
+"""How many threads torch gets. The machine is a pretended one."""
+
+import os
+
+import pytest
+import torch
+
+from vaekit.lab import threads
+
+
+@pytest.fixture
+def machine(monkeypatch, tmp_path):
+    """cores, and the texts of cgroup files (v2: max; v1: quota, period)."""
+
+    def pretend(cores: int, v2: str | None = None, v1: tuple[str, str] | None = None):
+        real = threads.Path
+        files = {"/sys/fs/cgroup/cpu.max": v2}
+        if v1:
+            files |= {
+                f"/sys/fs/cgroup/cpu/cpu.cfs_{name}_us": text
+                for name, text in zip(("quota", "period"), v1, strict=True)
+            }
+
+        def path(name):
+            fake = tmp_path / name.strip("/").replace("/", "_")
+            if files.get(name) is not None:
+                fake.write_text(files[name])
+            return fake if name.startswith("/sys/fs/cgroup") else real(name)
+
+        monkeypatch.setattr(threads, "Path", path)
+        monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(cores)), raising=False)
+        monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+
+    return pretend
+
+
+@pytest.mark.parametrize(
+    ("cores", "v2", "v1", "expected"),
+    [
+        (6, None, None, 6),  # no container at all: the affinity counts
+        (1, None, None, 1),
+        (16, "max 100000\n", None, 16),
+        (16, "200000 100000\n", None, 2),
+        (16, "150000 100000\n", None, 2),
+        (16, "50000 100000\n", None, 1),  # half a core is still one
+        (2, "800000 100000\n", None, 2),  # a quota above what there is
+        (16, None, ("-1\n", "100000\n"), 16),
+        (16, None, ("400000\n", "100000\n"), 4),
+        (16, "", None, 16),  # files that say nothing
+        (16, "0 0\n", ("\n", "\n"), 16),
+        (16, "100000 0\n", None, 16),
+        (16, None, ("\n", "0\n"), 16),
+    ],
+)
+def test_cores_are_those_of_the_affinity_and_the_quota(machine, cores, v2, v1, expected):
+    machine(cores, v2, v1)
+    assert threads.cores() == expected
+
+
+def test_without_affinity_the_processors_count(machine, monkeypatch):
+    machine(4)
+    monkeypatch.delattr(os, "sched_getaffinity")
+    monkeypatch.setattr(os, "cpu_count", lambda: 3)
+    assert threads.cores() == 3
+    monkeypatch.setattr(os, "cpu_count", lambda: None)
+    assert threads.cores() == 1
+
+
+@pytest.mark.parametrize(("text", "expected"), [("3", 3), ("4,2", 4), ("0", 1), (" 5 ", 5)])
+def test_a_preset_number_is_respected(machine, monkeypatch, text, expected):
+    machine(16)
+    monkeypatch.setattr(threads, "_seconds", lambda n: pytest.fail("nothing is measured"))
+    monkeypatch.setenv("OMP_NUM_THREADS", text)
+    assert threads.choose() == expected
+
+
+@pytest.mark.parametrize("text", ["", "many", ","])
+def test_a_preset_that_makes_no_sense_is_passed_over(machine, monkeypatch, text):
+    machine(2)
+    monkeypatch.setenv("OMP_NUM_THREADS", text)
+    assert threads.choose() == 1
+
+
+@pytest.mark.parametrize("cores", [1, 2])
+def test_with_few_cores_one_is_left_to_the_page(machine, monkeypatch, cores):
+    machine(cores)
+    monkeypatch.setattr(threads, "_seconds", lambda n: pytest.fail("nothing is measured"))
+    assert threads.choose() == 1
+
+
+@pytest.mark.parametrize(
+    ("cores", "times", "expected"),
+    [(4, {1: 3, 2: 1, 3: 2}, 2), (4, {1: 1, 2: 2, 3: 3}, 1), (16, {1: 9, 2: 8, 4: 4, 8: 3, 15: 5}, 8)],
+)
+def test_with_more_the_fastest_measured_and_never_all(machine, monkeypatch, cores, times, expected):
+    machine(cores)
+    measured = []
+    monkeypatch.setattr(threads, "_seconds", lambda n: measured.append(n) or times[n])
+    assert threads.choose() == expected
+    assert measured == list(times)
+
+
+def test_the_measurement_is_short():
+    before = torch.get_num_threads()
+    try:
+        assert 0 < threads._seconds(1) < 2
+    finally:
+        torch.set_num_threads(before)

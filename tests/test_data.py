@@ -1,0 +1,242 @@
+"""The data: the real files, damaged ones, missing ones; where they are found; the device."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+import vaekit
+from vaekit import data
+from vaekit.data import DataError, ImageSet, as_floats, check_images
+
+CLONE = Path(vaekit.__file__).resolve().parent.parent
+RAW = CLONE / "data" / "MNIST" / "raw"
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A folder of our own with the four packed files, that `VAEKIT_DATA` points to; nothing is remembered of others."""
+    (tmp_path / "MNIST" / "raw").mkdir(parents=True)
+    for name in data.MNIST_FILES:
+        shutil.copy(RAW / f"{name}.gz", tmp_path / "MNIST" / "raw")
+    monkeypatch.setenv("VAEKIT_DATA", str(tmp_path))
+    data._mnist_on_cpu.cache_clear()
+    yield tmp_path / "MNIST" / "raw"
+    data._mnist_on_cpu.cache_clear()
+
+
+@pytest.fixture
+def no_network(monkeypatch):
+    """torchvision's mirrors are a port of this machine where nobody listens."""
+    from torchvision.datasets import MNIST
+
+    monkeypatch.setattr(MNIST, "mirrors", ["http://127.0.0.1:9/"])
+    monkeypatch.setenv("no_proxy", "*")
+
+
+def flip_a_byte(path: Path, where: int = 5000) -> None:
+    content = bytearray(path.read_bytes())
+    content[where] ^= 1
+    path.write_bytes(content)
+
+
+# -- the real digits --------------------------------------------------------------------------------------
+
+
+def test_the_digits(digits):
+    test = vaekit.mnist(train=False)
+    for found, n in ((digits, 60_000), (test, 10_000)):
+        assert (found.images.shape, found.images.dtype) == ((n, 1, 28, 28), torch.uint8)
+        assert (found.labels.shape, found.labels.dtype) == ((n,), torch.int64)
+        assert found.images.device.type == found.labels.device.type == "cpu"
+        assert found.images.is_contiguous()
+        assert len(found) == n
+    assert digits.labels[:10].tolist() == [5, 0, 4, 1, 9, 2, 1, 3, 1, 4]
+    assert test.labels[:5].tolist() == [7, 2, 1, 0, 4]
+    # each class, counted in the training set, and the mean and deviation that every tutorial normalises by
+    assert digits.labels.bincount().tolist() == [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
+    pixels = digits.images.double() / 255
+    assert (round(pixels.mean().item(), 4), round(pixels.std().item(), 4)) == (0.1307, 0.3081)
+    assert (digits.images.amin().item(), digits.images.amax().item()) == (0, 255)
+
+
+def test_the_very_pixels_of_the_file():
+    """The file by the IDX format's own description: 16 bytes of header, then row by row."""
+    import gzip
+
+    packed = gzip.decompress((RAW / "t10k-images-idx3-ubyte.gz").read_bytes())
+    assert [int.from_bytes(packed[i : i + 4]) for i in (0, 4, 8, 12)] == [2051, 10_000, 28, 28]
+    pixels = torch.frombuffer(bytearray(packed[16:]), dtype=torch.uint8).view(10_000, 1, 28, 28)
+    assert torch.equal(vaekit.mnist(train=False).images, pixels)
+
+
+def test_torchvision_works_on_the_folder_unchanged_and_offline(folder, no_network):
+    from torchvision.datasets import MNIST
+
+    digits = MNIST(root=folder.parent.parent, train=False, download=True)
+    assert torch.equal(digits.data, vaekit.mnist(train=False).images.squeeze(1))
+    assert torch.equal(digits.targets, vaekit.mnist(train=False).labels)
+
+
+def test_found_from_any_working_directory(tmp_path):
+    """A process that starts elsewhere, with only the clone on its path."""
+    environment = {k: v for k, v in os.environ.items() if k != "VAEKIT_DATA"} | {"PYTHONPATH": str(CLONE)}
+    program = "import vaekit.data; print(vaekit.data.data_root(), len(vaekit.mnist(train=False)))"
+    found = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
+    )
+    assert found.stdout.split() == [str(CLONE / "data"), "10000"]
+
+
+def test_where_the_data_is_looked_for(tmp_path, monkeypatch):
+    monkeypatch.delenv("VAEKIT_DATA", raising=False)
+    assert data.data_root() == CLONE / "data"
+    monkeypatch.setenv("VAEKIT_DATA", str(tmp_path))
+    assert data.data_root() == tmp_path
+    monkeypatch.setenv("VAEKIT_DATA", "~/digits")
+    assert data.data_root() == Path.home() / "digits"
+    monkeypatch.delenv("VAEKIT_DATA")
+    monkeypatch.setattr(data, "__file__", str(tmp_path / "site-packages" / "vaekit" / "data.py"))  # a plain pip install
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    assert data.data_root().name == "vaekit"
+    assert "site-packages" not in data.data_root().parts
+    assert CLONE not in data.data_root().parents
+
+
+# -- what can go wrong with them --------------------------------------------------------------------------
+
+
+def test_vaekit_data_names_another_folder(folder):
+    assert len(vaekit.mnist(train=False)) == 10_000
+    assert (folder / "t10k-images-idx3-ubyte").is_file()  # unpacked beside the packed one
+
+
+@pytest.mark.parametrize("name", list(data.MNIST_FILES))
+def test_a_damaged_packed_file_is_named_with_its_sums(folder, no_network, refuses, name):
+    flip_a_byte(folder / f"{name}.gz", 3000)
+    with refuses(
+        DataError,
+        rf"{name}\.gz is damaged: its MD5 sum is [0-9a-f]{{32}}, expected {data.MNIST_FILES[name][0]}.*Delete it",
+    ):
+        vaekit.mnist(train=False)
+
+
+def test_a_damaged_unpacked_file_is_named_and_deleting_it_helps(folder, no_network, refuses):
+    vaekit.mnist(train=False)
+    data._mnist_on_cpu.cache_clear()
+    damaged = folder / "t10k-labels-idx1-ubyte"
+    flip_a_byte(damaged)
+    expected = data.MNIST_FILES[damaged.name][1]
+    with refuses(DataError, rf"{damaged.name} is damaged: its MD5 sum is [0-9a-f]{{32}}, expected {expected}"):
+        vaekit.mnist(train=False)
+    damaged.unlink()
+    assert vaekit.mnist(train=False).labels[:5].tolist() == [7, 2, 1, 0, 4]
+
+
+@pytest.mark.parametrize("left", [3, 0])
+def test_missing_files_and_no_network(folder, no_network, refuses, left):
+    for name in list(data.MNIST_FILES)[left:]:
+        (folder / f"{name}.gz").unlink()
+    with refuses(
+        DataError, "could not be fetched or unpacked there .*put the four .gz files there, or set VAEKIT_DATA"
+    ):
+        vaekit.mnist(train=False)
+
+
+def test_a_folder_that_cannot_be_made(tmp_path, no_network, monkeypatch, refuses):
+    (tmp_path / "file").write_text("not a folder")
+    monkeypatch.setenv("VAEKIT_DATA", str(tmp_path / "file"))
+    with refuses(DataError, "VAEKIT_DATA"):
+        vaekit.mnist()
+
+
+# -- sets, floats, checks ---------------------------------------------------------------------------------
+
+
+def test_image_set():
+    images, labels = torch.zeros(10, 1, 2, 2, dtype=torch.uint8), torch.arange(10)
+    few = ImageSet(images, labels, "Handwritten digits").first(3)
+    assert (len(few), few.labels.tolist(), few.name) == (3, [0, 1, 2], "3 handwritten digits")
+    assert ImageSet(images).first(3).labels is None
+    moved = ImageSet(images, labels).to("meta")
+    assert moved.images.device.type == moved.labels.device.type == "meta"
+    assert ImageSet(images).to("cpu").labels is None
+
+
+def test_as_floats_maps_0_to_255_onto_0_to_1():
+    images = torch.arange(256, dtype=torch.uint8)
+    floats = as_floats(images)
+    assert floats.dtype == torch.float32
+    torch.testing.assert_close(floats.double(), torch.arange(256).double() / 255, rtol=1e-7, atol=0)
+    assert (floats[0].item(), floats[255].item()) == (0, 1)
+    assert images.tolist() == list(range(256))  # the images themselves stay
+    assert as_floats(floats) is floats
+
+
+def test_good_images_pass():
+    for images in (
+        torch.zeros(5, 3, 4, 4),
+        torch.ones(5, 1, 4, 4).double(),
+        torch.zeros(5, 1, 4, 4, dtype=torch.uint8),
+    ):
+        check_images(images, 5)
+
+
+# -- the device -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def bare(monkeypatch):
+    """A machine with nothing but a CPU, and nobody has asked for a device."""
+    monkeypatch.delenv("VAEKIT_DEVICE", raising=False)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    return monkeypatch
+
+
+def test_cuda_then_mps_then_cpu(bare):
+    assert vaekit.device() == torch.device("cpu")
+    bare.setattr(torch.backends.mps, "is_available", lambda: True)
+    assert vaekit.device() == torch.device("mps")
+    bare.setattr(torch.cuda, "is_available", lambda: True)
+    assert vaekit.device() == torch.device("cuda")
+
+
+def test_the_environment_then_the_argument_override(bare):
+    bare.setattr(torch.cuda, "is_available", lambda: True)
+    bare.setattr(torch.cuda, "device_count", lambda: 2)
+    bare.setenv("VAEKIT_DEVICE", "cpu")
+    assert vaekit.device() == torch.device("cpu")
+    assert vaekit.device("cuda:1") == vaekit.device(torch.device("cuda", 1)) == torch.device("cuda:1")
+    bare.setenv("VAEKIT_DEVICE", "")
+    assert vaekit.device() == torch.device("cuda")
+
+
+@pytest.mark.parametrize("name", ["cuda", "cuda:3", "mps"])
+def test_a_device_that_is_not_there_warns_and_gives_the_cpu(bare, name):
+    with pytest.warns(UserWarning, match=f"^device '{name}' is not available on this machine: using the CPU instead$"):
+        assert vaekit.device(name) == torch.device("cpu")
+    bare.setenv("VAEKIT_DEVICE", name)
+    with pytest.warns(UserWarning, match="using the CPU instead"):
+        assert vaekit.mnist(train=False).images.device == torch.device("cpu")
+
+
+def test_a_gpu_with_another_number_is_not_there(bare):
+    bare.setattr(torch.cuda, "is_available", lambda: True)
+    bare.setattr(torch.cuda, "device_count", lambda: 1)
+    assert vaekit.device("cuda:0") == torch.device("cuda:0")
+    with pytest.warns(UserWarning, match="'cuda:1' is not available"):
+        assert vaekit.device("cuda:1") == torch.device("cpu")
+
+
+@pytest.mark.parametrize("name", ["gpu", "cuda:x", "the fast one", 3.5])
+def test_nonsense_is_refused(bare, refuses, name):
+    with refuses(ValueError, f"device {name!r} is unknown: use 'cpu', 'cuda', 'cuda:0' or 'mps'"):
+        vaekit.device(name)
+    bare.setenv("VAEKIT_DEVICE", "quantum")
+    with refuses(ValueError, "device 'quantum' is unknown"):
+        vaekit.device()

@@ -1,0 +1,70 @@
+"""Places in the latent space: where they lie, in which order, on which device and of which type."""
+
+import pytest
+import torch
+
+from vaekit import VAE
+from vaekit.latent import grid, traversal, walk
+from vaekit.plotting import plot_images
+
+
+def test_grid_reads_like_an_image_from_the_top_left():
+    codes = grid(3.0, 3)
+    assert codes.tolist() == [[-2, 2], [0, 2], [2, 2], [-2, 0], [0, 0], [2, 0], [-2, -2], [0, -2], [2, -2]]
+
+
+def test_grid_fills_the_plane_with_square_tiles_around_the_center():
+    codes = grid(4.0, 16, center=(1.0, -2.0))
+    assert codes.shape == (256, 2)
+    torch.testing.assert_close(codes.mean(0), torch.tensor([1.0, -2.0]))
+    assert codes.amin(0).tolist() == [1 - 3.75, -2 - 3.75]  # half a tile, 0.25, from the edge
+    assert codes.amax(0).tolist() == [1 + 3.75, -2 + 3.75]
+    rows = codes.view(16, 16, 2)
+    torch.testing.assert_close(rows[:, 1:, 0] - rows[:, :-1, 0], torch.full((16, 15), 0.5))
+    torch.testing.assert_close(rows[1:, :, 1] - rows[:-1, :, 1], torch.full((15, 16), -0.5))
+
+
+def test_grid_lies_on_a_sheet_as_it_lies_in_the_plane():
+    """A decoder that paints z₁ and z₂ as grey: brighter to the right in one, upwards in the other."""
+    for dim, brighter in ((0, lambda sheet: sheet[:, 1:] > sheet[:, :-1]), (1, lambda sheet: sheet[:-1] > sheet[1:])):
+        images = (grid(1.0, 5)[:, dim] + 1)[:, None, None, None] / 2
+        (picture,) = plot_images(images, columns=5, ax=axes()).get_images()
+        assert brighter(picture.get_array()).all()
+
+
+def axes():
+    from matplotlib.figure import Figure
+
+    return Figure().subplots()
+
+
+def test_grid_decodes():
+    assert VAE(2, 16).decode(grid(3.0, 4)).shape == (16, 1, 28, 28)
+    assert grid(1.0, 2, device="meta").device.type == "meta"
+
+
+def test_walk_goes_straight_from_start_to_end():
+    start, end = torch.tensor([0.0, 4.0, -1.0]), torch.tensor([2.0, 0.0, -1.0])
+    codes = walk(start, end, 5)
+    assert torch.equal(codes[0], start) and torch.equal(codes[-1], end)
+    torch.testing.assert_close(codes[1:] - codes[:-1], ((end - start) / 4).expand(4, 3))
+
+
+def test_traversal_changes_one_dimension_of_a_copy():
+    z = torch.tensor([1.0, 2.0, 3.0])
+    codes = traversal(z, 1, torch.tensor([-5.0, 0.0, 5.0]))
+    assert codes.tolist() == [[1, -5, 3], [1, 0, 3], [1, 5, 3]]
+    assert z.tolist() == [1, 2, 3]
+
+
+@pytest.mark.parametrize("dim", [-1, 3])
+def test_traversal_refuses_a_dimension_that_is_not_there(refuses, dim):
+    with refuses(ValueError, f"dim must lie between 0 and 2 for a code of 3 dimensions, not {dim}"):
+        traversal(torch.zeros(3), dim, torch.zeros(2))
+
+
+def test_walk_refuses_what_are_not_two_codes(refuses):
+    with refuses(ValueError, r"two codes \(D,\); they have \(2,\) and \(3,\)"):
+        walk(torch.zeros(2), torch.zeros(3))
+    with refuses(ValueError, r"they have \(1, 2\) and \(1, 2\)"):
+        walk(torch.zeros(1, 2), torch.zeros(1, 2))

@@ -1,0 +1,182 @@
+"""The losses: values and gradients beside closed forms, torch.distributions and sampling."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch.distributions import Bernoulli, Normal, kl_divergence
+
+from vaekit import kl_to_prior, neg_elbo, reconstruction_nll, reparameterize
+
+# (μ, σ, KL in nats), worked out by hand: ½ (μ² + σ² − 1) − ln σ
+KNOWN = [(0, 2, 0.80685), (0, 0.5, 0.31815), (1, 0.5, 0.81815), (0, 1, 0.0)]
+
+
+def posteriors(n=50, d=3, seed=0):
+    """Means and log-variances of many posteriors, float64; σ reaches from about 0.1 to 5."""
+    generator = torch.Generator().manual_seed(seed)
+    mu, logvar = 2 * torch.randn(2, n, d, dtype=torch.float64, generator=generator)
+    return mu.requires_grad_(), logvar.requires_grad_()
+
+
+def pictures(n=6, seed=0):
+    """Logits and grey images (n, 1, 5, 5), float64; pure black and white pixels are among them."""
+    generator = torch.Generator().manual_seed(seed)
+    x_logits = 3 * torch.randn(n, 1, 5, 5, dtype=torch.float64, generator=generator)
+    x = torch.rand(n, 1, 5, 5, dtype=torch.float64, generator=generator)
+    x[:, :, 0], x[:, :, 1] = 0, 1
+    return x_logits.requires_grad_(), x
+
+
+@pytest.mark.parametrize(("mu", "std", "nats"), KNOWN)
+def test_kl_known_figures(mu, std, nats):
+    kl = kl_to_prior(torch.tensor([[float(mu)]]), torch.tensor([[2 * math.log(std)]]))
+    assert kl.item() == pytest.approx(nats, abs=1e-5)
+
+
+def test_kl_and_gradients_equal_torch_distributions():
+    mu, logvar = posteriors()
+    kl = kl_to_prior(mu, logvar)
+    reference = kl_divergence(Normal(mu, torch.exp(0.5 * logvar)), Normal(torch.zeros_like(mu), 1.0))
+    assert kl.shape == mu.shape
+    torch.testing.assert_close(kl, reference)
+    weights = torch.linspace(1, 2, kl.numel(), dtype=kl.dtype).view_as(kl)  # so that no two elements count alike
+    ours = torch.autograd.grad((weights * kl).sum(), (mu, logvar))
+    torch.testing.assert_close(ours, torch.autograd.grad((weights * reference).sum(), (mu, logvar)))
+
+
+def test_kl_gradients_closed_form():
+    mu, logvar = posteriors()
+    by_mu, by_logvar = torch.autograd.grad(kl_to_prior(mu, logvar).sum(), (mu, logvar))
+    torch.testing.assert_close(by_mu, mu.detach())
+    torch.testing.assert_close(by_logvar, 0.5 * (logvar.detach().exp() - 1))
+
+
+def test_kl_of_a_nearly_collapsed_posterior_keeps_its_digits():
+    logvar = torch.tensor([[1e-3, -1e-3, 1e-4]])  # float32, where exp(logvar) − 1 would lose most of them
+    exact = 0.5 * (np.expm1(logvar.double().numpy()) - logvar.double().numpy())
+    np.testing.assert_allclose(kl_to_prior(torch.zeros(1, 3), logvar).numpy(), exact, rtol=2e-3)
+    assert (kl_to_prior(torch.zeros(1, 2001), torch.linspace(-1e-3, 1e-3, 2001)[None]) >= 0).all()
+
+
+@pytest.mark.parametrize("std", [0.3, 1.0, 2.5])
+def test_reparameterize_draws_from_the_posterior_whose_kl_is_computed(std):
+    """logvar is log σ² in both: the mean of log q − log p over draws is the KL, within the standard error."""
+    n = 40_000
+    mu = torch.tensor([0.7, -1.5], dtype=torch.float64)
+    logvar = torch.full_like(mu, 2 * math.log(std))
+    z = reparameterize(mu.expand(n, 2), logvar.expand(n, 2), torch.Generator().manual_seed(1))  # (n, 2)
+
+    assert (abs(z.mean(0) - mu) < 4 * std / n**0.5).all()
+    assert (abs(z.std(0) - std) < 4 * std / (2 * n) ** 0.5).all()
+    log_ratio = Normal(mu, std).log_prob(z) - Normal(0.0, 1.0).log_prob(z)
+    standard_error = log_ratio.std(0) / n**0.5
+    assert (abs(log_ratio.mean(0) - kl_to_prior(mu[None], logvar[None])[0]) < 4 * standard_error).all()
+
+
+@pytest.mark.parametrize(("mu", "std"), [(1.0, 1.0), (3.0, 1.0), (1.0, 0.5)])
+def test_gradient_through_reparameterize(mu, std):
+    """d E[z²] / dμ is 2μ; one sample's gradient has the variance 4σ², d E[z²] / dlogvar is σ²."""
+    n = 100_000
+    mus = torch.full((n, 1), mu, requires_grad=True)
+    logvars = torch.full((n, 1), 2 * math.log(std), requires_grad=True)
+    z = reparameterize(mus, logvars, torch.Generator().manual_seed(2))
+    by_mu, by_logvar = torch.autograd.grad(z.square().sum(), (mus, logvars))
+    assert by_mu.mean().item() == pytest.approx(2 * mu, abs=4 * 2 * std / n**0.5)
+    assert by_mu.var().item() == pytest.approx(4 * std**2, rel=4 * (2 / n) ** 0.5)
+    assert by_logvar.mean().item() == pytest.approx(std**2, abs=4 * by_logvar.std().item() / n**0.5)
+
+
+def test_bernoulli_equals_its_formula_and_torch_distributions():
+    x_logits, x = pictures()
+    nll = reconstruction_nll(x_logits, x)
+    p = 1 / (1 + np.exp(-x_logits.detach().numpy()))
+    by_hand = -(x.numpy() * np.log(p) + (1 - x.numpy()) * np.log1p(-p)).sum((1, 2, 3))
+    np.testing.assert_allclose(nll.detach().numpy(), by_hand)
+    hard = x.round()
+    log_p = Bernoulli(logits=x_logits).log_prob(hard).sum((1, 2, 3))
+    torch.testing.assert_close(reconstruction_nll(x_logits, hard), -log_p)
+
+
+def test_bernoulli_gradient_is_x_hat_minus_x():
+    x_logits, x = pictures()
+    (gradient,) = torch.autograd.grad(reconstruction_nll(x_logits, x).sum(), x_logits)
+    torch.testing.assert_close(gradient, torch.sigmoid(x_logits.detach()) - x)
+
+
+def test_bernoulli_stays_finite_at_extreme_logits():
+    x_logits = torch.tensor([[200.0, -200.0], [200.0, -200.0]], requires_grad=True)
+    nll = reconstruction_nll(x_logits, torch.tensor([[1.0, 0.0], [0.0, 1.0]]))
+    assert nll.tolist() == [0, 400]
+    (gradient,) = torch.autograd.grad(nll.sum(), x_logits)
+    assert gradient.tolist() == [[0, 0], [1, -1]]
+
+
+def test_bernoulli_floor_on_grey_pixels_is_their_entropy():
+    x = torch.linspace(0.05, 0.95, 19, dtype=torch.float64)[None]  # (1, 19)
+    best = torch.logit(x).requires_grad_()
+    nll = reconstruction_nll(best, x)
+    torch.testing.assert_close(nll, Bernoulli(x).entropy().sum(1))
+    (gradient,) = torch.autograd.grad(nll.sum(), best)
+    assert gradient.abs().max() < 1e-12
+    noise = torch.randn(200, 19, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    assert (reconstruction_nll(best + 0.1 * noise, x.expand(200, 19)) > nll).all()
+
+
+@pytest.mark.parametrize("noise_variance", [0.5, 0.1, 2.0])
+def test_gaussian_equals_torch_distributions(noise_variance):
+    x_logits, x = pictures()
+    nll = reconstruction_nll(x_logits, x, "gaussian", noise_variance)
+    reference = -Normal(torch.sigmoid(x_logits), noise_variance**0.5).log_prob(x).sum((1, 2, 3))
+    torch.testing.assert_close(nll, reference)
+    weights = torch.arange(1.0, len(x) + 1, dtype=x.dtype)
+    ours = torch.autograd.grad((weights * nll).sum(), x_logits)
+    torch.testing.assert_close(ours, torch.autograd.grad((weights * reference).sum(), x_logits))
+
+
+def test_gaussian_at_one_half_is_the_squared_error_plus_a_constant():
+    x_logits, x = pictures()
+    squared_error = (x - torch.sigmoid(x_logits)).square().sum((1, 2, 3))
+    constant = x[0].numel() * 0.5 * math.log(math.pi)
+    torch.testing.assert_close(reconstruction_nll(x_logits, x, "gaussian"), squared_error + constant)
+
+
+@pytest.mark.parametrize("kind", ["bernoulli", "gaussian"])
+@pytest.mark.parametrize("beta", [0.0, 1.0, 4.0])
+def test_neg_elbo_sums_over_pixels_and_dimensions(kind, beta):
+    x_logits, x = pictures(n=6)
+    mu, logvar = posteriors(n=6)
+    loss = neg_elbo(x_logits, x, mu, logvar, beta, kind)
+    likelihood = Bernoulli(logits=x_logits, validate_args=False)
+    if kind == "gaussian":
+        likelihood = Normal(torch.sigmoid(x_logits), 0.5**0.5)
+    kl = kl_divergence(Normal(mu, torch.exp(0.5 * logvar)), Normal(torch.zeros_like(mu), 1.0))
+    assert loss.shape == (6,)
+    torch.testing.assert_close(loss, beta * kl.sum(1) - likelihood.log_prob(x).sum((1, 2, 3)))
+
+
+def test_neg_elbo_at_beta_1_bounds_the_exact_likelihood():
+    """One pixel and one latent dimension: log p(x) summed over a grid of z. −ELBO lies KL(q ‖ p(z|x)) above it."""
+    z = torch.linspace(-10, 10, 4001, dtype=torch.float64)[:, None]  # (Z, 1)
+    step = float(z[1, 0] - z[0, 0])
+    x_logits, x = 1.5 * z - 0.5, torch.ones_like(z)  # the decoder is linear, the pixel is lit
+    log_joint = Normal(0.0, 1.0).log_prob(z)[:, 0] - reconstruction_nll(x_logits, x)
+    log_evidence = torch.logsumexp(log_joint, 0) + math.log(step)
+    mu, logvar = torch.tensor([[0.6]], dtype=z.dtype), torch.tensor([[-0.4]], dtype=z.dtype)
+    q = Normal(mu, torch.exp(0.5 * logvar)).log_prob(z).exp()[:, 0] * step  # (Z,), sums to 1
+    bound = (q * neg_elbo(x_logits, x, mu.expand_as(z), logvar.expand_as(z))).sum()
+    gap = (q * (q.log() - math.log(step) - (log_joint - log_evidence)))[q > 0].sum()
+    assert gap > 0
+    torch.testing.assert_close(bound, gap - log_evidence)
+
+
+def test_errors_are_one_line(refuses):
+    with refuses(ValueError, r"\(3, 2\) and \(3, 4\)"):
+        kl_to_prior(torch.zeros(3, 2), torch.zeros(3, 4))
+    with refuses(ValueError, r"\(3, 2\) and \(2,\)"):
+        reparameterize(torch.zeros(3, 2), torch.zeros(2))
+    with refuses(ValueError, r"\(3, 784\) and \(3, 1, 28, 28\)"):
+        reconstruction_nll(torch.zeros(3, 784), torch.zeros(3, 1, 28, 28))
+    with refuses(ValueError, "bernoulli, gaussian; not 'mse'"):
+        reconstruction_nll(torch.zeros(3, 4), torch.zeros(3, 4), "mse")

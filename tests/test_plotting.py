@@ -1,0 +1,180 @@
+"""The pictures: what is drawn, read back from matplotlib's own objects; and that pyplot is left alone."""
+
+import os
+import subprocess
+import sys
+
+import matplotlib
+import numpy as np
+import pytest
+import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.collections import EllipseCollection
+from matplotlib.colors import to_rgba
+from matplotlib.figure import Figure
+from matplotlib.patches import Circle
+
+from vaekit.plotting import PALETTE, plot_curves, plot_images, plot_latent
+
+ROWS = np.array([[1, 200.0, 5.0], [2, 180.0, 6.0], [3, 170.0, 7.0]])
+
+
+@pytest.fixture
+def ax():
+    """Axes of a figure that pyplot knows nothing of."""
+    return FigureCanvasAgg(Figure()).figure.subplots()
+
+
+def cloud(n=30, seed=0):
+    draw = np.random.default_rng(seed)
+    return draw.normal(size=(n, 2)), draw.uniform(0.1, 0.4, size=(n, 2)), draw.integers(0, 10, n)
+
+
+def texts(ax):
+    return [text.get_text() for text in ax.texts]
+
+
+CALLS = {
+    "plot_latent": lambda ax: plot_latent(*cloud(), ax=ax),
+    "plot_images": lambda ax: plot_images(np.zeros((3, 1, 4, 4), np.uint8), ax=ax),
+    "plot_curves": lambda ax: plot_curves(ROWS, [(2, "β = 2")], ax=ax),
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_with_an_ax_pyplot_knows_nothing_of_it(ax, name):
+    import matplotlib.pyplot as plt
+
+    plt.close("all")
+    assert CALLS[name](ax) is ax
+    assert plt.get_fignums() == []
+    ax.figure.canvas.draw()  # and it can be drawn
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_without_an_ax_the_current_one_is_taken(name):
+    import matplotlib.pyplot as plt
+
+    with matplotlib.rc_context({"backend": "agg"}):
+        figure, ax = plt.subplots()
+        assert CALLS[name](None) is ax
+        plt.close(figure)
+
+
+def test_pyplot_is_not_even_imported():
+    program = (
+        "import sys, numpy as np, vaekit.plotting as p; from matplotlib.figure import Figure\n"
+        "a, b, c = Figure().subplots(3)\n"
+        "p.plot_latent(np.zeros((3, 2)), np.ones((3, 2)), ax=a)\n"
+        "p.plot_images(np.zeros((3, 1, 4, 4)), ax=b)\n"
+        "p.plot_curves(np.zeros((3, 3)), ax=c)\n"
+        "print('matplotlib.pyplot' in sys.modules)"
+    )
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    found = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "False"
+
+
+def test_latent_dots_and_ellipses_of_two_sigma(ax):
+    mu, std, labels = cloud()
+    plot_latent(mu, std, labels, ax=ax)
+    (ellipses,) = (c for c in ax.collections if isinstance(c, EllipseCollection))
+    (dots,) = (c for c in ax.collections if not isinstance(c, EllipseCollection))
+    np.testing.assert_allclose(dots.get_offsets(), mu)
+    np.testing.assert_allclose(ellipses.get_offsets(), mu)
+    np.testing.assert_allclose(ellipses.get_widths(), 4 * std[:, 0])  # 2 σ to either side
+    np.testing.assert_allclose(ellipses.get_heights(), 4 * std[:, 1])
+    colours = [to_rgba(PALETTE[0][label]) for label in labels]
+    np.testing.assert_allclose(dots.get_facecolors(), colours)
+    np.testing.assert_allclose(ellipses.get_facecolors()[:, :3], np.array(colours)[:, :3])
+    assert 0 < ellipses.get_alpha() <= 0.2
+
+
+def test_an_ellipse_is_as_wide_on_the_page_as_it_says(ax):
+    """Drawn and measured in pixels: one posterior at the origin, σ = 1 and ½, on ± 4."""
+    plot_latent(np.zeros((1, 2)), np.array([[1.0, 0.5]]), extent=4.0, rings=False, ax=ax)
+    ax.collections[0].set(alpha=1)
+    ax.collections[1].remove()
+    ax.set_axis_off()
+    ax.figure.canvas.draw()
+    ink = np.asarray(ax.figure.canvas.buffer_rgba())[..., :3].min(2) < 200
+    (x0, y0), (x1, y1) = ax.transData.transform([(-4, -4), (4, 4)])
+    assert ink.any(0).sum() == pytest.approx((x1 - x0) / 8 * 4, abs=2)
+    assert ink.any(1).sum() == pytest.approx((y1 - y0) / 8 * 2, abs=2)
+
+
+def test_latent_rings_numerals_and_limits(ax):
+    mu, std, labels = cloud()
+    plot_latent(mu, std, labels, ax=ax)
+    assert [p.get_radius() for p in ax.patches if isinstance(p, Circle)] == [1, 2, 3]
+    assert texts(ax) == [str(label) for label in np.unique(labels)]
+    for text in ax.texts:
+        np.testing.assert_allclose(text.get_position(), mu[labels == int(text.get_text())].mean(0))
+    assert ax.get_xlim() == ax.get_ylim()
+    assert ax.get_xlim()[1] >= max(3.2, np.abs(mu).max())
+    assert ax.get_aspect() == 1
+
+
+def test_latent_without_deviations_labels_and_rings(ax):
+    plot_latent(torch.zeros(5, 2), extent=7.0, rings=False, ax=ax)
+    assert (len(ax.collections), len(ax.patches), texts(ax)) == (1, 0, [])
+    assert ax.get_xlim() == (-7, 7)
+
+
+def test_latent_of_no_codes(ax):
+    plot_latent(np.zeros((0, 2)), np.zeros((0, 2)), np.zeros(0, int), ax=ax)
+    assert ax.get_xlim() == pytest.approx((-3.36, 3.36))
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("top", [255, 1.0])
+def test_images_lie_row_by_row(ax, channels, top):
+    images = (np.arange(1, 6) / 5 * top).astype(np.uint8 if top == 255 else float)
+    images = np.tile(images[:, None, None, None], (1, channels, 2, 3))
+    plot_images(images, columns=2, ax=ax)
+    (picture,) = ax.get_images()
+    sheet = np.asarray(picture.get_array()).reshape(6, 6, -1)[..., 0]  # 3 rows of 2 px, 2 columns of 3 px
+    np.testing.assert_allclose(sheet[::2, ::3].ravel(), [*images[:, 0, 0, 0], 0])
+    np.testing.assert_allclose(np.kron(sheet[::2, ::3], np.ones((2, 3))), sheet)
+    if channels == 1:
+        assert picture.get_clim() == (0, top)
+    assert not ax.axison
+
+
+def test_a_row_is_no_wider_than_there_are_images(ax):
+    plot_images(np.zeros((3, 1, 4, 5)), columns=10, ax=ax)
+    assert ax.get_images()[0].get_array().shape == (4, 15)
+
+
+def test_curves_and_marks(ax):
+    plot_curves(ROWS, [(2, "β = 50"), (3, "prior off")], ax=ax)
+    (right,) = (other for other in ax.figure.axes if other is not ax)
+    np.testing.assert_array_equal(ax.lines[0].get_xydata(), ROWS[:, [0, 1]])
+    np.testing.assert_array_equal(right.lines[0].get_xydata(), ROWS[:, [0, 2]])
+    assert [line.get_xdata()[0] for line in ax.lines[1:]] == [2, 3]
+    assert texts(ax) == ["β = 50", "prior off"]
+    assert "nats" in ax.get_ylabel() and "nats" in right.get_ylabel()
+
+
+def test_curves_of_no_steps(ax):
+    assert plot_curves(np.zeros((0, 3)), ax=ax) is ax
+
+
+def test_the_palettes_hold_ten_different_colours_each():
+    for colours in PALETTE:
+        assert len({to_rgba(colour) for colour in colours}) == 10
+
+
+def test_errors_are_one_line(ax, refuses):
+    with refuses(ValueError, r"\(N, 2\): choose two dimensions of your \(5, 3\)"):
+        plot_latent(np.zeros((5, 3)), ax=ax)
+    with refuses(ValueError, r"std must have the shape \(5, 2\), as mu has \(5, 2\); it has \(4, 2\)"):
+        plot_latent(np.zeros((5, 2)), np.ones((4, 2)), ax=ax)
+    with refuses(ValueError, r"labels must have the shape \(5,\).*it has \(5, 2\)"):
+        plot_latent(np.zeros((5, 2)), labels=np.zeros((5, 2), int), ax=ax)
+    for shape in ((28, 28), (0, 1, 28, 28), (3, 28, 28, 2)):
+        with refuses(ValueError, r"images must have the shape \(N, C, H, W\)"):
+            plot_images(np.zeros(shape), ax=ax)
+    for rows in ([], np.zeros((4, 2)), np.zeros(3)):
+        with refuses(ValueError, r"rows must be \(step, reconstruction, KL\) each"):
+            plot_curves(rows, ax=ax)
