@@ -160,9 +160,34 @@ def test_curves_of_no_steps(ax):
     assert plot_curves(np.zeros((0, 3)), ax=ax) is ax
 
 
-def test_the_palettes_hold_ten_different_colours_each():
-    for colours in PALETTE:
-        assert len({to_rgba(colour) for colour in colours}) == 10
+# What is left of linear red, green and blue to the colour-blind: Machado, Oliveira & Fernandes 2009, severity 1.
+SEEN_AS = {
+    "all": np.eye(3),
+    "protan": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
+    "deutan": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]],
+    "tritan": [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602], [0.004733, 0.691367, 0.303900]],
+}
+
+
+def lab(colours, matrix):
+    """CIELAB under D65 of sRGB colours as they are seen, (N, 3)."""
+    rgb = np.array([to_rgba(colour)[:3] for colour in colours])
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    seen = (linear @ np.transpose(matrix)).clip(0, 1)
+    to_xyz = [[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.0721750], [0.0193339, 0.1191920, 0.9503041]]
+    t = seen @ np.transpose(to_xyz) / [0.95047, 1.0, 1.08883]
+    f = np.where(t > (6 / 29) ** 3, np.cbrt(t), t / (3 * (6 / 29) ** 2) + 4 / 29)
+    return np.stack([116 * f[:, 1] - 16, 500 * (f[:, 0] - f[:, 1]), 200 * (f[:, 1] - f[:, 2])], 1)
+
+
+@pytest.mark.parametrize("eye", SEEN_AS)
+@pytest.mark.parametrize(("palette", "ground"), [(0, "white"), (1, "#111111")])
+def test_ten_colours_that_every_eye_tells_apart(eye, palette, ground):
+    """No two of the ten, nor one and the ground, are closer than 20 in CIELAB; 2.3 is just noticeable."""
+    assert len(PALETTE[palette]) == 10
+    colours = lab([*PALETTE[palette], ground], SEEN_AS[eye])
+    distances = np.linalg.norm(colours[:, None] - colours[None], axis=2)[np.triu_indices(11, 1)]
+    assert distances.min() > 20
 
 
 def test_errors_are_one_line(ax, refuses):

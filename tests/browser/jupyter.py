@@ -110,8 +110,8 @@ def browser_page(width: int = 1280, height: int = 800):
 def open_notebook(page, url: str, name: str = "00_start_here.ipynb") -> None:
     page.goto(url.replace("/lab?", f"/lab/tree/{name}?"))
     page.wait_for_selector(".jp-Notebook .jp-CodeCell", timeout=60_000)
-    # the kernel is there when its indicator is idle
-    page.wait_for_selector('.jp-Notebook-ExecutionIndicator[data-status="idle"]', state="attached", timeout=60_000)
+    # The indicator says "idle" too early: a cell that is run before the kernel has answered is silently dropped.
+    page.wait_for_function(KERNEL_READY % PANEL, timeout=60_000)
 
 
 def run_all(page) -> None:
@@ -138,11 +138,20 @@ PANEL = (
     "[...jupyterapp.shell.widgets('main')].find((it) => it.sessionContext && it.content.scrollToItem && it.isVisible)"
 )
 
+KERNEL_READY = """async () => {
+    const context = %s?.sessionContext;
+    await context?.ready;
+    const kernel = context?.session?.kernel;
+    await kernel?.info;
+    return kernel?.connectionStatus === "connected" && kernel.status === "idle";
+}"""
+
 EXECUTE = """async (code) => {
     const future = %s.sessionContext.session.kernel.requestExecute({ code, store_history: false });
     let text = "";
     future.onIOPub = ({ content }) => (text += content.text ?? content.data?.["text/plain"] ?? "");
-    const { content } = await future.done;
+    const late = new Promise((resolve) => setTimeout(() => resolve({ content: { status: "no answer" } }), 90_000));
+    const { content } = await Promise.race([future.done, late]);
     return [content.status === "ok" ? null : content.evalue || content.status, text];
 }"""
 

@@ -182,13 +182,15 @@ def test_frames_flow_while_a_page_looks_and_come_back_when_it_does(quick, engine
 
 def test_a_page_out_of_sight_gets_few_frames_but_keeps_the_run_going(quick, engines, watched):
     engine = engines(view=watched)
-    engine.patience = 0.3
+    engine.patience = 0.6
+    engine.seen()
     engine.play().result(SECONDS)
+    time.sleep(0.3)  # until it is no longer seen
     start = time.monotonic()
-    while time.monotonic() < start + 0.6:
+    while time.monotonic() < start + 0.8:
         engine.seen(visible=False)
         time.sleep(0.02)
-    assert engine.playing and watched.count("frame", start) <= 5
+    assert engine.playing and watched.count("frame", start) <= 6
 
 
 def test_a_lab_unseen_for_long_pauses_and_says_so(quick, engines, watched):
@@ -275,6 +277,7 @@ def test_say_shows_one_line_until_something_else_is_done(engines, watched):
 # -- threads ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_torch_threads_are_set_for_the_trainer_alone_and_given_back():
     """In a process of its own: what torch does at its first use in a thread cannot be seen twice."""
     code = """
@@ -389,8 +392,10 @@ def test_an_exception_in_a_command_is_its_callers(engines, error):
 def test_whatever_a_step_raises_the_thread_lives_and_who_waits_is_answered(engines, error):
     engine = engines(lambda: make_run(Flaky(5, error=error)))
     assert engine.steps(10).result(SECONDS) == 4
-    assert type(error).__name__ in engine.error and "\n" not in engine.error
+    assert engine.error.startswith(f"Step 5 failed ({type(error).__name__}") and "\n" not in engine.error
     assert rests(engine) and len(trainers()) == 1
+    assert engine.steps(6).result(SECONDS) == 10 and engine.error is None
+    assert same_bits(weights(engine.run.model), plain(engine.run))
 
 
 @pytest.mark.parametrize("method", ["frame", "rest", "status"])

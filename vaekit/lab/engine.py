@@ -195,7 +195,7 @@ class Engine:
         self._step_at = time.monotonic()
         try:
             self._pending.append(self.run.advance())
-        except Exception as error:
+        except BaseException as error:  # in this thread even an interrupt is the model's doing
             if bad := self._read_pending():
                 self._not_a_number(bad)
             else:

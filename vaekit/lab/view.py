@@ -1,6 +1,7 @@
 """What the page is sent: the two widgets, and the view that fills them from the trainer thread."""
 
 import math
+import time
 from pathlib import Path
 
 import anywidget
@@ -20,7 +21,8 @@ from vaekit.plotting import PALETTE
 
 STATIC = Path(__file__).parent / "static"
 TILES = 15  # decoded images along one side of the backdrop
-MEASURED = 200  # codes that the overlap is measured on: its cost grows with their square
+MEASURED = 500  # codes that the overlap is measured on: its cost grows with their square
+OVERLAP_SECONDS = 0.5  # between two such measurements while playing
 
 
 def _static(*names: str) -> str:
@@ -73,6 +75,7 @@ class View:
         self.chosen, self.data = 0, None
         self.measured: words.Measured | None = None
         self.numbers: dict = {}
+        self._overlap_at, self._last_overlap = 0.0, torch.tensor(0.0)
 
     # -- called by the engine -----------------------------------------------------------------------------
 
@@ -83,7 +86,7 @@ class View:
         self.last = self._make_frame(run, mu, logvar)
         self.plane.frame = self.last.pack()
         if engine.looked_at or not engine.playing:
-            self._measure(run, mu, logvar)
+            self._measure(run, mu, logvar, engine.playing)
             self.status(engine)
 
     def rest(self, engine: Engine) -> None:
@@ -153,12 +156,11 @@ class View:
         knobs = run.knobs
         return Frame(self.number, run.number, both[:, :2], both[:, 2:], self.extent, knobs.effective_beta, knobs.lr)
 
-    def _measure(self, run, mu, logvar) -> None:
+    def _measure(self, run, mu, logvar, playing: bool) -> None:
         with torch.no_grad():
             kl = kl_to_prior(mu, logvar)
             active = metrics.active_units(mu)
-            some = slice(0, MEASURED)
-            overlap = metrics.overlap(mu[some], logvar[some]).nan_to_num() if len(mu) > 1 else torch.tensor(1.0)
+            overlap = self._overlap(mu[:MEASURED], logvar[:MEASURED], playing)
             values = [metrics.mean_std(logvar), metrics.spread(mu), kl.sum(1).mean(), active.sum(), overlap]
             std, spread, nats, units, shared = torch.stack([v.float() for v in values]).tolist()
         if math.isnan(std + spread):
@@ -178,6 +180,13 @@ class View:
                 ["KL, bits", f"{metrics.bits(nats):.2f}"],
             ],
         }
+
+    def _overlap(self, mu, logvar, playing: bool):
+        now = time.monotonic()
+        if not playing or now - self._overlap_at >= OVERLAP_SECONDS:
+            self._overlap_at = now
+            self._last_overlap = metrics.overlap(mu, logvar).nan_to_num() if len(mu) > 1 else mu.new_tensor(1.0)
+        return self._last_overlap
 
     def _place(self, pairs: torch.Tensor) -> torch.Tensor:
         """Points of the plane (n, 2) → codes (n, D): the dimensions that are not shown are 0."""
