@@ -89,7 +89,7 @@ def test_found_from_any_working_directory(tmp_path):
     found = subprocess.run(
         [sys.executable, "-c", program], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
     )
-    assert found.stdout.split() == [str(CLONE / "data"), "10000"]
+    assert found.stdout.strip() == f"{CLONE / 'data'} 10000"
 
 
 def test_where_the_data_is_looked_for(tmp_path, monkeypatch):

@@ -6,14 +6,25 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
-from jupyter import PANEL, Lab, browser, execute, find_chromium, jupyterlab, new_page, open_notebook, run_cell
+from jupyter import (
+    ARTIFACTS,
+    LAB_CELL,
+    PANEL,
+    Lab,
+    browser,
+    execute,
+    find_chromium,
+    jupyterlab,
+    new_page,
+    open_notebook,
+    run_cell,
+)
 
-ARTIFACTS = Path(__file__).resolve().parents[2] / "artifacts"
-LAB_CELL = "import vaekit\n\nlab = vaekit.LatentLab()\nlab.run(steps=50)\nlab"
 FILLER = "for _ in range(60):\n    print('something to scroll past the lab to')"
 # Back to how every test finds the lab: 300 steps old, all knobs as they were at first, paused, nothing chosen.
 AS_NEW = """
 lab.pause()
+vars(lab.model).pop("forward", None)
 lab.set(beta=1.0, prior=True, lr=1e-3, kind="bernoulli", data="Handwritten digits")
 lab.controls.pace.value, lab.controls.digits.value = 0.0, False
 lab.engine.patience = 120

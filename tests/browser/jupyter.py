@@ -16,6 +16,8 @@ from pathlib import Path
 import numpy as np
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+ARTIFACTS = REPOSITORY / "artifacts"  # pictures
+LAB_CELL = "import vaekit\n\nlab = vaekit.LatentLab()\nlab.run(steps=50)\nlab"
 # Chromium as root in a container, without its calls home.
 FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update")
 
@@ -108,8 +110,13 @@ def browser_page(width: int = 1280, height: int = 800):
 
 
 def open_notebook(page, url: str, name: str = "00_start_here.ipynb") -> None:
-    page.goto(url.replace("/lab?", f"/lab/tree/{name}?"))
+    # reset: without the notebooks that another page had open
+    page.goto(url.replace("/lab?", f"/lab/tree/{name}?reset&"))
     page.wait_for_selector(".jp-Notebook .jp-CodeCell", timeout=60_000)
+    wait_for_kernel(page)
+
+
+def wait_for_kernel(page) -> None:
     # The indicator says "idle" too early: a cell that is run before the kernel has answered is silently dropped.
     page.wait_for_function(KERNEL_READY % PANEL, timeout=60_000)
 
@@ -139,7 +146,7 @@ PANEL = (
 )
 
 KERNEL_READY = """async () => {
-    const context = %s?.sessionContext;
+    const context = window.jupyterapp && %s?.sessionContext;
     await context?.ready;
     const kernel = context?.session?.kernel;
     await kernel?.info;
@@ -193,7 +200,7 @@ def command(page, name: str, **arguments) -> None:
 
 def scroll_to(page, index: int) -> None:
     """Scroll the notebook so that a cell begins at the top."""
-    page.evaluate(f"(index) => {PANEL}.content.scrollToItem(index, 'start')", index)
+    page.evaluate(f"(index) => {PANEL}.content.widgets[index].node.scrollIntoView()", index)
 
 
 def errors_in_cells(page) -> list[str]:
@@ -203,17 +210,18 @@ def errors_in_cells(page) -> list[str]:
     )
 
 
-def sent_messages(page) -> list[tuple[str, dict]]:
-    """What the page has sent to its kernel: (type, content). `page.sent.clear()` begins anew."""
+def sent_messages(page) -> list[tuple[dict, dict]]:
+    """What the page has sent to its kernel: (header, content). `page.sent.clear()` begins anew."""
+    page.wait_for_timeout(200)  # Playwright hands on what has happened only while it is asked something
     return [_message(frame) for frame in page.sent]
 
 
-def _message(frame: bytes) -> tuple[str, dict]:
+def _message(frame: bytes) -> tuple[dict, dict]:
     # v1.kernel.websocket.jupyter.org: u64 count, the offsets, then channel, header, parent, metadata, content, ...
     (count,) = struct.unpack_from("<Q", frame)
     offsets = struct.unpack_from(f"<{count}Q", frame, 8)
     parts = [frame[start:end] for start, end in pairwise(offsets)]
-    return json.loads(parts[1])["msg_type"], json.loads(parts[4])
+    return json.loads(parts[1]), json.loads(parts[4])
 
 
 def wait_until(condition, seconds: float = 20) -> None:

@@ -75,14 +75,14 @@ def wait_for(condition, seconds: float = SECONDS) -> None:
 class CountingView:
     """Notes when it was asked for what. `fail_in` names the methods that raise."""
 
-    def __init__(self, *fail_in: str):
+    def __init__(self, *fail_in: str, error: type = RuntimeError):
         self.calls: list[tuple[str, int, float]] = []
-        self.fail_in = fail_in
+        self.fail_in, self.error = fail_in, error
 
     def _note(self, what: str, engine) -> None:
         self.calls.append((what, engine.run.number, time.monotonic()))
         if what in self.fail_in:
-            raise RuntimeError(f"no {what} today\nand a second line")
+            raise self.error(f"no {what} today\nand a second line")
 
     def frame(self, engine) -> None:
         self._note("frame", engine)

@@ -398,22 +398,24 @@ def test_whatever_a_step_raises_the_thread_lives_and_who_waits_is_answered(engin
     assert same_bits(weights(engine.run.model), plain(engine.run))
 
 
+@pytest.mark.parametrize("error", [RuntimeError, Stop])
 @pytest.mark.parametrize("method", ["frame", "rest", "status"])
-def test_what_cannot_be_shown_pauses_the_run_and_says_so(quick, engines, method):
-    engine = engines(view=CountingView(method))
+def test_what_cannot_be_shown_pauses_the_run_and_says_so(quick, engines, method, error):
+    engine = engines(view=CountingView(method, error=error))
     engine.seen()
     engine.play().result(SECONDS)
-    wait_for(lambda: not engine.playing)
+    wait_for(lambda: engine.error and not engine.playing)
     said = engine.error
-    assert said.startswith("The lab could not show step") and f"RuntimeError: no {method} today" in said
+    assert said.startswith("The lab could not show step") and f"{error.__name__}: no {method} today" in said
     assert "second line" not in said and rests(engine)
     assert engine.steps(4).result(SECONDS) == engine.run.number  # every other driver goes on
     engine.pause().result(SECONDS)
     engine.reset().result(SECONDS)
     engine.turn({"beta": 2.0}).result(SECONDS)
-    assert engine.steps(3).result(SECONDS) == 3 and len(trainers()) == 1
+    assert engine.steps(3).result(SECONDS) >= 1 and engine.error and len(trainers()) == 1
     engine.view.fail_in = ()
-    assert engine.steps(3).result(SECONDS) == 6 and engine.error is None
+    at = engine.run.number
+    assert engine.steps(3).result(SECONDS) == at + 3 and engine.error is None
     assert same_bits(weights(engine.run.model), plain(engine.run))
 
 
@@ -426,12 +428,13 @@ def test_the_page_learns_that_something_could_not_be_shown(quick, engines):
     wait_for(lambda: view.count("status") == 2)  # of play, and of the fault
 
 
-def test_a_fault_with_no_way_back_still_answers_who_waits(engines):
+@pytest.mark.parametrize("error", [RuntimeError("the device is gone"), Stop("the device is gone")])
+def test_a_fault_with_no_way_back_still_answers_who_waits(engines, error):
     engine = engines(lambda: make_run(Flaky(5)))
     engine.post(lambda: None).result(SECONDS)
 
     def lost(number: int) -> None:
-        raise RuntimeError("the device is gone")
+        raise error
 
     engine.run.go_back = lost
     engine.steps(10).result(SECONDS)

@@ -97,6 +97,16 @@ def test_what_is_measured_is_what_the_meters_show(labs):
     assert meters["KL, nats"] == f"{lab.measured.kl:.2f}" and meters["active units"].endswith("of 2")
 
 
+def test_weights_that_are_no_numbers_leave_words_and_meters_as_they_were(labs):
+    """For a moment, until the run goes back, the plane may have nothing to show; the words claim nothing new."""
+    lab = labs().run(5)
+    before = lab.measured, lab.view.plane.status
+    lab.engine.post(lambda: lab.model.encoder.mu.bias.data.fill_(NAN)).result(SECONDS)
+    lab.engine.post(lambda: lab.view.frame(lab.engine)).result(SECONDS)
+    assert np.isnan(plane_points(lab)[:, :2]).all() and lab.view.last.extent >= 3.8
+    assert (lab.measured, lab.view.plane.status) == before
+
+
 # -- what makes no sense ----------------------------------------------------------------------------------
 
 NAN, INF = float("nan"), float("inf")
@@ -632,3 +642,23 @@ def test_driven_by_many_threads_as_by_subshells(labs):
     assert not faults and lab.settings == run.settings == {**lab.settings, "prior": True, "beta": 10.0, "lr": 3e-3}
     assert lab.controls.beta.value == 10.0 and lab.controls.lr.value == "0.003"
     assert same_bits(weights(lab.model), plain_loop(small_vae(), run.sets, run.recording, run.number))
+
+
+def test_of_two_knobs_turned_at_once_on_two_threads_both_count(labs, monkeypatch):
+    lab = labs()
+    within, checked = threading.Event(), lab._checked
+
+    def slowly(wanted: dict) -> dict:
+        found = checked(wanted)
+        within.set()
+        time.sleep(0.05)
+        return found
+
+    monkeypatch.setattr(lab, "_checked", slowly)
+    thread = threading.Thread(target=lab.set, kwargs={"beta": 2.0})
+    thread.start()
+    within.wait(SECONDS)
+    lab.set(prior=False)
+    thread.join()
+    lab.pause()
+    assert lab.settings["beta"] == 2.0 and lab.settings["prior"] is False and lab.engine.run.settings == lab.settings

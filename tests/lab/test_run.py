@@ -159,8 +159,9 @@ def test_going_back_notes_the_knobs_that_stay_turned():
     assert run.recording.events == [] and run.recording.settings["beta"] == 9.0
 
 
-def test_when_a_step_fails_on_the_way_back_the_snapshot_is_where_it_ends():
-    run = make_run(Flaky(10))  # the 7 steps, then the fault strikes in the replay
+@pytest.mark.parametrize("error", [RuntimeError(), SystemExit()])
+def test_when_a_step_fails_on_the_way_back_the_snapshot_is_where_it_ends(error):
+    run = make_run(Flaky(10, error=error))  # the 7 steps, then the fault strikes in the replay
     go_to(run, 3, {})
     run.keep()
     kept = weights(run.model)

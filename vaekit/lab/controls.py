@@ -28,7 +28,7 @@ class Controls:
         self.beta_text = widgets.Text(continuous_update=False, layout={"width": "72px"})
         self.lr = widgets.Text(continuous_update=False, layout={"width": "70px"})
         self.kind = widgets.Dropdown(options=KINDS, layout={"width": "158px"})
-        self.data = widgets.Dropdown(options=list(sets), layout={"width": "170px"})
+        self.data = widgets.Dropdown(options=list(sets), layout={"width": "198px"})
         self.pace = widgets.Dropdown(options=PACES, layout={"width": "112px"})
         self.digits = widgets.Checkbox(description="digits as marks", indent=False, layout={"width": "136px"})
         self._tips()
@@ -80,8 +80,7 @@ class Controls:
 
     def _slid(self, value: float) -> dict:
         # A page's slider rounds what it is set to, and sends that back: not the learner's doing.
-        now = self.lab.settings["beta"]
-        return {} if now > 0 and abs(math.log10(value / now)) < 0.6 * SLIDER_STEP else {"beta": float(f"{value:.2g}")}
+        return {} if _at(value, self.lab.settings["beta"]) else {"beta": float(f"{value:.2g}")}
 
     def _on_change(self, widget, changes_of) -> None:
         def answer(change):
@@ -105,7 +104,8 @@ class Controls:
             self.prior.description = f"Prior {'on' if settings['prior'] else 'off'}"
             self.prior.button_style = "info" if settings["prior"] else ""
             self.prior.icon = "check" if settings["prior"] else "times"
-            self.beta.value = min(HIGHEST, max(LOWEST, settings["beta"]))
+            if not _at(self.beta.value, settings["beta"]):  # else an answer would pull at the slider in the hand
+                self.beta.value = min(HIGHEST, max(LOWEST, settings["beta"]))
             self.beta_text.value, self.lr.value = f"{settings['beta']:g}", f"{settings['lr']:g}"
             self.kind.value, self.data.value = settings["kind"], settings["data"]
         finally:
@@ -113,6 +113,11 @@ class Controls:
 
     def show_playing(self, playing: bool) -> None:
         self.play.description, self.play.icon = ("Pause", "pause") if playing else ("Play", "play")
+
+
+def _at(place: float, beta: float) -> bool:
+    """Is this the slider's place for `beta`? It has places 0.05 apart on its scale."""
+    return beta > 0 and abs(math.log10(place / beta)) < 0.6 * SLIDER_STEP
 
 
 def _number(name: str, text: str) -> float:

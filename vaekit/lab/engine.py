@@ -233,13 +233,13 @@ class Engine:
         try:
             for method in what:
                 getattr(self.view, method)(self)
-        except Exception as error:
+        except BaseException as error:
             self._give_up("could not show", error)
 
     def _give_up(self, what: str, error: BaseException) -> None:
         """Pause without looking at the model again, and say why."""
-        self.playing, self.error = False, f"The lab {what} step {self.run.number} ({one_line(error)})."
-        with suppress(Exception):
+        self.error, self.playing = f"The lab {what} step {self.run.number} ({one_line(error)}).", False
+        with suppress(BaseException):
             self.view.status(self)
         self._end_goal()
 
@@ -297,7 +297,7 @@ class Engine:
     def _pause(self, notice: str | None) -> None:
         try:
             self._digest()
-            self.playing, self.speed, self._answer_knob, self.notice = False, 0.0, False, notice
+            self.notice, self.playing, self.speed, self._answer_knob = notice, False, 0.0, False
             self._look("frame", "rest", "status")
         finally:
             self.playing = False

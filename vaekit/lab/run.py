@@ -98,7 +98,7 @@ class Run:
             while self.number < number:
                 self._apply(self.recording.changes_at(self.number + 1))
                 self.advance()
-        except Exception:
+        except BaseException:
             self._restore(self.snapshots[-1])
         self.recording.cut(self.number)
         self.turn(wanted)

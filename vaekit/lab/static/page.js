@@ -15,11 +15,11 @@ function isDark() {
 
 const still = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
 
-// A canvas's context in CSS pixels, sharp on every screen.
+// A canvas's context in CSS pixels, sharp on every screen. Out of sight it has no size, and keeps its picture.
 function contextOf(canvas) {
   const scale = Math.min(devicePixelRatio || 1, 2);
   const width = canvas.clientWidth, height = canvas.clientHeight;
-  if (canvas.width !== Math.round(width * scale) || canvas.height !== Math.round(height * scale)) {
+  if (width && (canvas.width !== Math.round(width * scale) || canvas.height !== Math.round(height * scale))) {
     canvas.width = Math.round(width * scale);
     canvas.height = Math.round(height * scale);
   }
@@ -64,11 +64,22 @@ function lifetime(model) {
   };
 }
 
-// Calls back when the theme or the size of `node` changes.
+// ipywidgets leaves its sliders, boxes and menus without a name for screen readers: their tooltips name them.
+function nameControls(root) {
+  for (const control of root.closest(".widget-vbox")?.querySelectorAll(".vk-controls > *") ?? []) {
+    const name = control.querySelector("[title]:not([title=''])")?.title;
+    if (name) control.querySelector("input, select, [role=slider]")?.setAttribute("aria-label", name);
+  }
+}
+
+// Calls back when the theme or the size of `node` changes, and when it comes into sight: out of sight it has no
+// size, so that nothing could be painted there.
 function whenLooksChange(life, node, callback) {
   const theme = new MutationObserver(callback);
   theme.observe(document.body, { attributes: true, attributeFilter: ["data-jp-theme-light", "class"] });
   const size = new ResizeObserver(callback);
   size.observe(node);
-  life.also(() => (theme.disconnect(), size.disconnect()));
+  const sight = new IntersectionObserver(callback);
+  sight.observe(node);
+  life.also(() => (theme.disconnect(), size.disconnect(), sight.disconnect()));
 }

@@ -30,12 +30,13 @@ function glide() {
       arrived = start = time;
       from = { points: now.points.slice(), extent: now.extent };
       to = frame;
-      if (jump) from = { points: frame.points, extent: frame.extent };
+      if (jump) [from, start] = [frame, -Infinity];
     },
     // moves `now` to its place at `time`; true while it is on its way
     move(time) {
       if (!to) return false;
-      const t = Math.min(1, (time - start) / duration);
+      // a painting's time may lie before the frame's: it began before the frame came
+      const t = Math.min(1, Math.max(0, (time - start) / duration));
       if (now.points.length !== to.points.length) now.points = new Float32Array(to.points.length);
       for (let i = 0; i < to.points.length; i++) now.points[i] = from.points[i] + t * (to.points[i] - from.points[i]);
       now.extent = from.extent + t * (to.extent - from.extent);
@@ -404,7 +405,7 @@ function render({ model, el }) {
   };
   model.on("msg:custom", onDecoded);
   life.also(() => model.off("msg:custom", onDecoded));
-  whenLooksChange(life, root, ask);
+  whenLooksChange(life, root, () => (nameControls(root), ask()));
 
   classes = Array.from(bytesOf(model.get("classes")) ?? []);
   backdrop = readBackdrop(model.get("backdrop"));

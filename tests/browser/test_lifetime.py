@@ -1,0 +1,136 @@
+"""Reloading, closing, two views, two labs, a cell run again: the run survives, and nothing is left behind."""
+
+import time
+
+import pytest
+from jupyter import PANEL, Lab, add_cell, command, execute, open_notebook, run_cell, wait_for_kernel, wait_until
+
+pytestmark = pytest.mark.browser
+
+TRAINERS = "import threading; sum(it.name == 'vaekit-trainer' for it in threading.enumerate())"
+
+
+@pytest.fixture(autouse=True)
+def only_the_first_cells(desk):
+    yield
+    desk.evaluate(
+        f"""() => {{
+            const cells = {PANEL}.content.model.sharedModel;
+            cells.deleteCellRange(2, cells.cells.length);
+        }}"""
+    )
+
+
+def save(page) -> None:
+    """Wait until the notebook is saved: else leaving the page is asked about."""
+    command(page, "docmanager:save")
+    page.wait_for_function(f"() => !{PANEL}.context.model.dirty")
+
+
+def test_a_reloaded_page_finds_the_lab_alive(desk, lab):
+    lab.press("Play")
+    lab.wait("d.step > 330")
+    lab.press("Pause")
+    lab.wait("d.playing === 'false'")
+    before = lab.wait(f"d.step === {execute(desk, 'lab.steps_taken')}")
+    save(desk)
+    desk.reload()
+    wait_for_kernel(desk)
+    lab = Lab(desk)
+    state = lab.wait(f"d.step === {before['step']}")
+    assert (state["frame"], state["playing"]) == (before["frame"], "false")
+    assert state["spread"] == pytest.approx(before["spread"], abs=1e-3)
+    assert lab.marks() is not None
+    lab.press("Play")
+    lab.wait(f"d.step > {before['step'] + 30} && d.playing === 'true' && d.painted > 10")
+    lab.press("Pause")
+    lab.wait("d.playing === 'false'")
+
+
+def test_a_closed_tab_trains_on(desk, lab, server):
+    lab.press("Play")
+    before = lab.wait("d.step > 320")["step"]
+    save(desk)
+    desk.goto("about:blank")
+    time.sleep(3)
+    open_notebook(desk, server.url, "test_lifetime.ipynb")
+    lab = Lab(desk)
+    state = lab.state()
+    assert state["playing"] == "true"
+    assert state["step"] > before + 30
+    lab.wait(f"d.step > {state['step'] + 30} && d.painted > 10")
+    assert execute(desk, TRAINERS) == "1"
+
+
+def test_a_run_that_nobody_sees_pauses_itself_and_says_so(desk, lab, server):
+    execute(desk, "lab.engine.patience = 3")
+    lab.press("Play")
+    lab.wait("d.step > 320")
+    save(desk)
+    desk.goto("about:blank")
+    time.sleep(6)
+    open_notebook(desk, server.url, "test_lifetime.ipynb")
+    lab = Lab(desk)
+    lab.message.filter(has_text="Paused: no page has shown this lab for 3 seconds").wait_for()
+    state = lab.state()
+    assert state["playing"] == "false"
+    assert execute(desk, "lab.steps_taken") == str(int(state["step"]))
+    lab.press("Play")
+    lab.wait(f"d.step > {state['step'] + 30}")
+    assert lab.message.is_hidden()
+
+
+def test_the_same_lab_in_two_cells(desk, lab):
+    add_cell(desk, "lab")
+    again = Lab(desk, 1)
+    assert again.root.locator(".vk-plane").count() == 1
+    again.show()
+    again.press("Play")
+    for view in (again, lab):
+        view.show()
+        painted, step = view.state()["painted"], view.state()["step"]
+        view.wait(f"d.painted > {painted + 10} && d.step > {step + 20} && d.playing === 'true'")
+    lab.press("Pause")
+    for view in (again, lab):
+        view.show()
+        view.wait(f"d.playing === 'false' && d.step === {execute(desk, 'lab.steps_taken')}")
+
+
+def test_a_cell_run_again_stops_the_older_lab(desk, lab):
+    execute(desk, "older = lab")
+    add_cell(desk, "older")  # so that there is a page to say it
+    lab.show()
+    lab.press("Play")
+    lab.wait("d.step > 320")
+    run_cell(desk, 0)
+    new, older = Lab(desk, 0), Lab(desk, 1)
+    assert execute(desk, "lab is not older, older.playing, older.error") == "(True, False, None)"
+    older.root.scroll_into_view_if_needed()
+    older.message.filter(has_text="Stopped: its cell was run again").wait_for()
+    assert execute(desk, TRAINERS) == "1"
+    new.show()
+    stopped = execute(desk, "older.steps_taken")
+    new.press("Play")
+    new.wait("d.step > 100 && d.playing === 'true'")
+    assert execute(desk, "older.steps_taken") == stopped
+    assert execute(desk, TRAINERS) == "1"
+    execute(desk, "del older")
+
+
+def test_two_labs_at_once_share_the_processor_and_say_so(desk, lab):
+    add_cell(desk, "other = vaekit.LatentLab(seed=1)\nother")
+    other = Lab(desk, 1)
+    lab.show()
+    lab.press("Play")
+    lab.wait("d.step > 310")
+    assert lab.message.is_hidden()
+    other.show()
+    other.press("Play")
+    other.message.filter(has_text="Another lab is training as well").wait_for()
+    for view in (other, lab):
+        view.show()
+        painted, step = view.state()["painted"], view.state()["step"]
+        view.wait(f"d.painted > {painted + 10} && d.step > {step + 20} && d.playing === 'true'")
+    execute(desk, "other.pause(); lab.pause()")
+    wait_until(lambda: other.state()["playing"] == "false")
+    execute(desk, "other.engine.close(); del other")

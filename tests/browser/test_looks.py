@@ -1,0 +1,127 @@
+"""How it looks: pictures to look at, and what of it can be measured, in both themes and at two sizes."""
+
+import pytest
+from jupyter import ARTIFACTS, command, execute, pixels, scroll_to, wait_until
+
+pytestmark = pytest.mark.browser
+
+# name: what brings it about from 300 steps on, the state that the page then names
+STATES = {
+    "prior on": ("lab.run(700)", "cloud"),
+    "prior off": ("lab.run(400); lab.set(prior=False); lab.run(900)", "points"),
+    "collapsed": ("lab.set(beta=50); lab.run(400)", "prior"),
+}
+SIZES = ((1280, 800), (1920, 1080))
+
+# Boxes that must lie inside the lab and not over each other: the parts, and what is in the panel.
+BOXES = """(root) => {
+    const shown = (it) => it.getClientRects().length > 0;
+    const box = (it) => {
+        const { left, top, right, bottom } = it.getBoundingClientRect();
+        return { name: `${it.className || it.tagName} ${it.textContent.slice(0, 20)}`, left, top, right, bottom };
+    };
+    const parts = ".vk-controls > *, .vk-message, .vk-plane, .vk-verdict, .vk-legend > *, .vk-curves, .vk-foot > *";
+    const inner = ".vk-panel h4, .vk-decoded, .vk-hint, .vk-thumb, .vk-panel figcaption, .vk-meters span, .vk-meters b";
+    return [box(root), [...root.querySelectorAll(`${parts}, ${inner}`)].filter(shown).map(box)];
+}"""
+
+CUT = """(root) => {
+    const pen = document.createElement("canvas").getContext("2d");
+    const cut = [];
+    for (const it of root.querySelectorAll("button, label, span, b, p, h4, figcaption, input[type=text]"))
+        if (it.clientWidth > 1 && it.scrollWidth > it.clientWidth + 1 && getComputedStyle(it).display !== "inline")
+            cut.push(it.value ?? it.textContent);
+    for (const it of root.querySelectorAll("select")) {
+        const style = getComputedStyle(it);
+        pen.font = `${style.fontWeight} ${style.fontSize} ${style.fontFamily}`;
+        const room = it.clientWidth - parseFloat(style.paddingLeft) - parseFloat(style.paddingRight);
+        for (const option of it.options)
+            if (pen.measureText(option.text).width > room) cut.push(option.text);
+    }
+    return cut;
+}"""
+
+# every piece of text in the lab: [what it says, its size in px, its contrast with the ground it stands on]
+TEXTS = """(root) => {
+    const pen = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
+    const rgba = (colour) => {
+        pen.clearRect(0, 0, 1, 1);
+        pen.fillStyle = colour;
+        pen.fillRect(0, 0, 1, 1);
+        return [...pen.getImageData(0, 0, 1, 1).data];
+    };
+    const light = ([r, g, b]) => {
+        const [x, y, z] = [r, g, b].map((v) => (v /= 255) <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
+        return 0.2126 * x + 0.7152 * y + 0.0722 * z;
+    };
+    const ground = (it) => {
+        for (; it; it = it.parentElement) {
+            const colour = rgba(getComputedStyle(it).backgroundColor);
+            if (colour[3] === 255) return colour;
+        }
+        return [255, 255, 255];
+    };
+    const found = [];
+    for (const it of root.querySelectorAll("*")) {
+        const own = [...it.childNodes].some((node) => node.nodeType === 3 && node.textContent.trim().length);
+        const form = ["INPUT", "SELECT"].includes(it.tagName) && it.type !== "checkbox";
+        if (!(own || form) || !it.getClientRects().length || it.closest(".vk-spoken, option")) continue;
+        const style = getComputedStyle(it), tones = [light(rgba(style.color)), light(ground(it))];
+        const contrast = (Math.max(...tones) + 0.05) / (Math.min(...tones) + 0.05);
+        found.push([it.value || it.textContent, parseFloat(style.fontSize), contrast]);
+    }
+    return found;
+}"""
+
+
+@pytest.fixture(params=STATES)
+def state(request, desk, lab):
+    code, name = STATES[request.param]
+    execute(desk, code)
+    scroll_to(desk, 0)
+    lab.show()
+    lab.wait(f"d.state === '{name}' && d.decoderStep === {execute(desk, 'lab.steps_taken')}")
+    yield request.param
+    desk.set_viewport_size({"width": 1280, "height": 800})
+    command(desk, "apputils:change-theme", theme="JupyterLab Light")
+
+
+def overlapping(boxes: list[dict]) -> list[tuple[str, str]]:
+    def over(a, b) -> bool:
+        across = min(a["right"], b["right"]) - max(a["left"], b["left"])
+        return across > 1 and min(a["bottom"], b["bottom"]) - max(a["top"], b["top"]) > 1
+
+    return [(a["name"], b["name"]) for i, a in enumerate(boxes) for b in boxes[i + 1 :] if over(a, b)]
+
+
+def outside(root: dict, boxes: list[dict]) -> list[str]:
+    def out(box) -> bool:
+        across = box["left"] < root["left"] - 1 or box["right"] > root["right"] + 1
+        return across or box["top"] < root["top"] - 1 or box["bottom"] > root["bottom"] + 1
+
+    return [box["name"] for box in boxes if out(box)]
+
+
+def test_legible_and_nothing_over_another(desk, lab, state):
+    wrong = []
+    for dark in (False, True):
+        command(desk, "apputils:change-theme", theme=f"JupyterLab {'Dark' if dark else 'Light'}")
+        for width, height in SIZES:
+            desk.set_viewport_size({"width": width, "height": height})
+            lab.show()
+            wait_until(lambda: (pixels(lab.plane)[..., :3].mean() < 110) == dark)  # noqa: B023
+            desk.mouse.move(5, 5)
+            desk.wait_for_timeout(400)
+            where = f"{state} {width}x{height} {'dark' if dark else 'light'}"
+            ARTIFACTS.mkdir(exist_ok=True)
+            desk.screenshot(path=ARTIFACTS / f"{where}.png".replace(" ", "-"))
+            root, boxes = lab.root.evaluate(BOXES)
+            found = {
+                "over each other": overlapping(boxes),
+                "outside": outside(root, boxes),
+                "cut": lab.root.evaluate(CUT),
+                "small": [text for text in lab.root.evaluate(TEXTS) if text[1] < 13],
+                "faint": [text for text in lab.root.evaluate(TEXTS) if text[2] < 4.5],
+            }
+            wrong += [(where, what, items) for what, items in found.items() if items]
+    assert wrong == []
