@@ -3,7 +3,8 @@
 All contenders train (or multiply) the 784-400-20-400-784 model on MNIST at batch 128, each in a process of its own,
 and take turns in short blocks, so that whatever else the machine does meets all of them alike. Figures are medians
 over the blocks. The run goes past the first epoch: after some 700 steps Adam's moments of dark pixels become denormal
-numbers, which slows down a loop that does nothing about them.
+numbers, which slows down a loop that does nothing about them. Run it on an idle machine: more than one thread on a
+busy one mostly measures how they wait for each other. Another seed alone moves the last loss by some 0.4 nats.
 
     python benchmarks/training.py [--epochs 3] [--threads 1 2]
 """
