@@ -37,8 +37,9 @@ notebooks: .venv/test.stamp ## run the notebooks and store what they show
 	@$(PY) tools/execute_notebooks.py $(ARGS)
 
 bench: .venv/bench.stamp ## the figures that README.md quotes
-	@$(PY) benchmarks/training.py $(ARGS)
-	@$(PY) benchmarks/live.py $(ARGS)
+	@$(PY) benchmarks/imports.py
+	@$(PY) benchmarks/training.py
+	@$(PY) benchmarks/live.py
 
 clean: ## remove what was made, but for .venv
 	@rm -rf artifacts build dist .pytest_cache .ruff_cache data/MNIST/raw/*-ubyte

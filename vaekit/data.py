@@ -79,6 +79,7 @@ def mnist(train: bool = True, device: str | torch.device | None = None) -> Image
 
     Returns an `ImageSet`: images (N, 1, 28, 28), uint8 in 0..255; labels (N,), int64 in 0..9.
     The files come from `VAEKIT_DATA`, else from `data/` of the clone, else from a download to the user's cache.
+    On a CPU they are shared by all calls: clone them before you change them in place.
     Raises DataError when a file is damaged or cannot be had.
     Source: LeCun, Cortes & Burges, the MNIST database.
     """

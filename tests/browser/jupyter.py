@@ -140,10 +140,8 @@ def pixels(canvas) -> np.ndarray:
     return np.frombuffer(base64.b64decode(text), np.uint8).reshape(height, width, 4)
 
 
-# The notebook in front, in the page.
-PANEL = (
-    "[...jupyterapp.shell.widgets('main')].find((it) => it.sessionContext && it.content.scrollToItem && it.isVisible)"
-)
+# The notebook, in the page.
+PANEL = "[...jupyterapp.shell.widgets('main')].find((it) => it.sessionContext && it.content.scrollToItem)"
 
 KERNEL_READY = """async () => {
     const context = window.jupyterapp && %s?.sessionContext;
@@ -266,6 +264,15 @@ class Lab:
             polling=30,
         )
         return self.state()
+
+    def pause(self) -> dict:
+        """Press Pause, and wait until the plane shows the step at which the run stands."""
+        self.press("Pause")
+        return self.paused()
+
+    def paused(self) -> dict:
+        self.wait("d.playing === 'false'")
+        return self.wait(f"d.step === {execute(self.page, 'lab.steps_taken')}")
 
     def show(self) -> None:
         """Scroll the lab's controls to the top of the window."""

@@ -31,8 +31,7 @@ def test_play_paints_frames_and_moves_the_cloud(page):
     before, picture = lab.state(), pixels(lab.plane)
     lab.press("Play")
     after = lab.wait(f"d.step > {before['step'] + 100} && d.painted > {before['painted'] + 20}")
-    lab.press("Pause")
-    lab.wait("d.playing === 'false'")
+    lab.pause()
     assert after["frame"] >= before["frame"] + 5
     assert (after["spread"], after["sigma"]) != (before["spread"], before["sigma"])
     assert (pixels(lab.plane) != picture).any(axis=2).mean() > 0.05

@@ -30,9 +30,7 @@ def save(page) -> None:
 def test_a_reloaded_page_finds_the_lab_alive(desk, lab):
     lab.press("Play")
     lab.wait("d.step > 330")
-    lab.press("Pause")
-    lab.wait("d.playing === 'false'")
-    before = lab.wait(f"d.step === {execute(desk, 'lab.steps_taken')}")
+    before = lab.pause()
     save(desk)
     desk.reload()
     wait_for_kernel(desk)
@@ -43,8 +41,7 @@ def test_a_reloaded_page_finds_the_lab_alive(desk, lab):
     assert lab.marks() is not None
     lab.press("Play")
     lab.wait(f"d.step > {before['step'] + 30} && d.playing === 'true' && d.painted > 10")
-    lab.press("Pause")
-    lab.wait("d.playing === 'false'")
+    lab.pause()
 
 
 def test_a_closed_tab_trains_on(desk, lab, server):

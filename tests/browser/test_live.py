@@ -51,11 +51,10 @@ def test_prior_off_shrinks_the_codes_to_points_and_on_brings_the_cloud_back(desk
     lab.wait(f"d.state === 'cloud' && d.sigma > {5 * off['sigma']} && d.beta === 1", 90)
     lab.verdict.filter(has_text="A cloud").wait_for()
 
-    lab.press("Pause")
-    lab.wait("d.playing === 'false'")
+    lab.pause()
     events = json.loads(execute(desk, "import json; print(json.dumps(lab.engine.run.recording.events))"))
     assert [changes for _, changes in events] == [{"prior": False}, {"prior": True}]
-    assert lab.marks() == f"{events[0][0]}: prior off; {events[1][0]}: prior on"
+    wait_until(lambda: lab.marks() == f"{events[0][0]}: prior off; {events[1][0]}: prior on")
 
 
 def test_beta_50_typed_collapses_the_codes_onto_the_prior(lab):
@@ -64,9 +63,8 @@ def test_beta_50_typed_collapses_the_codes_onto_the_prior(lab):
     state = lab.wait("d.beta === 50 && d.state === 'prior' && d.spread < 0.15", 90)
     lab.verdict.filter(has_text="Posterior = prior").wait_for()
     assert state["sigma"] == pytest.approx(1, abs=0.25)
-    lab.press("Pause")
-    lab.wait("d.playing === 'false'")
-    assert lab.marks().endswith(": β = 50")
+    lab.pause()
+    wait_until(lambda: lab.marks().endswith(": β = 50"))
 
 
 # -- the plane --------------------------------------------------------------------------------------------
@@ -121,7 +119,7 @@ print(json.dumps([i, place[i].tolist(), std[i].tolist()]))
 def test_click_chooses_the_point_and_outlines_its_ellipse(desk, lab):
     index, mu, std = json.loads(execute(desk, ALONE))
     thumbs = lab.root.locator(".vk-thumb")
-    before = [pixels(thumbs.nth(i)) for i in range(5)]
+    before = pixels(thumbs.first)
     box, extent = lab.plane.bounding_box(), lab.state()["extent"]
     scale = box["width"] / 2 / extent
     x, y = lab.client(*mu)
@@ -132,7 +130,7 @@ def test_click_chooses_the_point_and_outlines_its_ellipse(desk, lab):
 
     desk.mouse.click(x, y)
     wait_until(lambda: execute(desk, "lab.view.chosen") == str(index))
-    wait_until(lambda: not np.array_equal(pixels(thumbs.nth(0)), before[0]))
+    wait_until(lambda: not np.array_equal(pixels(thumbs.first), before))
     original = np.array(json.loads(execute(desk, f"(lab.view.images[{index}, 0] * 255).round().int().tolist()")))
     x_shown, mean, *draws = [pixels(thumbs.nth(i))[..., 0].astype(int) for i in range(5)]
     assert np.array_equal(x_shown, original)
@@ -143,7 +141,7 @@ def test_click_chooses_the_point_and_outlines_its_ellipse(desk, lab):
 
 
 def ink_at(lab, x: int, y: int) -> int:
-    """How far the darkest pixel near a place of the plane is from black, in grey levels."""
+    """The darkest of the pixels around a place of the plane, by its brightest channel."""
     return int(pixels(lab.plane)[y - 1 : y + 2, x - 1 : x + 2, :3].max(axis=2).min())
 
 
@@ -153,8 +151,7 @@ def ink_at(lab, x: int, y: int) -> int:
 def test_pause_stands_still_and_step_takes_one(desk, lab):
     lab.press("Play")
     lab.wait("d.step > 320")
-    lab.press("Pause")
-    step = lab.wait("d.playing === 'false'")["step"]
+    step = lab.pause()["step"]
     time.sleep(1.5)
     assert lab.state()["step"] == step
     assert execute(desk, "lab.steps_taken") == str(int(step))
@@ -183,8 +180,7 @@ def test_start_again_gives_the_same_first_steps(desk, lab):
     once = first_steps(desk, lab)
     lab.press("Play")
     lab.wait("d.step > 50")
-    lab.press("Pause")
-    lab.wait("d.playing === 'false'")
+    lab.pause()
     assert len(set(once)) == 4
     assert first_steps(desk, lab) == once
 
@@ -249,7 +245,7 @@ def test_a_learning_rate_of_a_million_pauses_at_the_last_good_step(desk, lab):
     lab.type("lr", "1e6")
     lab.message.filter(has_text="Lower the learning rate").wait_for()
     said = lab.message.inner_text()
-    state = lab.wait("d.playing === 'false'")
+    state = lab.paused()
     assert f"Paused at step {state['step']:.0f}" in said
     assert lab.box("lr").input_value() == "1e+06"
     assert execute(desk, "all(bool(p.isfinite().all()) for p in lab.model.parameters())") == "True"
@@ -257,8 +253,7 @@ def test_a_learning_rate_of_a_million_pauses_at_the_last_good_step(desk, lab):
     lab.press("Play")
     lab.wait(f"d.step > {state['step'] + 30} && d.playing === 'true'")
     assert lab.message.is_hidden()
-    lab.press("Pause")
-    lab.wait("d.playing === 'false'")
+    lab.pause()
 
 
 FAIL_ONCE = """
@@ -275,7 +270,7 @@ def test_an_exception_in_a_step_is_said_and_play_goes_on(desk, lab):
     lab.wait("d.step > 320")
     execute(desk, FAIL_ONCE)
     lab.message.filter(has_text="RuntimeError: a cosmic ray").wait_for()
-    state = lab.wait("d.playing === 'false'")
+    state = lab.paused()
     said = lab.message.inner_text()
     assert f"Paused at step {state['step']:.0f}" in said
     assert "and more" not in said

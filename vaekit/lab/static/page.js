@@ -75,7 +75,8 @@ function nameControls(root) {
 // Calls back when the theme or the size of `node` changes, and when it comes into sight: out of sight it has no
 // size, so that nothing could be painted there.
 function whenLooksChange(life, node, callback) {
-  const theme = new MutationObserver(callback);
+  // JupyterLab says so while all is hidden for a moment
+  const theme = new MutationObserver(() => [0, 100, 1000].forEach((wait) => setTimeout(callback, wait)));
   theme.observe(document.body, { attributes: true, attributeFilter: ["data-jp-theme-light", "class"] });
   const size = new ResizeObserver(callback);
   size.observe(node);
