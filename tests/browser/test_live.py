@@ -357,7 +357,7 @@ def test_frames_stop_while_nobody_looks(desk, lab, how):
 
     lab.press("Play")
     lab.wait("d.step > 320")
-    assert frames_in(desk, 2) > 6
+    assert frames_in(desk, 2) > 3
     try:
         look(away=True)
         wait_until(lambda: execute(desk, "lab.engine.looked_at") == "False")
@@ -368,4 +368,4 @@ def test_frames_stop_while_nobody_looks(desk, lab, how):
         look(away=False)
     painted = lab.state()["painted"]
     lab.wait(f"d.painted > {painted + 10}")
-    assert frames_in(desk, 2) > 6
+    assert frames_in(desk, 2) > 3
