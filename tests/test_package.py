@@ -15,7 +15,10 @@ PACKAGE = Path(vaekit.__file__).resolve().parent
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 # Each imports only from those before it.
-ORDER = ["data", "model", "losses", "training", "metrics", "latent", "theory", "plotting", "exercises", "lab"]
+ORDER = [
+    *("data", "cartoons", "model", "losses", "training", "metrics", "latent", "theory"),
+    *("recording", "checkpoint", "run", "sweeps", "plotting", "exercises", "lab"),
+]
 # What is slow to import or needs a page, and who may import it.
 KEPT_IN = {
     "torchvision": {"data"},

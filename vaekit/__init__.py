@@ -38,13 +38,23 @@ __all__ = [
     "train",
 ]
 
-_MODULES = {"data", "latent", "losses", "metrics", "model", "plotting", "training"}
+# What costs more to import than it is worth at the start: it loads when first asked for. Name → its module.
+_LATER = {
+    "LatentLab": "vaekit.lab",
+    "LinearVAE": "vaekit.model",
+    "Recording": "vaekit.recording",
+    "Run": "vaekit.run",
+    "faces": "vaekit.cartoons",
+    "replay": "vaekit.run",
+    "resume": "vaekit.run",
+    "sweep": "vaekit.sweeps",
+}
+_MODULES = {"data", "latent", "losses", "metrics", "model", "plotting", "theory", "training"}
 
 
 def __getattr__(name):
-    # The widgets cost more to import than torch: they load when first asked for.
-    if name == "LatentLab":
-        return import_module("vaekit.lab").LatentLab
+    if name in _LATER:
+        return getattr(import_module(_LATER[name]), name)
     if name in _MODULES:
         return import_module(f"vaekit.{name}")
     raise AttributeError(f"module 'vaekit' has no attribute {name!r}")

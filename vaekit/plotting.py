@@ -76,7 +76,8 @@ def plot_images(images, *, columns: int = 10, ax: Axes | None = None):
 def plot_curves(rows, marks=(), *, ax: Axes | None = None):
     """Reconstruction (left axis) and KL (right axis) over the steps, a dashed line where a knob was turned.
 
-    rows: (N, ≥3): step, reconstruction, KL in nats per image. marks: (step, label) pairs. Returns the left ax.
+    rows: (N, ≥3): step, reconstruction, KL in nats per image; (N, 7) is a twin's, with total before the right run's
+    three, which are drawn dashed. marks: (step, label) pairs. Returns the left ax.
     """
     ax = _axes(ax)
     rows = np.asarray(rows)
@@ -84,10 +85,12 @@ def plot_curves(rows, marks=(), *, ax: Axes | None = None):
         raise ValueError(f"rows must be (step, reconstruction, KL) each: (N, 3); these have the shape {rows.shape}")
     right = ax.twinx()
     for side, column, name, colour in ((ax, 1, "reconstruction", "#b3470b"), (right, 2, "KL", "#0b57d0")):
-        side.plot(rows[:, 0], rows[:, column], color=colour)
+        for offset, line in ((0, "-"), (3, "--")) if rows.shape[1] == 7 else ((0, "-"),):
+            side.plot(rows[:, 0], rows[:, column + offset], line, color=colour)
         side.set_ylabel(f"{name}, nats", color=colour)
     if len(rows):
-        ax.set_ylim(rows[:, 1].min() - 3, max(np.quantile(rows[:, 1], 0.97), rows[:, 1].min() + 10))
+        shown = rows[:, 1::3][:, : 2 if rows.shape[1] == 7 else 1]
+        ax.set_ylim(shown.min() - 3, max(np.quantile(shown, 0.97), shown.min() + 10))
     for step, label in marks:
         ax.axvline(step, ls="--", lw=1, color="#1b1f24")
         ax.annotate(label, (step, 1.02), xycoords=("data", "axes fraction"), fontsize=9)

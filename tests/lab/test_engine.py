@@ -23,7 +23,7 @@ from lab_helpers import (
 )
 
 import vaekit.lab.engine as engine_module
-from vaekit.lab.run import Run
+from vaekit.run import Run
 
 
 def moves(engine, by: int = 3) -> bool:
@@ -219,7 +219,7 @@ def test_a_knob_is_answered_with_a_frame_of_the_very_next_step(engines, watched)
     wait_for(lambda: watched.count("frame"))
     assert moves(engine)
     frames = watched.count("frame")
-    at = engine.post(lambda: engine._turn({"beta": 5.0}) or engine.run.number).result(SECONDS)
+    at = engine.post(lambda: engine._turn({"beta": 5.0}, None) or engine.run.number).result(SECONDS)
     wait_for(lambda: watched.count("frame") == frames + 1)
     assert [number for what, number, _ in watched.calls if what == "frame"][-1] == at + 1
     assert moves(engine, 30) and watched.count("frame") == frames + 1  # one, and no more

@@ -181,9 +181,9 @@ def trained(model: VAE, steps: int = 60) -> VAE:
 def test_the_packed_decoder_gives_torchs_picture_within_one_grey(latent_dim):
     model = trained(small_vae(latent_dim=latent_dim, hidden=400))
     z = 4 * torch.randn(500, latent_dim, generator=torch.Generator().manual_seed(1))
-    data = pack_decoder(model.decoder, 60, latent_dim, (0, 1))
+    data = pack_decoder(model.decoder, 60, latent_dim, "bernoulli")
     header, _ = read_json(data)
-    assert (header["step"], header["latent_dim"], header["pair"]) == (60, latent_dim, [0, 1])
+    assert (header["step"], header["latent_dim"], header["kind"]) == (60, latent_dim, "bernoulli")
     with torch.no_grad():
         expected = torch.sigmoid(model.decode(z)).mul(255).flatten(1).numpy()
     np.testing.assert_allclose(decode_as_the_page_does(data, z.numpy()), expected, rtol=0, atol=0.3)  # of 255
@@ -192,9 +192,9 @@ def test_the_packed_decoder_gives_torchs_picture_within_one_grey(latent_dim):
 def test_other_layers_that_the_page_knows():
     decoder = nn.Sequential(nn.Linear(2, 9), nn.Tanh(), nn.Identity(), nn.Linear(9, 12), nn.Unflatten(1, (3, 2, 2)))
     z = torch.randn(4, 2)
-    packed = decode_as_the_page_does(pack_decoder(decoder, 0, 2, (0, 1)), z.numpy())
+    packed = decode_as_the_page_does(pack_decoder(decoder, 0, 2, "bernoulli"), z.numpy())
     np.testing.assert_allclose(packed, torch.sigmoid(decoder(z)).mul(255).flatten(1).detach(), atol=0.5)
-    assert pack_decoder(nn.Linear(2, 4), 0, 2, (0, 1))
+    assert pack_decoder(nn.Linear(2, 4), 0, 2, "bernoulli")
 
 
 class Doubling(nn.Linear):
@@ -222,8 +222,8 @@ class Backwards(nn.Sequential):
     ],
 )
 def test_layers_that_the_page_does_not_know_are_not_packed(decoder):
-    assert pack_decoder(decoder, 0, 2, (0, 1)) == b""
+    assert pack_decoder(decoder, 0, 2, "bernoulli") == b""
 
 
 def test_the_kits_own_decoder_is_packed():
-    assert pack_decoder(Decoder(), 0, 2, (0, 1))
+    assert pack_decoder(Decoder(), 0, 2, "bernoulli")

@@ -16,7 +16,7 @@ from torch import nn
 
 import vaekit
 import vaekit.lab.engine
-import vaekit.lab.run
+import vaekit.run
 from vaekit.training import Step
 
 PACKAGE = Path(vaekit.__file__).parent
@@ -67,7 +67,7 @@ def test_1_the_lab_takes_its_steps_from_train(monkeypatch, labs):
             asked.append(number)
             yield Step(number, 0.0, knobs, zero, zero, torch.zeros(2))
 
-    monkeypatch.setattr(vaekit.lab.run, "train", idle)
+    monkeypatch.setattr(vaekit.run, "train", idle)
     lab = labs()
     before = weights(lab.model)
     lab.run(6)
@@ -77,7 +77,7 @@ def test_1_the_lab_takes_its_steps_from_train(monkeypatch, labs):
 
 
 def test_1_the_lab_iterates_the_very_train_of_the_package():
-    assert vaekit.lab.run.train is vaekit.training.train is vaekit.train
+    assert vaekit.run.train is vaekit.training.train is vaekit.train
 
 
 def test_1_gradients_are_taken_and_applied_in_training_py_alone():
@@ -130,7 +130,7 @@ def test_2_looking_while_it_plays_changes_nothing(monkeypatch, labs, make_model)
         lab.set(**changes)
     wait_for(lambda now=lab.steps_taken: lab.steps_taken > now + 5)
     lab.pause()
-    assert lab.view.number > 20
+    assert lab.view.sides[0].number > 20
     run = lab.engine.run
     assert len(run.recording.events) == 3
     assert same_bits(weights(lab.model), plain_loop(make_model(), run.sets, run.recording, run.number))
@@ -280,10 +280,10 @@ def test_4_prior_off_is_beta_zero():
 
 def test_4_the_page_is_told_the_beta_that_acts(labs):
     lab = labs(beta=30.0)
-    assert lab.view.last.beta == 30
+    assert lab.view.sides[0].last.beta == 30
     lab.set(prior=False)
     lab.run(1)
-    assert lab.view.last.beta == 0
+    assert lab.view.sides[0].last.beta == 0
 
 
 # -- 5. logvar is log σ² ----------------------------------------------------------------------------------
@@ -304,7 +304,7 @@ def test_5_the_plane_shows_sigma(labs):
     lab = labs()
     x = lab.engine.run.images[:100].float() / 255
     _, logvar = lab.model.encode(x)
-    np.testing.assert_allclose(lab.view.last.std, logvar.exp().sqrt().detach().numpy(), rtol=1e-5)
+    np.testing.assert_allclose(lab.view.sides[0].last.std, logvar.exp().sqrt().detach().numpy(), rtol=1e-5)
 
 
 # -- 6. Nothing is lost -----------------------------------------------------------------------------------

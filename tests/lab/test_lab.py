@@ -55,7 +55,7 @@ def test_reset_keeps_the_knobs(labs):
     lab.reset()
     assert lab.steps_taken == 0 and same_bits(weights(lab.model), first)
     assert lab.knobs == vaekit.Knobs(3.0, False, 1e-3) and len(lab.engine.history.array()) == 0
-    assert marks(lab.engine.run.recording) == [] and lab.view.plane.status["step"] == 0
+    assert marks([lab.engine.run.recording]) == [] and lab.view.plane.status["step"] == 0
 
 
 def test_set_knobs_and_settings(labs):
@@ -103,7 +103,7 @@ def test_weights_that_are_no_numbers_leave_words_and_meters_as_they_were(labs):
     before = lab.measured, lab.view.plane.status
     lab.engine.post(lambda: lab.model.encoder.mu.bias.data.fill_(NAN)).result(SECONDS)
     lab.engine.post(lambda: lab.view.frame(lab.engine)).result(SECONDS)
-    assert np.isnan(plane_points(lab)[:, :2]).all() and lab.view.last.extent >= 3.8
+    assert np.isnan(plane_points(lab)[:, :2]).all() and lab.view.sides[0].last.extent >= 3.8
     assert (lab.measured, lab.view.plane.status) == before
 
 
@@ -137,11 +137,11 @@ NAN, INF = float("nan"), float("inf")
 )
 def test_a_knob_that_makes_no_sense_is_one_line_and_changes_nothing(labs, changes, error, says):
     lab = labs()
-    before = lab.settings, lab.controls.beta_text.value, lab.controls.prior.value
+    before = lab.settings, lab.controls.knobs[0].beta_text.value, lab.controls.knobs[0].prior.value
     with pytest.raises(error, match=re.escape(says)) as caught:
         lab.set(**changes)
     assert "\n" not in str(caught.value)
-    assert (lab.settings, lab.controls.beta_text.value, lab.controls.prior.value) == before
+    assert (lab.settings, lab.controls.knobs[0].beta_text.value, lab.controls.knobs[0].prior.value) == before
     lab.run(2)
     assert lab.engine.run.recording.events == [] and lab.engine.run.settings == lab.settings
 
@@ -243,7 +243,7 @@ def test_a_cuda_device_that_is_not_there_is_a_warning_and_the_cpu(labs):
 
 
 def plane_points(lab) -> np.ndarray:
-    assert struct.unpack("<I", lab.view.plane.frame[8:12]) == (len(lab.view.last.mu),)
+    assert struct.unpack("<I", lab.view.plane.frame[8:12]) == (len(lab.view.sides[0].last.mu),)
     return np.frombuffer(lab.view.plane.frame[24:], "<f2").reshape(-1, 4)
 
 
@@ -408,26 +408,26 @@ def test_a_message_that_makes_no_sense_does_no_harm(labs, content):
 def test_what_is_set_from_python_moves_the_controls(labs):
     lab = labs(some_digits(1100))
     lab.set(beta=10.0, prior=False, lr=0.01, kind="gaussian", data="500 digits")
-    c = lab.controls
-    assert c.beta.value == 10.0 and c.beta_text.value == "10" and c.lr.value == "0.01"
-    assert c.prior.value is False and c.prior.description == "Prior off"
+    c, k = lab.controls, lab.controls.knobs[0]
+    assert k.beta.value == 10.0 and k.beta_text.value == "10" and k.lr.value == "0.01"
+    assert k.prior.value is False and k.prior.description == "Prior off"
     assert c.kind.value == "gaussian" and c.data.value == "500 digits"
     for beta, slider in ((0.0, 0.01), (1e6, 100.0)):  # beyond the slider's ends
         lab.set(beta=beta)
-        assert c.beta.value == slider and float(c.beta_text.value) == lab.settings["beta"] == beta
+        assert k.beta.value == slider and float(k.beta_text.value) == lab.settings["beta"] == beta
     lab.pause()
     assert lab.engine.run.settings == lab.settings
 
 
 def test_the_controls_turn_the_knobs(labs):
     lab = labs(some_digits(1100))
-    c, run = lab.controls, lab.engine.run
+    c, k, run = lab.controls, lab.controls.knobs[0], lab.engine.run
     lab.run(1)
     for turn, name, value in (
-        (lambda: setattr(c.prior, "value", False), "prior", False),
-        (lambda: setattr(c.beta, "value", 25.0), "beta", 25.0),
-        (lambda: setattr(c.beta_text, "value", " 0,25 "), "beta", 0.25),
-        (lambda: setattr(c.lr, "value", "2e-3"), "lr", 0.002),
+        (lambda: setattr(k.prior, "value", False), "prior", False),
+        (lambda: setattr(k.beta, "value", 25.0), "beta", 25.0),
+        (lambda: setattr(k.beta_text, "value", " 0,25 "), "beta", 0.25),
+        (lambda: setattr(k.lr, "value", "2e-3"), "lr", 0.002),
         (lambda: setattr(c.kind, "value", "gaussian"), "kind", "gaussian"),
         (lambda: setattr(c.data, "value", "500 digits"), "data", "500 digits"),
     ):
@@ -435,7 +435,7 @@ def test_the_controls_turn_the_knobs(labs):
         assert lab.settings[name] == value
         lab.run(1)
         assert run.settings == lab.settings and run.recording.events[-1] == (lab.steps_taken, {name: value})
-    assert c.beta_text.value == "0.25" and c.beta.value == pytest.approx(0.25) and c.prior.description == "Prior off"
+    assert k.beta_text.value == "0.25" and k.beta.value == pytest.approx(0.25) and k.prior.description == "Prior off"
 
 
 def test_the_buttons(labs):
@@ -477,7 +477,7 @@ def test_slow_motion(labs):
 )
 def test_bad_text_in_a_box_is_one_line_in_the_page_and_the_box_goes_back(labs, box, text, says):
     lab = labs()
-    settings, control = lab.settings, getattr(lab.controls, box)
+    settings, control = lab.settings, getattr(lab.controls.knobs[0], box)
     before = control.value
     control.value = text
     assert control.value == before and lab.settings == settings
@@ -492,9 +492,9 @@ def test_a_complaint_stays_in_the_page_while_it_plays_until_something_else_is_do
     lab.engine.seen()
     lab.play()
     wait_for(lambda: lab.steps_taken > 5)
-    lab.controls.beta_text.value = "much"
-    frames = lab.view.number
-    wait_for(lambda: lab.view.number > frames + 3)  # the frames that follow do not wipe it away
+    lab.controls.knobs[0].beta_text.value = "much"
+    frames = lab.view.sides[0].number
+    wait_for(lambda: lab.view.sides[0].number > frames + 3)  # the frames that follow do not wipe it away
     assert "β must be" in lab.view.plane.message
     lab.set(beta=2.0)
     wait_for(lambda: lab.view.plane.message == "")
@@ -504,7 +504,7 @@ def test_a_complaint_does_not_hide_an_error_for_good(labs):
     lab = labs(lr=1e6)
     with pytest.warns(UserWarning, match="Paused at step 0"):
         lab.run(30)
-    lab.controls.beta_text.value = "much"
+    lab.controls.knobs[0].beta_text.value = "much"
     lab.engine.post(lambda: None).result(SECONDS)
     assert "β must be" in lab.view.plane.message
     lab.set(lr=1e-3)
@@ -527,9 +527,9 @@ def test_two_labs_at_once_both_train_and_the_second_says_so(labs):
     first = one.steps_taken, two.steps_taken
     wait_for(lambda: one.steps_taken > first[0] + 5 and two.steps_taken > first[1] + 5)
     wait_for(lambda: two.view.plane.message.startswith("Another lab is training as well"))
-    frames = two.view.number
+    frames = two.view.sides[0].number
     two.engine.seen()
-    wait_for(lambda: two.view.number > frames + 3)  # and it still stands there some frames later
+    wait_for(lambda: two.view.sides[0].number > frames + 3)  # and it still stands there some frames later
     assert two.view.plane.message.startswith("Another lab is training as well")
     one.pause(), two.pause()
     for lab, seed in ((one, 0), (two, 1)):
@@ -610,8 +610,10 @@ def test_nothing_is_printed_and_no_warning_is_raised_on_the_way(labs, capfd):
 def test_all_parts_are_widgets_with_names_for_those_who_cannot_see(labs):
     lab = labs()
     assert isinstance(lab.widget, widgets.VBox)
-    c = lab.controls
-    for control in (c.play, c.step, c.reset, c.prior, c.beta, c.beta_text, c.lr, c.kind, c.data, c.pace, c.digits):
+    c, k = lab.controls, lab.controls.knobs[0]
+    known = (c.play, c.step, c.reset, k.prior, k.beta, k.beta_text, k.lr, c.kind, c.data, c.pace, c.digits)
+    more = (c.more, c.showing, c.pair, c.save, c.load, *c.locks.values())
+    for control in (*known, *more):
         assert control.tooltip
 
 
@@ -628,7 +630,7 @@ def test_driven_by_many_threads_as_by_subshells(labs):
             faults.append(error)
 
     def turn_slider(i: int) -> None:
-        lab.controls.beta.value = [0.1, 1.0, 10.0][i % 3]
+        lab.controls.knobs[0].beta.value = [0.1, 1.0, 10.0][i % 3]
 
     lab.play()
     each = (lambda i: lab.set(prior=bool(i % 2)), lambda i: lab.set(lr=1e-3 * (1 + i % 3)), turn_slider)
@@ -640,7 +642,7 @@ def test_driven_by_many_threads_as_by_subshells(labs):
     lab.pause()
     run = lab.engine.run
     assert not faults and lab.settings == run.settings == {**lab.settings, "prior": True, "beta": 10.0, "lr": 3e-3}
-    assert lab.controls.beta.value == 10.0 and lab.controls.lr.value == "0.003"
+    assert lab.controls.knobs[0].beta.value == 10.0 and lab.controls.knobs[0].lr.value == "0.003"
     assert same_bits(weights(lab.model), plain_loop(small_vae(), run.sets, run.recording, run.number))
 
 

@@ -7,7 +7,7 @@ from lab_helpers import small_vae
 from vaekit import VAE, Knobs, metrics, mnist, train
 from vaekit.data import as_floats
 from vaekit.lab import words
-from vaekit.lab.view import MEASURED
+from vaekit.lab.side import MEASURED
 from vaekit.lab.words import Measured, state, verdict
 from vaekit.losses import kl_to_prior
 

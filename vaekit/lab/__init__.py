@@ -2,6 +2,7 @@
 
 import threading
 import warnings
+from pathlib import Path
 
 import ipywidgets as widgets
 import torch
@@ -9,27 +10,58 @@ from torch import Tensor, nn
 
 from vaekit.data import ImageSet, as_floats, check_images, choose_device, mnist
 from vaekit.lab import registry
-from vaekit.lab.controls import Controls
+from vaekit.lab.controls import SHOWN, Controls
 from vaekit.lab.engine import Engine, one_line
-from vaekit.lab.run import KNOBS, Run
+from vaekit.lab.export import write_html
 from vaekit.lab.still import draw_still, png
-from vaekit.lab.view import View, watching
+from vaekit.lab.view import View
 from vaekit.lab.words import Measured
 from vaekit.losses import KINDS
-from vaekit.model import VAE
+from vaekit.model import VAE, watching
+from vaekit.recording import Recording
+from vaekit.run import KNOBS, Run, resume, save_runs
 from vaekit.training import Knobs
 
 __all__ = ["LatentLab"]
 
 FEW = 500  # images of the small set, for seeing a model memorise
+SIDES = ("left", "right")
+
+
+class Side:
+    """One run of a lab as seen from Python: of a twin there are two, `lab.sides`."""
+
+    def __init__(self, lab: "LatentLab", number: int):
+        self.lab, self.number = lab, number
+
+    @property
+    def settings(self) -> dict:
+        """What acts on the next step: beta, prior, lr, kind and data."""
+        return dict(self.lab._settings[self.number])
+
+    @property
+    def model(self) -> nn.Module:
+        """The model itself. Pause before you read its weights."""
+        return self.lab.engine.runs[self.number].model
+
+    @property
+    def measured(self) -> Measured:
+        """What the meters showed last, as numbers."""
+        return self.lab.view.sides[self.number].measured
+
+    def set(self, **changes) -> None:
+        """Turn this run's knobs alone: see LatentLab.set."""
+        self.lab.set(side=self.number, **changes)
 
 
 class LatentLab:
     """The live lab: display it in a notebook, or drive it from Python. The same engine does both.
 
     data: an ImageSet or images (N, C, H, W); MNIST's training digits when not given. model: any module with
-    encode(x) → (mu, logvar), decode(z) → x_logits and forward(x, generator); a VAE when not given.
-    shown: how many images the plane shows. threads: for torch on a CPU; chosen by the machine when not given.
+    encode(x) → (mu, logvar), decode(z) → x_logits and forward(x, generator); a VAE when not given. twin: two
+    such runs in lockstep, the same but for their knobs, at first the prior: off in the left one.
+    shown: how many images the plane shows. pair: the latent dimensions it shows; the most active two when not given.
+    threads: for torch on a CPU; chosen by the machine when not given.
     Raises ValueError or TypeError when something does not fit, DataError when the digits cannot be had.
     """
 
@@ -46,12 +78,13 @@ class LatentLab:
         kind: str = "bernoulli",
         seed: int = 0,
         batch_size: int = 128,
+        twin: bool = False,
         shown: int = 1000,
-        pair: tuple[int, int] = (0, 1),
+        pair: tuple[int, int] | None = None,
         device: str | torch.device | None = None,
         threads: int | None = None,
     ):
-        self._knobs = Knobs(beta, prior, lr)
+        Knobs(beta, prior, lr)
         _check_kind(kind)
         _check_shown(shown, pair)
         where = choose_device(device)
@@ -59,9 +92,8 @@ class LatentLab:
             data = ImageSet(data)
         if data is not None:
             check_images(data.images, batch_size)
-        self.view = View(shown, pair)
 
-        def make_run() -> Run:
+        def make_runs() -> tuple[Run, ...]:
             images = mnist(device=where) if data is None else data.to(where)
             check_images(images.images, batch_size)
             sets = {images.name: images}
@@ -71,21 +103,33 @@ class LatentLab:
             made = _make_model(model, images, latent_dim, hidden, seed, where)
             _check_model(made, images, pair)
             settings = {"beta": beta, "prior": prior, "lr": lr, "kind": kind, "data": images.name}
-            return Run(made, sets, settings, seed, batch_size)
+            run = Run(made, sets, settings, seed, batch_size)
+            if not twin:
+                return (run,)
+            other = run.twin()
+            run.turn({"prior": False})
+            return run, other
 
-        self.engine = Engine(make_run, self.view, threads)
+        self._start(make_runs, shown, pair, 2 if twin else 1, threads)
+
+    def _start(self, make_runs, shown: int, pair, runs: int, threads: int | None) -> None:
+        self.view = View(shown, pair, runs)
+        self.engine = Engine(make_runs, self.view, threads)
         try:
             self.engine.post(lambda: self.engine.view.frame(self.engine)).result()
         except BaseException:
             self.engine.close()
             raise
-        self._settings = self.engine.run.settings
+        self.side_names = SIDES if runs == 2 else ("",)
+        self.sides = tuple(Side(self, number) for number in range(runs))
+        self._settings = [run.settings for run in self.engine.runs]
+        self._was_following = False
         self.turning = threading.RLock()  # a page's callbacks may come on several threads at once
-        self.controls = Controls(self, self.engine.run.sets)
-        self.controls.show(self._settings)
+        self.controls = Controls(self, self.engine.run.sets, self.view.sides[0].latent_dim)
+        self.controls.show()
         self.widget = widgets.VBox([*self.controls.rows, self.view.plane, self.view.curves])
         self.view.plane.on_msg(self._on_message)
-        self.view.plane.observe(lambda change: self.controls.show_playing(change.new.get("playing", False)), "status")
+        self.view.plane.observe(lambda change: self._on_status(change.new), "status")
         self.engine.post(lambda: self.engine.view.rest(self.engine))
         registry.register(self)
 
@@ -127,18 +171,32 @@ class LatentLab:
         """Back to the first weights and the same seed. The knobs stay where they are."""
         self.engine.reset().result()
 
-    def set(self, **changes) -> None:
+    def set(self, *, side: int | str | None = None, **changes) -> None:
         """Turn knobs: beta, prior, lr, kind, data. They act at the very next step.
 
+        side: of a twin, turn those of "left" (0) or "right" (1) alone; data is always both runs'.
         Raises ValueError or TypeError, in one line, when a value makes no sense; nothing is changed then.
         """
-        if unknown := changes.keys() - self._settings.keys():
-            raise TypeError(f"there is no knob {unknown.pop()!r}: the knobs are {', '.join(self._settings)}")
+        if unknown := changes.keys() - self._settings[0].keys():
+            raise TypeError(f"there is no knob {unknown.pop()!r}: the knobs are {', '.join(self._settings[0])}")
+        turned = self._sides_of(side, changes)
         with self.turning:
-            wanted = self._checked(self._settings | changes)
-            self._settings = wanted
-            self.engine.turn({name: wanted[name] for name in changes})
-            self.controls.show(wanted)
+            wanted = {number: self._checked(self._settings[number] | changes) for number in turned}
+            for number, settings in wanted.items():
+                self._settings[number] = settings
+            self.engine.turn({name: wanted[turned[0]][name] for name in changes}, turned)
+            self.controls.show()
+
+    def _sides_of(self, side, changes: dict) -> tuple[int, ...]:
+        everyone = tuple(range(len(self.sides)))
+        if side is None:
+            return everyone
+        number = SIDES.index(side) if side in SIDES else side
+        if isinstance(number, bool) or number not in everyone:
+            raise ValueError(f"side must be 'left' or 'right' of a lab made with twin=True, not {side!r}")
+        if len(everyone) == 2 and "data" in changes:
+            raise ValueError("the two runs of a twin see the same batches: set data for both, without side")
+        return (number,)
 
     def _checked(self, wanted: dict) -> dict:
         knobs = Knobs(**{name: wanted[name] for name in KNOBS})
@@ -151,18 +209,18 @@ class LatentLab:
 
     @property
     def settings(self) -> dict:
-        """What acts on the next step: beta, prior, lr, kind and data."""
-        return dict(self._settings)
+        """What acts on the next step: beta, prior, lr, kind and data; of a twin, the left run's."""
+        return self.sides[0].settings
 
     @property
     def knobs(self) -> Knobs:
         """A copy of the knobs as they stand. Turn them with `set`."""
-        return Knobs(**{name: self._settings[name] for name in KNOBS})
+        return Knobs(**{name: self._settings[0][name] for name in KNOBS})
 
     @property
     def model(self) -> nn.Module:
-        """The model itself. Pause before you read its weights."""
-        return self.engine.run.model
+        """The model itself; of a twin, the left one. Pause before you read its weights."""
+        return self.sides[0].model
 
     @property
     def playing(self) -> bool:
@@ -174,8 +232,8 @@ class LatentLab:
 
     @property
     def measured(self) -> Measured:
-        """What the meters showed last, as numbers."""
-        return self.view.measured
+        """What the meters showed last, as numbers; of a twin, the left run's."""
+        return self.sides[0].measured
 
     @property
     def error(self) -> str | None:
@@ -194,11 +252,87 @@ class LatentLab:
         )
         self.engine.close()
 
+    # -- keeping it ---------------------------------------------------------------------------------------
+
+    @property
+    def recording(self) -> Recording:
+        """What made this run what it is, so far: seed, settings and every knob turned. See Recording.save."""
+        return self.engine.post(self._record).result()
+
+    def _record(self) -> Recording:
+        run, *others = self.engine.runs
+        return run.record(*others)
+
+    def follow(self, recording: Recording | str | Path) -> "LatentLab":
+        """Go back to the beginning of a recording, or of the file it is in. Returns the lab.
+
+        From there `play` or `run` turn each knob at its step, until its end; who turns one takes over.
+        Raises ValueError, in one line, when it is none, or not of a run such as this lab's; nothing is changed then.
+        """
+        if not isinstance(recording, Recording):
+            recording = Recording.load(recording)
+        twins = [recording, recording.of_twin()] if recording.twin else [recording]
+        if len(twins) != len(self.sides):
+            what = (
+                "of a twin: make the lab with twin=True" if recording.twin else "not of a twin: make a lab without one"
+            )
+            raise ValueError(f"this recording is {what}")
+        self.engine.follow(twins).result()
+        return self
+
+    def save(self, path: str | Path) -> None:
+        """Weights, optimizer, generator and recording in one file, whole or not at all: see LatentLab.resume.
+
+        Raises OSError or ValueError, in one line, when it cannot be written there.
+        """
+        self.engine.post(lambda: save_runs(self.engine.runs, path)).result()
+
+    @classmethod
+    def resume(
+        cls,
+        path: str | Path,
+        *,
+        model: nn.Module | None = None,
+        data: ImageSet | Tensor | dict[str, ImageSet] | None = None,
+        shown: int = 1000,
+        pair: tuple[int, int] | None = None,
+        threads: int | None = None,
+    ) -> "LatentLab":
+        """The lab that `save` wrote: it goes on to the bit. model, data: needed when they were not the kit's own."""
+        _check_shown(shown, pair)
+        saved = resume(path, model=model, data=data)
+        runs = saved if isinstance(saved, tuple) else (saved,)
+        lab = cls.__new__(cls)
+        lab._start(lambda: runs, shown, pair, len(runs), threads)
+        return lab
+
+    def export_html(self, path: str | Path) -> Path:
+        """The run so far as one HTML file, to scrub through and to drag in; it asks for nothing from anywhere.
+
+        Returns the path. Raises OSError, in one line, when it cannot be written there.
+        """
+        return self.engine.post(lambda: write_html(path, self.view, self._title())).result()
+
     # -- showing it ---------------------------------------------------------------------------------------
+
+    def show(self, what: str = "") -> None:
+        """Show in the plane what the meters measure on: "draws" from the prior, a "walk" between two codes, or ""."""
+        if what not in SHOWN.values():
+            raise ValueError(f"show takes one of {', '.join(map(repr, SHOWN.values()))}; not {what!r}")
+        self.engine.post(lambda: self.view.show(self.engine, what))
+
+    def show_pair(self, pair: tuple[int, int] | None) -> None:
+        """Show these two latent dimensions in the plane; None: the two that say most at the time."""
+        _check_pair(pair, self.view.sides[0].latent_dim)
+        self.engine.post(lambda: self.view.show_pair(self.engine, pair))
 
     def figure(self):
         """A still picture of the lab as it is: plane, curves and meters. Returns a matplotlib Figure."""
         return draw_still(self.view, self.engine)
+
+    def _title(self) -> str:
+        twin = "Two variational autoencoders" if len(self.sides) == 2 else "A variational autoencoder"
+        return f"{twin} in training: {self.settings['data'].lower()}, {self.steps_taken:,} steps"
 
     def _repr_mimebundle_(self, **kwargs):
         # The picture stands where the widget cannot live: on GitHub, in nbconvert, with a dead kernel.
@@ -207,16 +341,34 @@ class LatentLab:
         return bundle | {"text/plain": repr(self), "image/png": png(self.figure())}
 
     def __repr__(self) -> str:
-        return f"LatentLab({self._settings['data']}, step {self.steps_taken})"
+        twin = "twin, " if len(self.sides) == 2 else ""
+        return f"LatentLab({twin}{self.settings['data']}, step {self.steps_taken})"
 
     def _on_message(self, _, content: dict, buffers) -> None:
-        engine, kind = self.engine, content.get("kind")
+        engine, view, kind = self.engine, self.view, content.get("kind")
         if kind == "seen":
             engine.seen(bool(content.get("visible")))
         elif kind == "choose":
-            engine.post(lambda: self.view.choose(engine, int(content["index"])))
+            engine.post(lambda: view.choose(engine, int(content["index"])))
         elif kind == "decode":
-            engine.post(lambda: self.view.decode(engine, content["z"]))
+            engine.post(lambda: view.decode(engine, content["z"]))
+        elif kind == "pair":
+            self.controls.pair.value = tuple(sorted(int(dim) for dim in content["pair"]))
+        elif kind == "trail":
+            engine.post(view.send_trail)
+
+    def _on_status(self, status: dict) -> None:
+        self.controls.show_playing(status.get("playing", False))
+        following = status.get("following", False)
+        if following or self._was_following:  # a recording turns the knobs: show where they stand
+            with self.turning:
+                self._settings = [dict(side.plane.status["settings"]) for side in self.view.sides]
+                self.controls.show()
+        self._was_following = following
+
+    def offer_recording(self) -> None:
+        """Give the page the recording, to be saved as a file."""
+        self.engine.post(lambda: self.view.offer("vaekit-recording.json", self._record().to_json()))
 
 
 def _check_kind(kind) -> None:
@@ -227,8 +379,14 @@ def _check_kind(kind) -> None:
 def _check_shown(shown, pair) -> None:
     if isinstance(shown, bool) or not isinstance(shown, int) or shown < 1:
         raise ValueError(f"shown must be a whole number of images from 1 up, not {shown!r}")
-    if not isinstance(pair, tuple | list) or [type(dim) for dim in pair] != [int, int]:
+    if pair is not None and (not isinstance(pair, tuple | list) or [type(dim) for dim in pair] != [int, int]):
         raise ValueError(f"pair must be two latent dimensions such as (0, 1), not {pair!r}")
+
+
+def _check_pair(pair, latent_dim: int) -> None:
+    _check_shown(1, pair)
+    if pair is not None and (not all(0 <= dim < latent_dim for dim in pair) or pair[0] == pair[1]):
+        raise ValueError(f"the plane needs two latent dimensions; this model has {latent_dim}, the pair is {pair}")
 
 
 def _make_model(model, images: ImageSet, latent_dim: int, hidden: int, seed: int, device) -> nn.Module:
@@ -240,7 +398,7 @@ def _make_model(model, images: ImageSet, latent_dim: int, hidden: int, seed: int
     return model.to(device)
 
 
-def _check_model(model: nn.Module, data: ImageSet, pair: tuple[int, int]) -> None:
+def _check_model(model: nn.Module, data: ImageSet, pair: tuple[int, int] | None) -> None:
     """See that a model fits the lab and the images, in one line each."""
     wanted = "the lab needs a model with encode(x) → (mu, logvar) and decode(z) → x_logits"
     for method in ("encode", "decode"):
@@ -257,5 +415,8 @@ def _check_model(model: nn.Module, data: ImageSet, pair: tuple[int, int]) -> Non
         raise ValueError(f"{wanted}, both (B, D); mu is {tuple(mu.shape)}")
     if x_logits.shape != x.shape:
         raise ValueError(f"{wanted} of the images' shape {tuple(x.shape)}; this one decodes to {tuple(x_logits.shape)}")
-    if mu.shape[1] < 2 or not all(0 <= dim < mu.shape[1] for dim in pair) or pair[0] == pair[1]:
-        raise ValueError(f"the plane needs two latent dimensions; this model has {mu.shape[1]}, the pair is {pair}")
+    if mu.shape[1] < 2:
+        raise ValueError(
+            f"the plane needs two latent dimensions; this model has {mu.shape[1]}: use latent_dim=2 or more"
+        )
+    _check_pair(pair, mu.shape[1])

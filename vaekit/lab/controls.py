@@ -5,38 +5,102 @@ import math
 import ipywidgets as widgets
 
 from vaekit.data import ImageSet
+from vaekit.recording import Recording
 
 PACES = {"full speed": 0.0, "20 steps/s": 20.0, "5 steps/s": 5.0, "1 step/s": 1.0}
-KINDS = {"BCE": "bernoulli", "squared error": "gaussian"}
+KINDS = {"BCE": "bernoulli", "squared error": "gaussian", "squared error, no sigmoid": "linear"}
+SHOWN = {"nothing more": "", "draws from the prior": "draws", "a walk between two codes": "walk"}
 LOWEST, HIGHEST = 0.01, 100.0
 SLIDER_STEP = 0.05  # of log₁₀ β
 
 
-class Controls:
-    """Two rows of controls for `lab`. `show(settings)` sets them to what acts, without answering back."""
+class Knobs:
+    """The knobs of one run: prior, β and learning rate. `show(settings)` sets them to what acts."""
 
-    def __init__(self, lab, sets: dict[str, ImageSet]):
-        self.lab, self.quiet = lab, False
-        button = widgets.Button
-        self.play = button(icon="play", description="Play", button_style="primary", layout={"width": "104px"})
-        self.step = button(icon="step-forward", description="Step", layout={"width": "90px"})
-        self.reset = button(icon="undo", description="Start again", layout={"width": "146px"})
+    def __init__(self, name: str = ""):
+        self.name = name
         self.prior = widgets.ToggleButton(value=True, description="Prior on", layout={"width": "112px"})
         self.beta = widgets.FloatLogSlider(
             value=1, base=10, min=-2, max=2, step=SLIDER_STEP, readout=False, layout={"width": "200px"}
         )
         self.beta_text = widgets.Text(continuous_update=False, layout={"width": "72px"})
         self.lr = widgets.Text(continuous_update=False, layout={"width": "70px"})
-        self.kind = widgets.Dropdown(options=KINDS, layout={"width": "158px"})
+        side = f"{name}: " if name else ""
+        self.prior.tooltip = f"{side}The prior's pull, β·KL, in the loss: on or off"
+        self.beta.tooltip = f"{side}β, the weight of the KL, on a log scale"
+        self.beta_text.tooltip = f"{side}β, typed: any number from 0 up"
+        self.lr.tooltip = f"{side}The learning rate of Adam, above 0"
+        self.beta.add_class("vk-beta")
+
+    def turned(self):
+        """Each control, with the function that turns its value into a change of the settings."""
+        yield self.prior, lambda value, _: {"prior": value}
+        # A page's slider rounds what it is set to, and sends that back: not the learner's doing.
+        yield self.beta, lambda value, now: {} if _at(value, now["beta"]) else {"beta": float(f"{value:.2g}")}
+        yield self.beta_text, lambda text, _: {"beta": _number("β", text)}
+        yield self.lr, lambda text, _: {"lr": _number("the learning rate", text)}
+
+    def show(self, settings: dict) -> None:
+        self.prior.value = settings["prior"]
+        self.prior.description = f"Prior {'on' if settings['prior'] else 'off'}"
+        self.prior.button_style = "info" if settings["prior"] else ""
+        self.prior.icon = "check" if settings["prior"] else "times"
+        if not _at(self.beta.value, settings["beta"]):  # else an answer would pull at the slider in the hand
+            self.beta.value = min(HIGHEST, max(LOWEST, settings["beta"]))
+        self.beta_text.value, self.lr.value = f"{settings['beta']:g}", f"{settings['lr']:g}"
+
+
+class Controls:
+    """The rows of controls for `lab`; a twin has knobs for each of its runs, and locks that tie them together."""
+
+    def __init__(self, lab, sets: dict[str, ImageSet], latent_dim: int):
+        self.lab, self.quiet = lab, False
+        button = widgets.Button
+        self.play = button(icon="play", description="Play", button_style="primary", layout={"width": "104px"})
+        self.step = button(icon="step-forward", description="Step", layout={"width": "90px"})
+        self.reset = button(icon="undo", description="Start again", layout={"width": "146px"})
+        self.knobs = [Knobs(name) for name in lab.side_names]
+        self.kind = widgets.Dropdown(options=KINDS, layout={"width": "168px"})
         self.data = widgets.Dropdown(options=list(sets), layout={"width": "198px"})
         self.pace = widgets.Dropdown(options=PACES, layout={"width": "112px"})
+        self.showing = widgets.Dropdown(options=SHOWN, layout={"width": "198px"})
+        self.pair = widgets.Dropdown(options=_pairs(latent_dim), layout={"width": "130px"})
         self.digits = widgets.Checkbox(description="digits as marks", indent=False, layout={"width": "136px"})
+        self.more = widgets.ToggleButton(description="More", icon="ellipsis-h", layout={"width": "90px"})
+        self.save = button(icon="download", description="Save", layout={"width": "90px"})
+        self.load = widgets.FileUpload(accept=".json", description="Load", layout={"width": "96px"})
+        self.locks = {
+            name: widgets.ToggleButton(value=name != "prior", description=shown, icon="link", layout={"width": "84px"})
+            for name, shown in (("prior", "prior"), ("beta", "β"), ("lr", "rate"))
+        }
         self._tips()
-        self.rows = [
-            self._row(self.play, self.step, self.reset, self.prior, self._label("β"), self.beta, self.beta_text),
-            self._row(self._label("learning rate"), self.lr, self.kind, self.data, self.pace, self.digits),
-        ]
+        self.rows = self._rows(latent_dim)
         self._listen()
+
+    def _rows(self, latent_dim: int) -> list[widgets.HBox]:
+        label, drive, choice = (
+            self._label,
+            (self.play, self.step, self.reset),
+            (self.kind, self.data, self.pace, self.more),
+        )
+        looks = [label("show"), self.showing, self.digits, label("recording"), self.save, self.load]
+        looks[2:2] = [label("plane"), self.pair] if latent_dim > 2 else []
+        self.looks = self._row(*looks)
+        self.looks.layout.display = "none"
+        if len(self.knobs) == 1:
+            (k,) = self.knobs
+            rows = [
+                self._row(*drive, k.prior, label("β"), k.beta, k.beta_text),
+                self._row(label("learning rate"), k.lr, *choice),
+            ]
+        else:
+            left, right = [
+                (label(k.name), k.prior, label("β"), k.beta, k.beta_text, label("learning rate"), k.lr)
+                for k in self.knobs
+            ]
+            together = (label("together"), *self.locks.values())
+            rows = [self._row(*drive, *choice), self._row(*left), self._row(*right, *together)]
+        return [*rows, self.looks]
 
     @staticmethod
     def _label(text: str) -> widgets.Label:
@@ -53,14 +117,16 @@ class Controls:
             (self.play, "Play or pause the training"),
             (self.step, "Pause, and take one optimizer step"),
             (self.reset, "Back to the first weights and the same seed; the knobs stay"),
-            (self.prior, "The prior's pull, β·KL, in the loss: on or off"),
-            (self.beta, "β, the weight of the KL, on a log scale"),
-            (self.beta_text, "β, typed: any number from 0 up"),
-            (self.lr, "The learning rate of Adam, above 0"),
             (self.kind, "Reconstruction: which −log p(x|z) is minimised"),
             (self.data, "The images to learn"),
             (self.pace, "Slow motion, for lectures"),
+            (self.showing, "Show in the plane what completeness or continuity is measured on"),
+            (self.pair, "Which two latent dimensions the plane shows"),
             (self.digits, "Show each image as its class's digit instead of a dot"),
+            (self.more, "More to show, and recordings to save and load"),
+            (self.save, "Save the recording of this run: seed, settings and every knob turned"),
+            (self.load, "Load a recording and play it"),
+            *((lock, f"Turn both runs' {name} together, or each by itself") for name, lock in self.locks.items()),
         ):
             widget.tooltip = tip
 
@@ -69,50 +135,71 @@ class Controls:
         self.play.on_click(lambda _: lab.engine.pause() if lab.engine.playing else lab.play())
         self.step.on_click(lambda _: lab.engine.steps(1))
         self.reset.on_click(lambda _: lab.engine.reset())
-        self._on_change(self.prior, lambda value: {"prior": value})
-        self._on_change(self.beta, self._slid)
-        self._on_change(self.beta_text, lambda text: {"beta": _number("β", text)})
-        self._on_change(self.lr, lambda text: {"lr": _number("the learning rate", text)})
-        self._on_change(self.kind, lambda value: {"kind": value})
-        self._on_change(self.data, lambda value: {"data": value})
+        self.save.on_click(lambda _: lab.offer_recording())
+        for side, knobs in enumerate(self.knobs):
+            for widget, changes_of in knobs.turned():
+                self._on_change(widget, side, changes_of)
+        self._on_change(self.kind, None, lambda value, _: {"kind": value})
+        self._on_change(self.data, None, lambda value, _: {"data": value})
+        self.load.observe(lambda change: self._loaded(change.new), "value")
         self.pace.observe(lambda change: setattr(lab.engine, "pace", change.new or None), "value")
-        widgets.jslink((self.digits, "value"), (lab.view.plane, "digits"))
+        self.more.observe(lambda change: setattr(self.looks.layout, "display", None if change.new else "none"), "value")
+        self.showing.observe(lambda change: lab.show(change.new), "value")
+        self.pair.observe(lambda change: lab.show_pair(change.new), "value")
+        for name, lock in self.locks.items():
+            lock.observe(lambda change, name=name: change.new and self._tie(name), "value")
+        for side in lab.view.sides:
+            widgets.jslink((self.digits, "value"), (side.plane, "digits"))
 
-    def _slid(self, value: float) -> dict:
-        # A page's slider rounds what it is set to, and sends that back: not the learner's doing.
-        return {} if _at(value, self.lab.settings["beta"]) else {"beta": float(f"{value:.2g}")}
-
-    def _on_change(self, widget, changes_of) -> None:
+    def _on_change(self, widget, side: int | None, changes_of) -> None:
         def answer(change):
             with self.lab.turning:
-                if self.quiet:
-                    return
-                try:
-                    if changes := changes_of(change.new):
-                        self.lab.set(**changes)
-                except (ValueError, TypeError) as error:
-                    self.lab.say(str(error))
-                    self.show(self.lab.settings)
+                if not self.quiet:
+                    self._try(lambda: self._turn(side, changes_of(change.new, self.lab.sides[side or 0].settings)))
 
         widget.observe(answer, "value")
 
-    def show(self, settings: dict) -> None:
-        """Set the controls to `settings` (see Recording)."""
+    def _turn(self, side: int | None, changes: dict) -> None:
+        for name, value in changes.items():
+            tied = len(self.knobs) == 1 or name not in self.locks or self.locks[name].value
+            self.lab.set(side=None if tied else side, **{name: value})
+
+    def _tie(self, name: str) -> None:
+        """From here on together: the right run takes the left one's value."""
+        self._try(lambda: self.lab.set(**{name: self.lab.sides[0].settings[name]}))
+
+    def _loaded(self, files) -> None:
+        if files:
+            text = bytes(files[0]["content"]).decode(errors="replace")
+            self._try(lambda: self.lab.follow(Recording.from_json(text, files[0]["name"])).play())
+            self.load.value = ()
+
+    def _try(self, action) -> None:
+        try:
+            action()
+        except (ValueError, TypeError) as error:
+            self.lab.say(str(error))
+            self.show()
+
+    def show(self) -> None:
+        """Set the controls to the lab's settings, without answering back."""
         self.quiet = True
         try:
-            self.prior.value = settings["prior"]
-            self.prior.description = f"Prior {'on' if settings['prior'] else 'off'}"
-            self.prior.button_style = "info" if settings["prior"] else ""
-            self.prior.icon = "check" if settings["prior"] else "times"
-            if not _at(self.beta.value, settings["beta"]):  # else an answer would pull at the slider in the hand
-                self.beta.value = min(HIGHEST, max(LOWEST, settings["beta"]))
-            self.beta_text.value, self.lr.value = f"{settings['beta']:g}", f"{settings['lr']:g}"
-            self.kind.value, self.data.value = settings["kind"], settings["data"]
+            for knobs, side in zip(self.knobs, self.lab.sides, strict=True):
+                knobs.show(side.settings)
+            self.kind.value, self.data.value = (self.lab.settings[name] for name in ("kind", "data"))
         finally:
             self.quiet = False
 
     def show_playing(self, playing: bool) -> None:
         self.play.description, self.play.icon = ("Pause", "pause") if playing else ("Play", "play")
+
+
+def _pairs(latent_dim: int) -> dict[str, tuple[int, int] | None]:
+    """The pairs there are to choose; of very many dimensions, those of the first twelve."""
+    dims = range(min(latent_dim, 12))
+    pairs = {f"z{i + 1}, z{j + 1}": (i, j) for i in dims for j in dims if i < j}
+    return {"most active": None} | pairs
 
 
 def _at(place: float, beta: float) -> bool:

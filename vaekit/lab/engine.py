@@ -4,11 +4,12 @@ Everybody else posts a command, or reads what it publishes. No widgets here.
 """
 
 import atexit
+import itertools
 import math
 import queue
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 
@@ -16,11 +17,13 @@ import torch
 
 from vaekit.lab import threads
 from vaekit.lab.history import History
-from vaekit.lab.run import Run
+from vaekit.recording import Recording
+from vaekit.run import Run
 from vaekit.training import Step
 
 FRAME_SECONDS = 0.1  # between frames while somebody looks
 HIDDEN_SECONDS = 2.0  # between tries while nobody answers
+RUN_SECONDS = 0.3  # between frames of a synchronous run: nobody sees them, but the way back is made of them
 SILENCE_SECONDS = 3.0  # without a heartbeat nobody is looking
 PATIENCE_SECONDS = 120.0  # unseen for so long, a run pauses itself
 KEEP_SECONDS = 0.5  # between snapshots to go back to
@@ -40,18 +43,18 @@ def _close_all() -> None:
 
 
 class Engine:
-    """Trains `make_run()` in a thread of its own, and shows it through `view`.
+    """Trains what `make_run()` returns, a Run or two of them in lockstep (a twin), and shows it through `view`.
 
     view: None, or an object with `frame(engine)`, `rest(engine)` and `status(engine)`; all three are called on
     the trainer thread, between steps. `rest` may send what is large: it comes once a second, and at every pause.
     """
 
-    def __init__(self, make_run: Callable[[], Run], view=None, threads: int | None = None):
+    def __init__(self, make_run: Callable[[], Run | tuple[Run, ...]], view=None, threads: int | None = None):
         if threads is not None and (isinstance(threads, bool) or not isinstance(threads, int) or threads < 1):
             raise ValueError(f"threads must be a whole number from 1 up, not {threads!r}")
         self.make_run, self.view, self.wanted_threads = make_run, view, threads
         self._threads_before = torch.get_num_threads()  # asked here, where no lab has changed it
-        self.run: Run | None = None
+        self.runs: tuple[Run, ...] = ()
         self.history = History()
         self.playing, self.error, self.notice = False, None, None
         self.pace: float | None = None  # steps per second; None: as fast as it goes
@@ -60,7 +63,7 @@ class Engine:
         self._commands: queue.SimpleQueue = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
-        self._pending: list[Step] = []
+        self._pending: list[tuple[Step, ...]] = []  # of each run, the steps whose numbers were not read yet
         self._goal: tuple[int, Future] | None = None  # of a synchronous run
         self._alive_at: float | None = None
         self._visible_at = self._frame_at = self._rest_at = self._kept_at = self._digest_at = self._step_at = 0.0
@@ -102,8 +105,13 @@ class Engine:
     def reset(self) -> Future:
         return self.post(self._reset)
 
-    def turn(self, changes: dict) -> Future:
-        return self.post(lambda: self._turn(changes))
+    def turn(self, changes: dict, sides: tuple[int, ...] | None = None) -> Future:
+        """Turn knobs: of all runs, or of those at `sides`."""
+        return self.post(lambda: self._turn(changes, sides))
+
+    def follow(self, recordings: Sequence[Recording]) -> Future:
+        """Back to the beginning, and from there as recorded, one recording for each run: see Run.follow."""
+        return self.post(lambda: self._follow(recordings))
 
     def say(self, text: str) -> Future:
         """Show one line, until something else is done."""
@@ -114,6 +122,11 @@ class Engine:
         self._alive_at = time.monotonic()
         if visible:
             self._visible_at = self._alive_at
+
+    @property
+    def run(self) -> Run | None:
+        """The run; of a twin, the first."""
+        return self.runs[0] if self.runs else None
 
     @property
     def looked_at(self) -> bool:
@@ -158,8 +171,8 @@ class Engine:
                 self._leave()
                 return False
             try:
-                if self.run is None:
-                    self.run = self.make_run()
+                if not self.runs:
+                    self._begin(self.make_run)
                 future.set_result(command())
             except BaseException as error:  # whatever it is, it belongs to whoever waits
                 future.set_exception(error)
@@ -194,12 +207,16 @@ class Engine:
     def _step(self) -> None:
         self._step_at = time.monotonic()
         try:
-            self._pending.append(self.run.advance())
+            following = self.run.following
+            self._pending.append(tuple([run.advance() for run in self.runs]))
+            if following and not self.run.following:
+                self._pause(f"The recording ends here, at step {self.run.number}. Press play to go on from it.")
         except BaseException as error:  # in this thread even an interrupt is the model's doing
             if bad := self._read_pending():
                 self._not_a_number(bad)
             else:
-                self._fail(self.run.number, f"Step {self.run.number + 1} failed ({one_line(error)}).")
+                last = min(run.number for run in self.runs)
+                self._fail(last, f"Step {last + 1} failed ({one_line(error)}).")
         if self._goal and self.run.number >= self._goal[0]:
             self._pause(None)
 
@@ -214,7 +231,7 @@ class Engine:
 
     def _frame_seconds(self) -> float:
         if not self.looked_at:
-            return HIDDEN_SECONDS
+            return RUN_SECONDS if self._goal else HIDDEN_SECONDS
         return max(FRAME_SECONDS, self._frame_cost / FRAME_SHARE)
 
     def _show(self) -> None:
@@ -251,7 +268,8 @@ class Engine:
             return
         if now - self._kept_at >= KEEP_SECONDS:
             self._kept_at = now
-            self.run.keep()
+            for run in self.runs:
+                run.keep()
         since, number = self._speed_from
         if now - since >= 1.0:
             self.speed = (self.run.number - number) / (now - since) if since else 0.0
@@ -259,14 +277,16 @@ class Engine:
 
     def _read_pending(self) -> Step | None:
         """Bring the pending steps' numbers to the CPU in one go. Returns the first step without good ones, if any."""
-        steps, self._pending = self._pending, []
-        if not steps:
+        pending, self._pending = self._pending, []
+        if not pending:
             return None
-        losses = torch.stack([torch.stack([s.reconstruction, s.kl.sum(), s.loss]) for s in steps])  # (n, 3)
-        for step, (reconstruction, kl, loss) in zip(steps, losses.tolist(), strict=True):
-            if not (math.isfinite(loss) and abs(reconstruction) < EXPLODED and kl < EXPLODED):  # NaN is not <
-                return step
-            self.history.add(step.number, reconstruction, kl, loss)
+        losses = [torch.stack([s.reconstruction, s.kl.sum(), s.loss]) for steps in pending for s in steps]
+        rows = torch.stack(losses).reshape(len(pending), len(self.runs), 3).tolist()
+        for steps, row in zip(pending, rows, strict=True):
+            for step, (reconstruction, kl, loss) in zip(steps, row, strict=True):
+                if not (math.isfinite(loss) and abs(reconstruction) < EXPLODED and kl < EXPLODED):  # NaN is not <
+                    return step
+            self.history.add(steps[0].number, *itertools.chain(*row))
         return None
 
     def _not_a_number(self, step: Step) -> None:
@@ -278,12 +298,21 @@ class Engine:
 
     def _fail(self, last_good: int, what: str, hint: str = "Press play to try again.") -> None:
         """Pause at the last good step and say so. The weights are those of that step, to the bit."""
-        self.run.go_back(max(0, last_good))
-        if not self.run.is_finite():  # a model may raise where another one's loss is NaN: one step later
-            self.run.go_back(max(0, last_good - 1))
+        self._go_back(last_good)
+        if not all(run.is_finite() for run in self.runs):
+            self._go_back(last_good - 1)  # a model may raise where another one's loss is NaN: one step later
         self.history.cut(self.run.number)
         self.error = f"{what} Paused at step {self.run.number}, the last good one. {hint}"
         self._pause(None)
+
+    def _go_back(self, number: int) -> None:
+        """All runs to one step: `number`, or the nearest before it that all of them reach."""
+        for run in self.runs:
+            run.go_back(max(0, number))
+        reached = min(run.number for run in self.runs)
+        for run in self.runs:
+            if run.number > reached:
+                run.go_back(reached)
 
     # -- commands -----------------------------------------------------------------------------------------
 
@@ -319,18 +348,37 @@ class Engine:
         if self._goal:
             self._goal = (self._goal[0] - self.run.number, self._goal[1])  # as many steps as were still to come
         self._pending = []
-        self.run.reset()
-        self.history = History()
+        for run in self.runs:
+            run.reset()
+        self._begin_again()
+
+    def _begin_again(self) -> None:
+        self.history = History(len(self.runs))
         self.error = self.notice = None
         self._speed_from = (time.monotonic(), 0)
         self._look("frame", "rest", "status")
 
-    def _turn(self, changes: dict) -> None:
-        self.run.turn(changes)
+    def _turn(self, changes: dict, sides: tuple[int, ...] | None) -> None:
+        for side in range(len(self.runs)) if sides is None else sides:
+            self.runs[side].turn(changes)
+        if any(run.following is None for run in self.runs):
+            for run in self.runs:
+                run.following = None  # who takes over one of a twin takes over both
         self._answer_knob, self.notice = True, None
         if not (self.playing or self._goal):
             self._answer_knob = False
             self._look("frame", "rest" if "data" in changes else "status")
+
+    def _begin(self, make_run) -> None:
+        made = make_run()
+        self.runs = made if isinstance(made, tuple) else (made,)
+        self.history = History(len(self.runs))
+
+    def _follow(self, recordings: Sequence[Recording]) -> None:
+        self._pause(None)
+        for run, recording in zip(self.runs, recordings, strict=True):
+            run.follow(recording)
+        self._begin_again()
 
     def _say(self, text: str) -> None:
         self.notice = text

@@ -2,7 +2,7 @@
 
 import json
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -23,6 +23,10 @@ class Frame:
     extent: float  # the plane shows ± extent in both directions
     beta: float  # effective: 0 with the prior off
     lr: float
+
+    def first(self, n: int) -> "Frame":
+        """The same frame of the first `n` images alone."""
+        return replace(self, mu=self.mu[:n], std=self.std[:n])
 
     def pack(self) -> bytes:
         """u32 frame, u32 step, u32 N, f32 extent, f32 effective β, f32 learning rate; N × f16 μ₁ μ₂ σ₁ σ₂."""
@@ -67,10 +71,11 @@ def pack_json(header: dict, payload: bytes) -> bytes:
     return struct.pack("<I", len(text)) + text + payload
 
 
-def pack_decoder(decoder: nn.Module, step: int, latent_dim: int, pair: tuple[int, int]) -> bytes:
+def pack_decoder(decoder: nn.Module, step: int, latent_dim: int, kind: str) -> bytes:
     """The decoder for the page: layers as JSON, weights as f16. Empty when the page cannot run these layers.
 
-    A linear layer has `rows`, `cols`; its weight (rows, cols) and bias (rows,) follow each other in the payload.
+    `kind`, the reconstruction's, says what its output means: see losses.pixel_mean. A linear layer has `rows`
+    and `cols`; its weight (rows, cols) and bias (rows,) follow each other in the payload.
     """
     layers, payload = [], []
     plain = type(decoder).forward is nn.Sequential.forward  # a subclass may do something else with its parts
@@ -86,4 +91,35 @@ def pack_decoder(decoder: nn.Module, step: int, latent_dim: int, pair: tuple[int
     if not payload:
         return b""
     flat = torch.cat([p.detach().flatten() for p in payload]).to(torch.float16).cpu().numpy()
-    return pack_json({"step": step, "latent_dim": latent_dim, "pair": pair, "layers": layers}, flat.tobytes())
+    return pack_json({"step": step, "latent_dim": latent_dim, "kind": kind, "layers": layers}, flat.tobytes())
+
+
+def shrink_decoder(packed: bytes, least: int = 4096) -> bytes:
+    """A packed decoder at half its size: layers of `least` weights and more as 8-bit whole numbers, row by row.
+
+    Such a layer has `bits` 8; its payload is f16 scale (rows,), i8 weight (rows, cols), f16 bias (rows,).
+    """
+    if not packed:
+        return packed
+    header, payload = unpack_json(packed)
+    weights, at, parts = np.frombuffer(payload, "<f2"), 0, []
+    for layer in header["layers"]:
+        if layer["kind"] != "linear":
+            continue
+        size, rows = layer["rows"] * layer["cols"], layer["rows"]
+        weight, bias = weights[at : at + size].reshape(rows, -1), weights[at + size : at + size + rows]
+        at += size + rows
+        if size < least:
+            parts += [weight.tobytes(), bias.tobytes()]
+            continue
+        layer["bits"] = 8
+        scale = (np.abs(weight.astype(np.float32)).max(1, keepdims=True) / 127).astype("<f2")
+        steps = np.round(weight / np.maximum(scale.astype(np.float32), 1e-12)).clip(-127, 127).astype(np.int8)
+        parts += [scale.tobytes(), steps.tobytes(), bias.tobytes()]
+    return pack_json(header, b"".join(parts))
+
+
+def unpack_json(packed: bytes) -> tuple[dict, bytes]:
+    """What `pack_json` packed."""
+    (length,) = struct.unpack_from("<I", packed)
+    return json.loads(packed[4 : 4 + length]), packed[4 + length :]

@@ -10,39 +10,55 @@ from PIL import Image
 from vaekit.lab.view import marks
 from vaekit.plotting import plot_curves, plot_images, plot_latent
 
+SOFT = "#59626e"
+
 
 def draw_still(view, engine) -> Figure:
-    """Plane, chosen image, meters, words and curves, as they were last sent. Reads numpy arrays alone."""
+    """Planes, chosen image, meters, words and curves, as they were last sent. Reads numpy arrays alone."""
     figure = Figure(figsize=(11, 8), dpi=80, layout="constrained")
     FigureCanvasAgg(figure)
-    grid = figure.add_gridspec(3, 2, height_ratios=[1, 3.6, 2], width_ratios=[1.25, 1])
-    frame, status = view.last, view.plane.status
-    plane = figure.add_subplot(grid[:2, 0])
-    plot_latent(frame.mu, frame.std, view.labels, extent=frame.extent, ax=plane)
-    if view.last_backdrop:
-        picture, extent = view.last_backdrop
-        plane.imshow(picture.squeeze(), cmap="Greys", alpha=0.25, extent=(-extent, extent, -extent, extent), zorder=-1)
-        plane.set(xlim=(-frame.extent, frame.extent), ylim=(-frame.extent, frame.extent))
-    if view.plane.pictures:
-        images = np.frombuffer(view.plane.pictures, np.uint8).reshape(5, *view.plane.shape)
-        ax = plot_images(images, columns=5, ax=figure.add_subplot(grid[0, 1]))
-        ax.set_title("x · x̂ at μ · three draws from q(z|x)", fontsize=11)
-    _write(figure.add_subplot(grid[1, 1]), status, engine)
-    rows = engine.history.array()
-    plot_curves(rows, [(m["step"], m["label"]) for m in marks(engine.run.recording)], ax=figure.add_subplot(grid[2, :]))
+    if len(view.sides) == 1:
+        grid = figure.add_gridspec(3, 2, height_ratios=[1, 3.6, 2], width_ratios=[1.25, 1])
+        _draw_plane(figure.add_subplot(grid[:2, 0]), view.sides[0])
+        _draw_chosen(figure.add_subplot(grid[0, 1]), view.sides[0])
+        _write(figure.add_subplot(grid[1, 1]), view.sides[0].plane.status, engine.run)
+    else:
+        grid = figure.add_gridspec(3, 2, height_ratios=[3.2, 1.6, 1.6])
+        for i, (side, run, name) in enumerate(zip(view.sides, engine.runs, ("left", "right"), strict=True)):
+            _draw_plane(figure.add_subplot(grid[0, i]), side).set_title(name, fontsize=12, fontweight="bold")
+            _write(figure.add_subplot(grid[1, i]), side.plane.status, run)
+    marked = [(m["step"], m["label"]) for m in marks([run.recording for run in engine.runs])]
+    plot_curves(engine.history.array(), marked, ax=figure.add_subplot(grid[2, :]))
     return figure
 
 
-def _write(ax, status: dict, engine) -> None:
+def _draw_plane(ax, side):
+    frame = side.last
+    plot_latent(frame.mu, frame.std, side.labels, extent=frame.extent, ax=ax)
+    if side.last_backdrop:
+        picture, extent = side.last_backdrop
+        ax.imshow(picture.squeeze(), cmap="Greys", alpha=0.25, extent=(-extent, extent, -extent, extent), zorder=-1)
+        ax.set(xlim=(-frame.extent, frame.extent), ylim=(-frame.extent, frame.extent))
+    return ax
+
+
+def _draw_chosen(ax, side) -> None:
+    ax.set_axis_off()
+    if side.plane.pictures:
+        images = np.frombuffer(side.plane.pictures, np.uint8).reshape(5, *side.plane.shape)
+        plot_images(images, columns=5, ax=ax).set_title("x · x̂ at μ · three draws from q(z|x)", fontsize=11)
+
+
+def _write(ax, status: dict, run) -> None:
     ax.set_axis_off()
     for i, (name, value) in enumerate(status.get("meters", ())):
-        x, y = 0.5 * (i % 2), 0.95 - 0.25 * (i // 2)
-        ax.text(x, y, name, fontsize=11, color="#59626e", transform=ax.transAxes)
-        ax.text(x, y - 0.11, value, fontsize=17, fontweight="bold", transform=ax.transAxes)
-    knobs = engine.run.knobs
-    ax.text(0, 0.12, status.get("headline", ""), fontsize=13, fontweight="bold", transform=ax.transAxes)
-    line = f"step {engine.run.number}, prior {'on' if knobs.prior else 'off'}, β = {knobs.beta:g}"
-    ax.text(0, 0.0, line, fontsize=11, color="#59626e", transform=ax.transAxes)
+        x, y = 0.36 * (i % 3), 0.95 - 0.27 * (i // 3)
+        ax.text(x, y, name, fontsize=10, color=SOFT, transform=ax.transAxes)
+        ax.text(x, y - 0.11, value, fontsize=13, fontweight="bold", transform=ax.transAxes)
+    knobs = run.knobs
+    ax.text(0, 0.1, status.get("headline", ""), fontsize=13, fontweight="bold", transform=ax.transAxes)
+    line = f"step {run.number}, prior {'on' if knobs.prior else 'off'}, β = {knobs.beta:g}"
+    ax.text(0, 0.0, line, fontsize=11, color=SOFT, transform=ax.transAxes)
 
 
 def png(figure: Figure) -> bytes:

@@ -1,5 +1,6 @@
 """The line in words: always from what is measured, never from where a switch stands."""
 
+import math
 from dataclasses import dataclass
 
 SILENT = 0.1  # nats of KL: codes never say more about the image than their mean KL
@@ -15,6 +16,20 @@ class Measured:
     active: int
     latent_dim: int
     overlap: float
+    completeness: float = math.nan
+    continuity: float = math.nan
+
+    def meters(self) -> list[list[str]]:
+        """What the page's meters say: [name, value], in the order in which they stand there."""
+        return [
+            ["mean σ", f"{self.mean_std:.3f}"],
+            ["spread of means", f"{self.spread:.2f}"],
+            ["KL, nats", f"{self.kl:.2f}"],
+            ["active units", f"{self.active} of {self.latent_dim}"],
+            ["overlap", f"{self.overlap:.0%}"],
+            ["continuity", f"{self.continuity:.0%}"],
+            ["completeness", f"{self.completeness:.0%}"],
+        ]
 
 
 def state(m: Measured) -> str:
@@ -36,7 +51,10 @@ def verdict(m: Measured, step: int) -> tuple[str, str]:
     if kind == "prior":
         if step == 0:
             return "Untrained.", "Every image has nearly the same code, close to the prior."
-        return "Posterior = prior.", "All images share nearly one code: it says nothing about the image."
+        return (
+            "Posterior = prior.",
+            "All images share nearly one code: it says nothing about the image, however high the coverage.",
+        )
     if kind == "points":
         return (
             "σ → 0.",

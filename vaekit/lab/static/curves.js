@@ -5,7 +5,13 @@ const LINES = [
   { name: "total", column: 3, axis: "left", css: "--vk-grey", dash: [3, 4] },
   { name: "KL", column: 2, axis: "right", css: "--vk-blue" },
 ];
-const COLUMNS = 4; // step, reconstruction, KL, total
+const TWIN = [
+  { name: "reconstruction, left", column: 1, axis: "left", css: "--vk-orange" },
+  { name: "right", column: 4, axis: "left", css: "--vk-orange", dash: [8, 4] },
+  { name: "KL, left", column: 2, axis: "right", css: "--vk-blue" },
+  { name: "right", column: 5, axis: "right", css: "--vk-blue", dash: [8, 4] },
+];
+const columnsOf = (runs) => 1 + 3 * runs; // step, and of each run reconstruction, KL, total
 
 function readHistory(view) {
   const bytes = bytesOf(view);
@@ -13,20 +19,20 @@ function readHistory(view) {
 }
 
 // each column's running mean over the last `window` rows: a single batch is a noisy witness
-function smooth(rows, window) {
-  const out = rows.slice(), sums = new Float64Array(COLUMNS);
-  for (let i = 0; i < rows.length / COLUMNS; i++)
-    for (let c = 1; c < COLUMNS; c++) {
-      sums[c] += rows[i * COLUMNS + c] - (i >= window ? rows[(i - window) * COLUMNS + c] : 0);
-      out[i * COLUMNS + c] = sums[c] / Math.min(i + 1, window);
+function smooth(rows, columns, window) {
+  const out = rows.slice(), sums = new Float64Array(columns);
+  for (let i = 0; i < rows.length / columns; i++)
+    for (let c = 1; c < columns; c++) {
+      sums[c] += rows[i * columns + c] - (i >= window ? rows[(i - window) * columns + c] : 0);
+      out[i * columns + c] = sums[c] / Math.min(i + 1, window);
     }
   return out;
 }
 
-// the round numbers that hold a column: its first fall may leave the top, what is going on now may not
-function rangeOf(rows, column, least) {
+// the round numbers that hold an axis's lines: their first fall may leave the top, what is going on now may not
+function rangeOf(rows, columns, shown, least) {
   const values = [];
-  for (let i = column; i < rows.length; i += COLUMNS) values.push(rows[i]);
+  for (let i = 0; i < rows.length; i += columns) for (const { column } of shown) values.push(rows[i + column]);
   if (!values.length) return [0, 1];
   const recent = Math.max(...values.slice(-Math.ceil(values.length / 5)));
   values.sort((a, b) => a - b);
@@ -37,12 +43,13 @@ function rangeOf(rows, column, least) {
 }
 
 function render({ model, el }) {
-  const life = lifetime(model);
+  const life = lifetime(), runs = model.get("runs"), columns = columnsOf(runs), lines = runs > 1 ? TWIN : LINES;
   const legend = element("div", { class: "vk-legend" }, element("strong", {}, "Loss, nats per image"));
-  for (const { name, css, axis } of LINES) {
-    const swatch = element("span", { class: name === "total" ? "vk-swatch vk-dashed" : "vk-swatch" });
+  for (const { name, css, axis, dash } of lines) {
+    const swatch = element("span", { class: "vk-swatch" });
     swatch.style.borderColor = `var(${css})`;
-    const key = element("span", {}, swatch, axis === "right" ? `${name} (right axis)` : name);
+    swatch.style.borderTopStyle = !dash ? "solid" : dash[0] > 4 ? "dashed" : "dotted";
+    const key = element("span", {}, swatch, axis === "right" && !dash ? `${name} (right axis)` : name);
     key.style.color = `var(${css})`;
     legend.append(key);
   }
@@ -58,14 +65,15 @@ function render({ model, el }) {
     const [context, width, height] = contextOf(canvas);
     if (!width) return false;
     const raw = readHistory(model.get("history")), style = getComputedStyle(root);
-    const rows = smooth(raw, Math.ceil(raw.length / COLUMNS / 150));
+    const rows = smooth(raw, columns, Math.ceil(raw.length / columns / 150));
     const colour = (name) => style.getPropertyValue(name);
     em = parseFloat(style.fontSize);
     const box = { left: 3.3 * em, right: width - 2.8 * em, top: 1.25 * em, bottom: height - 1.25 * em };
-    const count = rows.length / COLUMNS, first = 0;
-    const last = Math.max(rows[(count - 1) * COLUMNS] ?? 1, 1);
+    const count = rows.length / columns, first = 0;
+    const last = Math.max(rows[(count - 1) * columns] ?? 1, 1);
     const x = (step) => box.left + ((step - first) / (last - first)) * (box.right - box.left);
-    const ranges = { left: rangeOf(rows, 1, 10), right: rangeOf(rows, 2, 2) };
+    const on = (axis) => lines.filter((line) => line.axis === axis && line.name !== "total");
+    const ranges = { left: rangeOf(rows, columns, on("left"), 10), right: rangeOf(rows, columns, on("right"), 2) };
     const y = (value, axis) => {
       const [low, high] = ranges[axis];
       return box.bottom - ((value - low) / (high - low)) * (box.bottom - box.top);
@@ -73,23 +81,24 @@ function render({ model, el }) {
     context.clearRect(0, 0, width, height);
     drawAxes(context, box, ranges, first, last, colour);
     drawMarks(context, box, x, last, colour);
+    if (model.get("scrub") >= 0) drawScrub(context, box, x(model.get("scrub")), colour);
     context.save();
     context.beginPath();
     context.rect(box.left, box.top - 2, box.right - box.left, box.bottom - box.top + 4);
     context.clip();
     const line = (values, column, axis) => {
       context.beginPath();
-      for (let i = 0; i < count; i++) context.lineTo(x(values[i * COLUMNS]), y(values[i * COLUMNS + column], axis));
+      for (let i = 0; i < count; i++) context.lineTo(x(values[i * columns]), y(values[i * columns + column], axis));
       context.stroke();
     };
-    for (const { column, axis, css, dash } of LINES) {
+    for (const { column, axis, css, dash } of lines) {
       context.strokeStyle = colour(css);
       context.globalAlpha = 0.25;
       context.lineWidth = 1;
       context.setLineDash([]);
-      if (!dash) line(raw, column, axis);
+      if (!dash && runs === 1) line(raw, column, axis);
       context.globalAlpha = 1;
-      context.lineWidth = dash ? 1.5 : 2.5;
+      context.lineWidth = dash && runs === 1 ? 1.5 : 2.5;
       context.setLineDash(dash ?? []);
       line(rows, column, axis);
     }
@@ -146,6 +155,15 @@ function render({ model, el }) {
     context.setLineDash([]);
   }
 
+  function drawScrub(context, box, at, colour) {
+    context.strokeStyle = colour("--vk-ink");
+    context.lineWidth = 3;
+    context.beginPath();
+    context.moveTo(at, box.top);
+    context.lineTo(at, box.bottom);
+    context.stroke();
+  }
+
   function onStatus() {
     const { step = 0, epoch = 0, device = "", speed = 0 } = model.get("status");
     left.textContent = `Step ${step.toLocaleString("en")} · epoch ${epoch.toFixed(1)}`;
@@ -154,8 +172,8 @@ function render({ model, el }) {
 
   const ask = painter(paint, 10);
   life.also(ask.stop);
-  life.trait("history marks", ask);
-  life.trait("status", onStatus);
+  life.trait(model, "history marks scrub", ask);
+  life.trait(model, "status", onStatus);
   whenLooksChange(life, root, ask);
   onStatus();
   ask();

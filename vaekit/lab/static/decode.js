@@ -34,15 +34,22 @@ function unpackJson(bytes) {
 function readDecoder(view) {
   const bytes = bytesOf(view);
   if (!bytes) return null;
-  const [header, offset] = unpackJson(bytes), weights = halves(bytes, offset);
-  let at = 0;
-  const take = (n) => weights.subarray(at, (at += n));
-  for (const layer of header.layers)
-    if (layer.kind === "linear") {
-      layer.weight = take(layer.rows * layer.cols);
-      layer.bias = take(layer.rows);
-    }
+  const [header, offset] = unpackJson(bytes);
+  let at = offset;
+  const take = (n) => bytes.slice(at, (at += n));
+  for (const layer of header.layers) {
+    if (layer.kind !== "linear") continue;
+    const size = layer.rows * layer.cols;
+    layer.weight = layer.bits === 8 ? scaled(halves(take(2 * layer.rows), 0), take(size)) : halves(take(2 * size), 0);
+    layer.bias = halves(take(2 * layer.rows), 0);
+  }
   return header;
+}
+
+// 8-bit weights, row by row, each row with a scale of its own (see frames.shrink_decoder)
+function scaled(scales, bytes) {
+  const columns = bytes.length / scales.length;
+  return Float32Array.from(new Int8Array(bytes.buffer), (v, i) => v * scales[Math.floor(i / columns)]);
 }
 
 function linear({ rows, cols, weight, bias }, input) {
@@ -55,15 +62,16 @@ function linear({ rows, cols, weight, bias }, input) {
   return out;
 }
 
-// z on the chosen pair of dimensions, the others 0 → pixel means in 0..255, channel by channel
-function decode(decoder, z) {
+// z on the `pair` of dimensions shown, the others 0 → pixel means in 0..255, channel by channel
+function decode(decoder, z, pair) {
   let h = new Float32Array(decoder.latent_dim);
-  decoder.pair.forEach((dim, i) => (h[dim] = z[i]));
+  pair.forEach((dim, i) => (h[dim] = z[i]));
   for (const layer of decoder.layers) {
     if (layer.kind === "linear") h = linear(layer, h);
     else h = h.map(layer.kind === "relu" ? (v) => (v > 0 ? v : 0) : Math.tanh);
   }
-  return Uint8ClampedArray.from(h, (v) => Math.round(255 / (1 + Math.exp(-v))));
+  const mean = decoder.kind === "linear" ? (v) => v : (v) => 1 / (1 + Math.exp(-v)); // see losses.pixel_mean
+  return Uint8ClampedArray.from(h, (v) => Math.round(255 * mean(v)));
 }
 
 // pixels [C, H, W] in 0..255 into a canvas of H × W

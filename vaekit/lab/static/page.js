@@ -46,14 +46,14 @@ function painter(paint, rate) {
 }
 
 // Everything that must be taken down again when the view goes.
-function lifetime(model) {
+function lifetime() {
   const undo = [];
   return {
     on(target, type, callback, options) {
       target.addEventListener(type, callback, options);
       undo.push(() => target.removeEventListener(type, callback, options));
     },
-    trait(names, callback) {
+    trait(model, names, callback) {
       for (const name of names.split(" ")) {
         model.on(`change:${name}`, callback);
         undo.push(() => model.off(`change:${name}`, callback));
@@ -70,6 +70,28 @@ function nameControls(root) {
     const name = control.querySelector("[title]:not([title=''])")?.title;
     if (name) control.querySelector("input, select, [role=slider]")?.setAttribute("aria-label", name);
   }
+}
+
+// Marks on the β sliders: where the theory has each dimension of a linear model die.
+function markDeaths(root, deaths) {
+  for (const rail of root.closest(".widget-vbox")?.querySelectorAll(".vk-beta .noUi-target") ?? []) {
+    rail.querySelectorAll(".vk-death").forEach((mark) => mark.remove());
+    for (const [dim, beta] of deaths.entries()) {
+      const mark = element("i", { class: "vk-death", title: `dimension ${dim + 1} dies at β = ${beta.toPrecision(3)}` });
+      mark.style.left = `${25 * (Math.log10(beta) + 2)}%`; // the slider's four decades begin at 0.01
+      if (beta >= 0.01 && beta <= 100) rail.append(mark);
+    }
+  }
+}
+
+// Has the browser save `bytes` as a file.
+function saveFile(name, bytes) {
+  const url = URL.createObjectURL(new Blob([bytes]));
+  const link = element("a", { href: url, download: name });
+  document.body.append(link);
+  link.click();
+  link.remove();
+  setTimeout(() => URL.revokeObjectURL(url), 10_000);
 }
 
 // Calls back when the theme or the size of `node` changes, and when it comes into sight: out of sight it has no

@@ -1,7 +1,6 @@
-// The latent plane, what lies under the pointer, the chosen image, the meters and the line in words.
+// One run's plane: its cloud as it moves, and the decoder that follows the pointer across it.
 
 const HEADER = 24; // bytes before the points, see frames.Frame.pack
-const AREA = 3e6; // px² of ellipses in one painting; beyond it fewer are drawn, each the stronger
 
 function readFrame(view) {
   const bytes = bytesOf(view);
@@ -45,189 +44,23 @@ function glide() {
   };
 }
 
-const axisName = (dim) => `z${String(dim + 1).replace(/\d/g, (d) => "₀₁₂₃₄₅₆₇₈₉"[d])}`;
-
-function drawBackdrop(context, backdrop, px, dark) {
-  if (!backdrop) return;
-  const half = backdrop.extent * px.scale;
-  context.globalAlpha = dark ? 0.4 : 0.3;
-  context.imageSmoothingEnabled = true;
-  context.drawImage(dark ? backdrop.light : backdrop.dark, px.x(0) - half, px.y(0) - half, 2 * half, 2 * half);
-  context.globalAlpha = 1;
-}
-
-function drawRings(context, px, ink, on) {
-  context.strokeStyle = ink;
-  context.fillStyle = ink;
-  context.setLineDash([6, 5]);
-  context.lineWidth = 1.5;
-  context.font = `600 ${0.9 * px.em}px sans-serif`;
-  context.globalAlpha = on ? 0.85 : 0.3;
-  for (const r of [1, 2, 3]) {
-    context.beginPath();
-    context.arc(px.x(0), px.y(0), r * px.scale, 0, 2 * Math.PI);
-    context.stroke();
-    context.fillText(`${r}σ`, px.x(r * 0.72) + 4, px.y(r * 0.72) - 2);
-  }
-  context.setLineDash([]);
-  context.globalAlpha = 1;
-}
-
-// Soft ellipses: the more lie upon each other, the fainter each, so that about half shows through the heap.
-function drawEllipses(context, points, classes, colours, px) {
-  const count = points.length / 4;
-  let area = 0, reach = 0;
-  for (let i = 0; i < count; i++) {
-    const [m1, m2, s1, s2] = points.subarray(4 * i, 4 * i + 4);
-    area += 4 * Math.PI * s1 * s2;
-    reach += (m1 * m1 + m2 * m2 + 2 * (s1 * s1 + s2 * s2)) / count;
-  }
-  const every = Math.max(1, Math.ceil((area * px.scale ** 2) / AREA));
-  const depth = area / every / (2 * Math.PI * reach);
-  context.globalAlpha = Math.min(0.28, 1 - 0.45 ** (1 / depth));
-  for (let i = 0; i < count; i += every) {
-    const [m1, m2, s1, s2] = points.subarray(4 * i, 4 * i + 4);
-    if (2 * s1 * px.scale < 1.5 && 2 * s2 * px.scale < 1.5) continue; // the dot covers it
-    context.fillStyle = colours[(classes[i] ?? 0) % colours.length];
-    context.beginPath();
-    context.ellipse(px.x(m1), px.y(m2), 2 * s1 * px.scale, 2 * s2 * px.scale, 0, 0, 2 * Math.PI);
-    context.fill();
-  }
-  context.globalAlpha = 1;
-}
-
-function drawDots(context, points, classes, colours, px, digits) {
-  context.font = `600 ${0.75 * px.em}px sans-serif`;
-  context.textAlign = "center";
-  context.textBaseline = "middle";
-  const size = px.em / 5;
-  for (let i = 0; i < points.length / 4; i++) {
-    context.fillStyle = colours[(classes[i] ?? 0) % colours.length];
-    const x = px.x(points[4 * i]), y = px.y(points[4 * i + 1]);
-    if (digits && classes.length) context.fillText(classes[i], x, y);
-    else context.fillRect(x - size / 2, y - size / 2, size, size);
-  }
-}
-
-// The classes' numerals at their centres; where all centres are one, one label says so.
-function drawNumerals(context, points, classes, colours, px, ink, halo) {
-  const sums = new Map();
-  classes.forEach((c, i) => {
-    const sum = sums.get(c) ?? sums.set(c, { c, x: 0, y: 0, n: 0 }).get(c);
-    sum.x += points[4 * i];
-    sum.y += points[4 * i + 1];
-    sum.n += 1;
-  });
-  let labels = [...sums.values()].map(({ c, x, y, n }) => ({
-    text: `${c}`, x: px.x(x / n), y: px.y(y / n), colour: colours[c % colours.length],
-  }));
-  const [{ x, y }] = labels;
-  if (labels.length > 1 && labels.every((label) => Math.hypot(label.x - x, label.y - y) < 16))
-    labels = [{ text: `${Math.min(...sums.keys())} to ${Math.max(...sums.keys())}`, x, y, colour: ink }];
-  context.font = `800 ${1.4 * px.em}px sans-serif`;
-  context.textAlign = "center";
-  context.textBaseline = "middle";
-  context.lineJoin = "round";
-  context.lineWidth = 5;
-  context.strokeStyle = halo;
-  for (const label of labels) {
-    context.strokeText(label.text, label.x, label.y);
-    context.fillStyle = label.colour;
-    context.fillText(label.text, label.x, label.y);
-  }
-}
-
-function drawChosen(context, points, i, px, ink, halo) {
-  if (!(4 * i < points.length)) return;
-  const [m1, m2, s1, s2] = points.subarray(4 * i, 4 * i + 4);
-  for (const [colour, width] of [[halo, 5], [ink, 2.5]]) {
-    context.strokeStyle = colour;
-    context.lineWidth = width;
-    for (const k of [1, 2]) {
-      context.beginPath();
-      context.ellipse(px.x(m1), px.y(m2), Math.max(k * s1 * px.scale, 4 * k), Math.max(k * s2 * px.scale, 4 * k), 0, 0, 7);
-      context.stroke();
-    }
-  }
-}
-
-function drawPointer(context, [z1, z2], px, colour, halo) {
-  for (const [stroke, width] of [[halo, 6], [colour, 3]]) {
-    context.strokeStyle = stroke;
-    context.lineWidth = width;
-    context.beginPath();
-    context.moveTo(px.x(z1) - 14, px.y(z2));
-    context.lineTo(px.x(z1) + 14, px.y(z2));
-    context.moveTo(px.x(z1), px.y(z2) - 14);
-    context.lineTo(px.x(z1), px.y(z2) + 14);
-    context.stroke();
-  }
-}
-
-function readBackdrop(view) {
+function readProbe(view) {
   const bytes = bytesOf(view);
   if (!bytes) return null;
-  const [{ extent, size, channels }, offset] = unpackJson(bytes);
-  const tinted = (ink) => {
-    const canvas = element("canvas");
-    canvas.width = canvas.height = size;
-    const image = new ImageData(size, size);
-    for (let i = 0; i < size * size; i++) {
-      for (let c = 0; c < 3; c++) image.data[4 * i + c] = channels === 3 ? bytes[offset + 3 * i + c] : ink;
-      image.data[4 * i + 3] = channels === 3 ? 255 : bytes[offset + i];
-    }
-    canvas.getContext("2d").putImageData(image, 0, 0);
-    return canvas;
-  };
-  return { extent, dark: tinted(40), light: tinted(225) };
+  const [header, offset] = unpackJson(bytes);
+  return { ...header, pixels: bytes.subarray(offset) };
 }
 
-// the panel on the right: [node, its parts by name]
-function panel() {
-  const parts = {};
-  const part = (name, tag, attributes) => (parts[name] = element(tag, attributes));
-  const titled = (title, note, ...children) =>
-    element("section", {}, element("h4", {}, title, " ", note), ...children);
-  const figure = (name, caption) =>
-    element("figure", {}, part(name, "canvas", { class: "vk-thumb" }), element("figcaption", {}, caption));
-  const node = element(
-    "div",
-    { class: "vk-panel" },
-    titled(
-      "Under the pointer",
-      part("z", "output", { class: "vk-z" }),
-      element(
-        "div",
-        { class: "vk-row" },
-        part("pointer", "canvas", { class: "vk-decoded", role: "img" }),
-        part("hint", "p", { class: "vk-hint" }),
-      ),
-    ),
-    titled(
-      "Chosen image",
-      part("chosen", "output", {}),
-      element("div", { class: "vk-row vk-chosen" }, figure("x", "x"), figure("mean", "x̂ at μ"),
-        figure("draw0", "draws"), figure("draw1", "from"), figure("draw2", "q(z|x)")),
-    ),
-    titled("Now", "", part("meters", "div", { class: "vk-meters" })),
-  );
-  parts.hint.textContent = "Drag in the plane: the decoder follows. Click a point to choose its image.";
-  return [node, parts];
-}
-
-function render({ model, el }) {
-  const life = lifetime(model), cloud = glide();
+// One plane of the lab. `lab` is what both planes of a twin share: see lab.js; `host` carries what a test may read.
+function makePlane({ model, life, host, name, lab }) {
+  const cloud = glide();
   const canvas = element("canvas", { class: "vk-plane", tabindex: 0, role: "application" });
-  canvas.setAttribute("aria-label", "The latent plane. Arrow keys move the pointer, Enter chooses the nearest image.");
-  const [side, parts] = panel();
-  const message = element("div", { class: "vk-message", role: "alert" });
-  const verdict = element("div", { class: "vk-verdict" });
-  const spoken = element("div", { class: "vk-spoken", "aria-live": "polite" });
-  const root = element("div", { class: "vk-lab" }, message, element("div", { class: "vk-main" }, canvas, side), verdict, spoken);
-  el.replaceChildren(root);
-
-  let z = [0, 0], decoder = null, backdrop = null, dragged = null, painted = 0, inView = true;
-  let classes = [];
+  canvas.setAttribute(
+    "aria-label",
+    `${name}The latent plane. Arrow keys move the pointer, Enter chooses the nearest image.`,
+  );
+  const pointer = element("canvas", { class: "vk-decoded", role: "img" });
+  let classes = [], backdrop = null, probe = null, decoder = null, dragged = null, painted = 0, past = null;
 
   const px = { em: 16, scale: 1, x: (v) => v, y: (v) => v };
   function place(width, height) {
@@ -235,25 +68,27 @@ function render({ model, el }) {
     px.x = (v) => width / 2 + v * px.scale;
     px.y = (v) => height / 2 - v * px.scale;
   }
+  const pair = () => past?.pair ?? model.get("pair");
 
   function paint(time) {
     const moving = cloud.move(time);
     const [context, width, height] = contextOf(canvas);
     if (!cloud.frame || !width) return false;
     const dark = isDark(), palette = model.get("palette")[dark ? 1 : 0];
-    const style = getComputedStyle(root), ink = style.color, halo = style.getPropertyValue("--vk-ground");
-    const points = cloud.now.points;
+    const style = getComputedStyle(canvas), ink = style.color, halo = style.getPropertyValue("--vk-ground");
+    const points = cloud.now.points, blue = style.getPropertyValue("--vk-blue");
     px.em = parseFloat(style.fontSize);
     place(width, height);
     context.fillStyle = halo;
     context.fillRect(0, 0, width, height);
-    drawBackdrop(context, backdrop, px, dark);
+    if (!past) drawBackdrop(context, backdrop, px, dark);
     drawEllipses(context, points, classes, palette, px);
     drawDots(context, points, classes, palette, px, model.get("digits"));
     drawRings(context, px, ink, cloud.frame.beta > 0);
     if (classes.length) drawNumerals(context, points, classes, palette, px, ink, halo);
+    if (!past) drawProbe(context, probe, px, blue, style.getPropertyValue("--vk-orange"), halo);
     drawChosen(context, points, model.get("chosen"), px, ink, halo);
-    drawPointer(context, z, px, style.getPropertyValue("--vk-blue"), halo);
+    drawPointer(context, lab.z, px, blue, halo);
     drawScale(context, width, height, ink, halo);
     painted += 1;
     report();
@@ -267,7 +102,7 @@ function render({ model, el }) {
     context.lineWidth = 4;
     context.strokeStyle = halo;
     context.fillStyle = ink;
-    const [i, j] = model.get("pair");
+    const [i, j] = pair();
     const label = (text, x, y, align) => {
       context.textAlign = align;
       context.strokeText(text, x, y);
@@ -290,24 +125,18 @@ function render({ model, el }) {
       sigma += (points[4 * i + 2] + points[4 * i + 3]) / (2 * n);
     }
     const spread = Math.sqrt(Math.max(0, square - mean[0] ** 2 - mean[1] ** 2) / 2);
-    Object.assign(root.dataset, { frame: number, step, beta, extent, painted, spread, sigma });
+    Object.assign(host.dataset, { frame: number, step, beta, extent, painted, spread, sigma, pair: pair() });
   }
 
   function showDecoded() {
-    parts.z.textContent = `z = (${z[0].toFixed(2)}, ${z[1].toFixed(2)})`;
-    Object.assign(root.dataset, { z1: z[0], z2: z[1], decoderStep: decoder?.step ?? "" });
-    if (!decoder) return model.send({ kind: "decode", z });
-    const start = performance.now(), pixels = decode(decoder, z);
-    root.dataset.decodeMs = performance.now() - start;
-    paintImage(parts.pointer, pixels, model.get("shape"));
-    parts.pointer.setAttribute("aria-label", `The decoded image at ${parts.z.textContent}`);
-  }
-
-  function moveTo(where) {
-    const limit = cloud.now.extent;
-    z = where.map((v) => Math.max(-limit, Math.min(limit, v)));
-    showDecoded();
-    ask();
+    if (!cloud.frame) return;
+    const able = past ? past.decoder : decoder;
+    Object.assign(host.dataset, { z1: lab.z[0], z2: lab.z[1], decoderStep: able?.step ?? "" });
+    if (!able) return past || model.send({ kind: "decode", z: lab.z });
+    const start = performance.now(), pixels = decode(able, lab.z, pair());
+    host.dataset.decodeMs = performance.now() - start;
+    paintImage(pointer, pixels, model.get("shape"));
+    pointer.setAttribute("aria-label", `${name}The decoded image at z = (${lab.z.map((v) => v.toFixed(2)).join(", ")})`);
   }
 
   const fromEvent = (event) => {
@@ -325,16 +154,16 @@ function render({ model, el }) {
       const distance = (points[4 * i] - z1) ** 2 + (points[4 * i + 1] - z2) ** 2;
       if (distance < least) [best, least] = [i, distance];
     }
-    if (best >= 0) model.send({ kind: "choose", index: best });
+    if (best >= 0) lab.choose(best);
   }
 
   life.on(canvas, "pointerdown", (event) => {
     canvas.setPointerCapture(event.pointerId);
     dragged = [event.clientX, event.clientY];
-    moveTo(fromEvent(event));
+    lab.moveTo(fromEvent(event), cloud.now.extent);
     canvas.focus({ preventScroll: true });
   });
-  life.on(canvas, "pointermove", (event) => dragged && moveTo(fromEvent(event)));
+  life.on(canvas, "pointermove", (event) => dragged && lab.moveTo(fromEvent(event), cloud.now.extent));
   life.on(canvas, "pointerup", (event) => {
     if (dragged && Math.hypot(event.clientX - dragged[0], event.clientY - dragged[1]) < 4)
       chooseNear(fromEvent(event), 14);
@@ -343,78 +172,58 @@ function render({ model, el }) {
   life.on(canvas, "pointercancel", () => (dragged = null));
   life.on(canvas, "keydown", (event) => {
     const move = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] }[event.key];
-    if (event.key === "Enter") chooseNear(z);
+    if (event.key === "Enter") chooseNear(lab.z);
     else if (move) {
       const size = (event.shiftKey ? 0.1 : 0.02) * cloud.now.extent;
-      moveTo([z[0] + move[0] * size, z[1] + move[1] * size]);
+      lab.moveTo([lab.z[0] + move[0] * size, lab.z[1] + move[1] * size], cloud.now.extent);
     } else return;
     event.preventDefault();
     event.stopPropagation();
   });
 
   function onFrame() {
-    const frame = readFrame(model.get("frame"));
+    const frame = past ? past.frame : readFrame(model.get("frame"));
     if (!frame) return;
     cloud.send(frame, performance.now());
     ask();
   }
   function onDecoder() {
     decoder = readDecoder(model.get("decoder"));
-    if (cloud.frame) showDecoded();
+    showDecoded();
   }
-  function onChosen() {
-    const bytes = bytesOf(model.get("pictures"));
-    if (!bytes) return;
-    const shape = model.get("shape"), size = shape.reduce((a, b) => a * b);
-    ["x", "mean", "draw0", "draw1", "draw2"].forEach((name, i) =>
-      paintImage(parts[name], bytes.subarray(i * size, (i + 1) * size), shape));
-    ask();
-  }
-  function onStatus() {
-    const status = model.get("status");
-    verdict.replaceChildren(element("strong", {}, status.headline ?? ""), " ", status.sentence ?? "");
-    parts.meters.replaceChildren(
-      ...(status.meters ?? []).map(([name, value]) =>
-        element("div", {}, element("span", {}, name), element("b", {}, value))));
-    Object.assign(root.dataset, { state: status.state, playing: status.playing });
-    message.textContent = model.get("message");
-    message.hidden = !message.textContent;
-  }
-  const speak = () => {
-    const { headline, sentence, meters } = model.get("status");
-    const text = `${headline ?? ""} ${sentence ?? ""} ${(meters ?? []).map((m) => m.join(" ")).join(", ")}`;
-    if (spoken.textContent !== text) spoken.textContent = text;
-  };
-
-  const beat = () => model.send({ kind: "seen", frame: cloud.frame?.number ?? 0, visible: inView && !document.hidden });
-  const seen = new IntersectionObserver(([entry]) => ((inView = entry.isIntersecting), beat()));
-  seen.observe(root);
-  life.on(document, "visibilitychange", beat);
-  const timers = [setInterval(beat, 1000), setInterval(speak, 5000)];
-  life.also(() => (timers.forEach(clearInterval), seen.disconnect(), ask.stop()));
-
-  life.trait("frame", onFrame);
-  life.trait("decoder", onDecoder);
-  life.trait("pictures chosen", onChosen);
-  life.trait("status message", onStatus);
-  life.trait("digits pair", ask);
-  life.trait("classes", () => ((classes = Array.from(bytesOf(model.get("classes")) ?? [])), ask()));
-  life.trait("backdrop", () => ((backdrop = readBackdrop(model.get("backdrop"))), ask()));
+  const onClasses = () => ((classes = Array.from(bytesOf(model.get("classes")) ?? [])), ask());
+  const onBackdrop = () => ((backdrop = readBackdrop(model.get("backdrop"))), ask());
+  const onProbe = () => ((probe = readProbe(model.get("probe"))), lab.showProbe(), ask());
   const onDecoded = (content, buffers) => {
-    if (content.kind === "decoded") paintImage(parts.pointer, bytesOf(buffers[0]), model.get("shape"));
+    if (content.kind === "decoded") paintImage(pointer, bytesOf(buffers[0]), model.get("shape"));
   };
+
+  life.trait(model, "frame", () => past || onFrame());
+  life.trait(model, "decoder", onDecoder);
+  life.trait(model, "digits pair chosen", ask);
+  life.trait(model, "pair", showDecoded);
+  life.trait(model, "classes", onClasses);
+  life.trait(model, "backdrop", onBackdrop);
+  life.trait(model, "probe", onProbe);
   model.on("msg:custom", onDecoded);
-  life.also(() => model.off("msg:custom", onDecoded));
-  whenLooksChange(life, root, () => (nameControls(root), ask()));
+  life.also(() => (model.off("msg:custom", onDecoded), ask.stop()));
 
-  classes = Array.from(bytesOf(model.get("classes")) ?? []);
-  backdrop = readBackdrop(model.get("backdrop"));
-  onFrame();
-  onDecoder();
-  onChosen();
-  onStatus();
-  beat();
-  return life.end;
+  return {
+    model, canvas, pointer, ask, showDecoded,
+    get number() { return cloud.frame?.number ?? 0; },
+    get probe() { return past ? null : probe; },
+    start() {
+      onClasses();
+      onBackdrop();
+      onFrame();
+      onDecoder();
+      onProbe();
+    },
+    // shows {frame, decoder, pair} of an earlier step; null: the run as it is
+    look(back) {
+      past = back;
+      onFrame();
+      showDecoded();
+    },
+  };
 }
-
-export default { render };

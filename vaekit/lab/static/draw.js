@@ -1,0 +1,172 @@
+// How things in the plane look. px: x, y and scale turn places of the plane into pixels; em is the text's size.
+
+const AREA = 3e6; // px² of ellipses in one painting; beyond it fewer are drawn, each the stronger
+
+const axisName = (dim) => `z${String(dim + 1).replace(/\d/g, (d) => "₀₁₂₃₄₅₆₇₈₉"[d])}`;
+
+function drawBackdrop(context, backdrop, px, dark) {
+  if (!backdrop) return;
+  const half = backdrop.extent * px.scale;
+  context.globalAlpha = dark ? 0.4 : 0.3;
+  context.imageSmoothingEnabled = true;
+  context.drawImage(dark ? backdrop.light : backdrop.dark, px.x(0) - half, px.y(0) - half, 2 * half, 2 * half);
+  context.globalAlpha = 1;
+}
+
+function drawRings(context, px, ink, on) {
+  context.strokeStyle = ink;
+  context.fillStyle = ink;
+  context.setLineDash([6, 5]);
+  context.lineWidth = 1.5;
+  context.font = `600 ${0.9 * px.em}px sans-serif`;
+  context.globalAlpha = on ? 0.85 : 0.3;
+  for (const r of [1, 2, 3]) {
+    context.beginPath();
+    context.arc(px.x(0), px.y(0), r * px.scale, 0, 2 * Math.PI);
+    context.stroke();
+    context.fillText(`${r}σ`, px.x(r * 0.72) + 4, px.y(r * 0.72) - 2);
+  }
+  context.setLineDash([]);
+  context.globalAlpha = 1;
+}
+
+// Soft ellipses: the more lie upon each other, the fainter each, so that about half shows through the heap.
+function drawEllipses(context, points, classes, colours, px) {
+  const count = points.length / 4;
+  let area = 0, reach = 0;
+  for (let i = 0; i < count; i++) {
+    const [m1, m2, s1, s2] = points.subarray(4 * i, 4 * i + 4);
+    area += 4 * Math.PI * s1 * s2;
+    reach += (m1 * m1 + m2 * m2 + 2 * (s1 * s1 + s2 * s2)) / count;
+  }
+  const every = Math.max(1, Math.ceil((area * px.scale ** 2) / AREA));
+  const depth = area / every / (2 * Math.PI * reach);
+  context.globalAlpha = Math.min(0.28, 1 - 0.45 ** (1 / depth));
+  for (let i = 0; i < count; i += every) {
+    const [m1, m2, s1, s2] = points.subarray(4 * i, 4 * i + 4);
+    if (2 * s1 * px.scale < 1.5 && 2 * s2 * px.scale < 1.5) continue; // the dot covers it
+    context.fillStyle = colours[(classes[i] ?? 0) % colours.length];
+    context.beginPath();
+    context.ellipse(px.x(m1), px.y(m2), 2 * s1 * px.scale, 2 * s2 * px.scale, 0, 0, 2 * Math.PI);
+    context.fill();
+  }
+  context.globalAlpha = 1;
+}
+
+function drawDots(context, points, classes, colours, px, digits) {
+  context.font = `600 ${0.75 * px.em}px sans-serif`;
+  context.textAlign = "center";
+  context.textBaseline = "middle";
+  const size = px.em / 5;
+  for (let i = 0; i < points.length / 4; i++) {
+    context.fillStyle = colours[(classes[i] ?? 0) % colours.length];
+    const x = px.x(points[4 * i]), y = px.y(points[4 * i + 1]);
+    if (digits && classes.length) context.fillText(classes[i], x, y);
+    else context.fillRect(x - size / 2, y - size / 2, size, size);
+  }
+}
+
+// The classes' numerals at their centres; where all centres are one, one label says so.
+function drawNumerals(context, points, classes, colours, px, ink, halo) {
+  const sums = new Map();
+  classes.slice(0, points.length / 4).forEach((c, i) => {
+    const sum = sums.get(c) ?? sums.set(c, { c, x: 0, y: 0, n: 0 }).get(c);
+    sum.x += points[4 * i];
+    sum.y += points[4 * i + 1];
+    sum.n += 1;
+  });
+  let labels = [...sums.values()].map(({ c, x, y, n }) => ({
+    text: `${c}`, x: px.x(x / n), y: px.y(y / n), colour: colours[c % colours.length],
+  }));
+  const [{ x, y }] = labels;
+  if (labels.length > 1 && labels.every((label) => Math.hypot(label.x - x, label.y - y) < 16))
+    labels = [{ text: `${Math.min(...sums.keys())} to ${Math.max(...sums.keys())}`, x, y, colour: ink }];
+  context.font = `800 ${1.4 * px.em}px sans-serif`;
+  context.textAlign = "center";
+  context.textBaseline = "middle";
+  context.lineJoin = "round";
+  context.lineWidth = 5;
+  context.strokeStyle = halo;
+  for (const label of labels) {
+    context.strokeText(label.text, label.x, label.y);
+    context.fillStyle = label.colour;
+    context.fillText(label.text, label.x, label.y);
+  }
+}
+
+function drawChosen(context, points, i, px, ink, halo) {
+  if (!(4 * i < points.length)) return;
+  const [m1, m2, s1, s2] = points.subarray(4 * i, 4 * i + 4);
+  for (const [colour, width] of [[halo, 5], [ink, 2.5]]) {
+    context.strokeStyle = colour;
+    context.lineWidth = width;
+    for (const k of [1, 2]) {
+      context.beginPath();
+      context.ellipse(px.x(m1), px.y(m2), Math.max(k * s1 * px.scale, 4 * k), Math.max(k * s2 * px.scale, 4 * k), 0, 0, 7);
+      context.stroke();
+    }
+  }
+}
+
+function drawPointer(context, [z1, z2], px, colour, halo) {
+  for (const [stroke, width] of [[halo, 6], [colour, 3]]) {
+    context.strokeStyle = stroke;
+    context.lineWidth = width;
+    context.beginPath();
+    context.moveTo(px.x(z1) - 14, px.y(z2));
+    context.lineTo(px.x(z1) + 14, px.y(z2));
+    context.moveTo(px.x(z1), px.y(z2) - 14);
+    context.lineTo(px.x(z1), px.y(z2) + 14);
+    context.stroke();
+  }
+}
+
+function readBackdrop(view) {
+  const bytes = bytesOf(view);
+  if (!bytes) return null;
+  const [{ extent, size: [rows, columns], channels }, offset] = unpackJson(bytes);
+  const tinted = (ink) => {
+    const canvas = element("canvas");
+    canvas.width = columns;
+    canvas.height = rows;
+    const image = new ImageData(columns, rows);
+    for (let i = 0; i < rows * columns; i++) {
+      for (let c = 0; c < 3; c++) image.data[4 * i + c] = channels === 3 ? bytes[offset + 3 * i + c] : ink;
+      image.data[4 * i + 3] = channels === 3 ? 255 : bytes[offset + i];
+    }
+    canvas.getContext("2d").putImageData(image, 0, 0);
+    return canvas;
+  };
+  return { extent, dark: tinted(40), light: tinted(225) };
+}
+
+// Where draws from the prior, or the stops of a walk, fall: hits are rings, misses crosses, whatever the colours.
+function drawProbe(context, probe, px, hit, miss, halo) {
+  if (!probe) return;
+  const size = px.em * 0.36;
+  if (probe.what === "walk") {
+    context.lineWidth = 2;
+    context.strokeStyle = hit;
+    context.setLineDash([3, 4]);
+    context.beginPath();
+    for (const [z1, z2] of probe.points) context.lineTo(px.x(z1), px.y(z2));
+    context.stroke();
+    context.setLineDash([]);
+  }
+  for (const [z1, z2, covered] of probe.points) {
+    const x = px.x(z1), y = px.y(z2);
+    context.beginPath();
+    if (covered) context.arc(x, y, size, 0, 2 * Math.PI);
+    else {
+      context.moveTo(x - size, y - size);
+      context.lineTo(x + size, y + size);
+      context.moveTo(x + size, y - size);
+      context.lineTo(x - size, y + size);
+    }
+    for (const [colour, width] of [[halo, 5], [covered ? hit : miss, 2.5]]) {
+      context.strokeStyle = colour;
+      context.lineWidth = width;
+      context.stroke();
+    }
+  }
+}
