@@ -8,6 +8,7 @@ import torch
 from torch.distributions import Bernoulli, Normal, kl_divergence
 
 from vaekit import kl_to_prior, neg_elbo, reconstruction_nll, reparameterize
+from vaekit.losses import KINDS, pixel_mean
 
 # (μ, σ, KL in nats), worked out by hand: ½ (μ² + σ² − 1) − ln σ
 KNOWN = [(0, 2, 0.80685), (0, 0.5, 0.31815), (1, 0.5, 0.81815), (0, 1, 0.0)]
@@ -124,11 +125,13 @@ def test_bernoulli_floor_on_grey_pixels_is_their_entropy():
     assert (reconstruction_nll(best + 0.1 * noise, x.expand(200, 19)) > nll).all()
 
 
+@pytest.mark.parametrize("kind", ["gaussian", "linear"])
 @pytest.mark.parametrize("noise_variance", [0.5, 0.1, 2.0])
-def test_gaussian_equals_torch_distributions(noise_variance):
+def test_gaussian_equals_torch_distributions(kind, noise_variance):
     x_logits, x = pictures()
-    nll = reconstruction_nll(x_logits, x, "gaussian", noise_variance)
-    reference = -Normal(torch.sigmoid(x_logits), noise_variance**0.5).log_prob(x).sum((1, 2, 3))
+    nll = reconstruction_nll(x_logits, x, kind, noise_variance)
+    mean = x_logits if kind == "linear" else torch.sigmoid(x_logits)
+    reference = -Normal(mean, noise_variance**0.5).log_prob(x).sum((1, 2, 3))
     torch.testing.assert_close(nll, reference)
     weights = torch.arange(1.0, len(x) + 1, dtype=x.dtype)
     ours = torch.autograd.grad((weights * nll).sum(), x_logits)
@@ -142,15 +145,31 @@ def test_gaussian_at_one_half_is_the_squared_error_plus_a_constant():
     torch.testing.assert_close(reconstruction_nll(x_logits, x, "gaussian"), squared_error + constant)
 
 
-@pytest.mark.parametrize("kind", ["bernoulli", "gaussian"])
+def test_pixel_mean_is_the_mean_of_the_likelihood():
+    x_logits, _ = pictures()
+    torch.testing.assert_close(pixel_mean(x_logits), Bernoulli(logits=x_logits).mean)
+    assert torch.equal(pixel_mean(x_logits, "gaussian"), torch.sigmoid(x_logits))
+    assert torch.equal(pixel_mean(x_logits, "linear"), x_logits)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_image_is_likelier_than_one_of_mean_pixels(kind):
+    """Where the data are the pixel means, the gradient by the decoder's output is 0: the two functions agree."""
+    x_logits, _ = pictures()
+    x = pixel_mean(x_logits.detach(), kind)
+    (gradient,) = torch.autograd.grad(reconstruction_nll(x_logits, x, kind).sum(), x_logits)
+    assert gradient.abs().max() < 1e-12
+
+
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("beta", [0.0, 1.0, 4.0])
 def test_neg_elbo_sums_over_pixels_and_dimensions(kind, beta):
     x_logits, x = pictures(n=6)
     mu, logvar = posteriors(n=6)
     loss = neg_elbo(x_logits, x, mu, logvar, beta, kind)
     likelihood = Bernoulli(logits=x_logits, validate_args=False)
-    if kind == "gaussian":
-        likelihood = Normal(torch.sigmoid(x_logits), 0.5**0.5)
+    if kind != "bernoulli":
+        likelihood = Normal(x_logits if kind == "linear" else torch.sigmoid(x_logits), 0.5**0.5)
     kl = kl_divergence(Normal(mu, torch.exp(0.5 * logvar)), Normal(torch.zeros_like(mu), 1.0))
     assert loss.shape == (6,)
     torch.testing.assert_close(loss, beta * kl.sum(1) - likelihood.log_prob(x).sum((1, 2, 3)))
@@ -178,5 +197,7 @@ def test_errors_are_one_line(refuses):
         reparameterize(torch.zeros(3, 2), torch.zeros(2))
     with refuses(ValueError, r"\(3, 784\) and \(3, 1, 28, 28\)"):
         reconstruction_nll(torch.zeros(3, 784), torch.zeros(3, 1, 28, 28))
-    with refuses(ValueError, "bernoulli, gaussian; not 'mse'"):
+    with refuses(ValueError, "bernoulli, gaussian, linear; not 'mse'"):
         reconstruction_nll(torch.zeros(3, 4), torch.zeros(3, 4), "mse")
+    with refuses(ValueError, "bernoulli, gaussian, linear; not 'mse'"):
+        pixel_mean(torch.zeros(3, 4), "mse")

@@ -1,14 +1,35 @@
-"""The meters' figures, beside closed forms, NumPy and numerical integration."""
+"""The meters' figures, beside closed forms, NumPy, numerical integration and models whose likelihood is known."""
 
 import math
+from itertools import islice, permutations
 
 import numpy as np
 import pytest
 import torch
-from torch.distributions import Normal
+from sklearn.neighbors import NearestNeighbors
+from torch import nn
+from torch.distributions import Independent, MultivariateNormal, Normal, kl_divergence
 
-from vaekit import kl_to_prior
-from vaekit.metrics import active_units, bits, mean_std, overlap, spread
+import vaekit
+from vaekit import kl_to_prior, metrics
+from vaekit.metrics import (
+    active_units,
+    bits,
+    completeness,
+    continuity,
+    covered,
+    log_likelihood,
+    mean_std,
+    overlap,
+    prior_draws,
+    recall,
+    spread,
+    walks,
+)
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
 
 
 def test_spread_is_the_rms_of_the_standard_deviations():
@@ -83,3 +104,428 @@ def test_bits():
     assert bits(math.log(8)) == pytest.approx(3)
     kl = kl_to_prior(torch.zeros(1, 1), torch.tensor([[2 * math.log(2)]]))  # 0.80685 nats
     assert bits(kl).item() == pytest.approx(0.80685 / 0.693147, abs=1e-5)
+
+
+# -- continuity and completeness ------------------------------------------------------------------------------
+
+
+def some_codes(n: int, dim: int, seed: int = 0):
+    generator = seeded(seed)
+    return torch.randn(n, dim, generator=generator), torch.randn(n, dim, generator=generator) - 1
+
+
+@pytest.mark.parametrize("dim", [1, 2, 3, 7])
+@pytest.mark.parametrize("n", [1, 40])
+def test_covered_equals_a_loop(dim, n):
+    mu, logvar = some_codes(n, dim)
+    z = torch.randn(200, dim, generator=seeded(1))
+    std = np.exp(0.5 * logvar.double().numpy())
+    distance = [min(np.linalg.norm((p - m) / s) for m, s in zip(mu.numpy(), std, strict=True)) for p in z.numpy()]
+    assert min(abs(d - 2) for d in distance) > 1e-5  # none where rounding decides
+    hit = covered(z, mu, logvar)
+    assert hit.tolist() == [d <= 2 for d in distance]
+    assert covered(z, mu, logvar, radius=1.1).tolist() == [d <= 1.1 for d in distance]
+    assert covered(z.view(20, 10, dim), mu, logvar).equal(hit.view(20, 10))
+
+
+def test_covered_is_exact_for_the_narrowest_posteriors():
+    mu = 3 * torch.randn(100, 2, generator=seeded())
+    z = mu.repeat(4, 1) + 1.5e-3 * torch.randn(400, 2, generator=seeded(1))
+    distance = torch.cdist(z.double(), mu.double(), compute_mode="donot_use_mm_for_euclid_dist").amin(1) / 1e-3
+    assert (distance - 2).abs().min() > 1e-4  # none where rounding decides
+    assert covered(z, mu, torch.full((100, 2), 2 * math.log(1e-3))).equal(distance <= 2)
+
+
+def test_covered_does_not_depend_on_order_place_or_scale():
+    mu, logvar = some_codes(50, 3)
+    logvar = logvar - 1
+    z = torch.randn(300, 3, generator=seeded(1))
+    hit = covered(z, mu, logvar)
+    assert 0.2 < hit.float().mean() < 0.8
+    order, dims = torch.randperm(50, generator=seeded(2)), [2, 0, 1]
+    assert covered(z, mu[order], logvar[order]).equal(hit)
+    assert covered(z[:, dims], mu[:, dims], logvar[:, dims]).equal(hit)
+    assert covered(8 * z, 8 * mu, logvar + 2 * math.log(8)).equal(hit)
+    assert covered(z + 0.5, mu + 0.5, logvar).equal(hit)
+
+
+def test_what_has_no_width_covers_nothing_not_even_its_own_place():
+    mu, _ = some_codes(30, 2)
+    for nothing in (None, torch.full_like(mu, -math.inf), torch.full_like(mu, -200)):
+        assert not covered(mu, mu, nothing).any()
+        assert completeness(mu, nothing, seeded()).item() == 0
+        assert continuity(mu, nothing, seeded()).item() == 0
+    one_flat = torch.tensor([[0.0, -math.inf]])  # no width in one dimension is none at all
+    assert not covered(torch.zeros(1, 2), torch.zeros(1, 2), one_flat).any()
+
+
+def test_what_is_not_a_number_covers_nothing_and_hides_nothing():
+    mu, logvar = some_codes(30, 2)
+    z = torch.randn(200, 2, generator=seeded(1))
+    for bad in (math.nan, math.inf, -math.inf):
+        broken = mu.clone()
+        broken[0, 1] = bad
+        assert covered(z, broken, logvar).equal(covered(z, mu[1:], logvar[1:]))
+    broken = logvar.clone()
+    broken[0, 0] = math.nan
+    assert covered(z, mu, broken).equal(covered(z, mu[1:], logvar[1:]))
+    z[3, 0] = math.nan
+    assert not covered(z, mu, torch.zeros_like(mu))[3]
+    lost = torch.full_like(mu, math.nan)
+    assert completeness(lost, lost, seeded()).item() == 0
+    assert continuity(lost, lost, seeded()).item() == 0
+
+
+@pytest.mark.parametrize(("dim", "share"), [(1, math.erf(2**0.5)), (2, 1 - math.exp(-2)), (4, 1 - 3 * math.exp(-2))])
+def test_completeness_of_one_code_like_the_prior_is_chi_squared_at_4(dim, share):
+    draws = 40_000
+    found = completeness(torch.zeros(1, dim), torch.zeros(1, dim), seeded(), draws)
+    assert found.item() == pytest.approx(share, abs=4 * math.sqrt(share * (1 - share) / draws))
+
+
+def test_prior_draws_are_the_priors():
+    z = prior_draws(torch.full((5, 3), 9.0, dtype=torch.float64), 20_000, seeded())
+    assert z.shape == (20_000, 3)
+    assert z.dtype == torch.float64
+    assert z.mean(0).abs().max() < 4 / math.sqrt(20_000)
+    assert (z.T.cov() - torch.eye(3)).abs().max() < 4 * math.sqrt(2 / 20_000)
+
+
+@pytest.mark.parametrize("points", [1, 3, 10])
+def test_continuity_between_two_codes_is_the_share_that_their_ellipses_take(points):
+    mu, logvar = torch.tensor([[0.0, 0.0], [6.0, 8.0]]), torch.full((2, 2), 2 * math.log(0.5))
+    pairs = 20_000  # 2σ = 1 at either end of a walk of 10
+    found = continuity(mu, logvar, seeded(), pairs, points)
+    assert found.item() == pytest.approx(0.2, abs=4 * math.sqrt(0.16 / pairs))
+
+
+def test_walks_lead_from_every_code_to_every_other_in_even_steps():
+    mu = torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.0, 3.0]], dtype=torch.float64)
+    n, points = 12_000, 4
+    z = walks(mu, n, points, seeded())
+    assert z.shape == (n, points, 2)
+    steps = z.diff(dim=1)
+    assert torch.allclose(steps, steps[:, :1].expand_as(steps), atol=1e-12)
+    length = points * steps[:, 0]
+    counts = []
+    for a, b in permutations(range(3), 2):
+        this = (length - (mu[b] - mu[a])).norm(dim=1) < 1e-9
+        t = (z[this, 0] - mu[a]).norm(dim=1) / (mu[b] - mu[a]).norm()
+        assert 0 <= t.min() < 0.01
+        assert 0.24 < t.max() <= 1 / points
+        counts.append(int(this.sum()))
+    assert sum(counts) == n  # never from a code to itself
+    assert max(abs(c - n / 6) for c in counts) < 4 * math.sqrt(n * (1 / 6) * (5 / 6))
+
+
+def test_the_meters_are_the_shares_of_what_can_be_shown():
+    mu, logvar = some_codes(100, 2)
+    logvar = logvar - 3
+    shown = covered(prior_draws(mu, 400, seeded(5)), mu, logvar)
+    assert 0.1 < shown.float().mean() < 0.9
+    assert completeness(mu, logvar, seeded(5), 400).equal(shown.float().mean())
+    shown = covered(walks(mu, 40, 8, seeded(5)), mu, logvar)
+    assert 0.1 < shown.float().mean() < 0.99
+    assert continuity(mu, logvar, seeded(5), 40, 8).equal(shown.float().mean())
+
+
+def test_the_meters_draw_from_their_generator_alone_and_stay_on_the_codes_device():
+    mu, logvar = some_codes(20, 2)
+    x = torch.rand(30, 4, generator=seeded())
+    before = torch.get_rng_state()
+    plain = [completeness(mu, logvar, seeded(1)), continuity(mu, logvar, seeded(1)), recall(x[:15], x[15:])]
+    with torch.device("meta"):  # what is made without naming a device lands there, and meets the codes in an error
+        placed = [completeness(mu, logvar, seeded(1)), continuity(mu, logvar, seeded(1)), recall(x[:15], x[15:])]
+    assert plain == placed
+    assert torch.get_rng_state().equal(before)
+    assert not completeness(mu, logvar, seeded(2)).equal(plain[0])
+
+
+def test_the_meters_say_what_does_not_fit(refuses):
+    mu, logvar = some_codes(20, 2)
+    with refuses(ValueError, r"z must be .*\(7, 3\), \(20, 2\), \(20, 2\)"):
+        covered(torch.zeros(7, 3), mu, logvar)
+    with refuses(ValueError, r"\(20, 1\)"):
+        covered(mu, mu, logvar[:, :1])
+    with refuses(ValueError, "N from 1 up"):
+        completeness(mu[:0], logvar[:0], seeded())
+    with refuses(ValueError, "between two codes, and mu has 1"):
+        continuity(mu[:1], logvar[:1], seeded())
+    for wrong in (0, -1, 2.5, True, None):
+        with refuses(ValueError, "draws must be a whole number from 1 up"):
+            completeness(mu, logvar, seeded(), wrong)
+        with refuses(ValueError, "pairs must be a whole number from 1 up"):
+            continuity(mu, logvar, seeded(), pairs=wrong)
+        with refuses(ValueError, "points must be a whole number from 1 up"):
+            continuity(mu, logvar, seeded(), points=wrong)
+        with refuses(ValueError, "n must be a whole number from 1 up"):
+            prior_draws(mu, wrong, seeded())
+
+
+# -- recall -----------------------------------------------------------------------------------------------------
+
+
+def test_recall_by_hand():
+    generated = torch.tensor([[0.0], [1.0], [3.0], [10.0]])  # k = 1: radii 1, 1, 2, 7
+    real = torch.tensor([[-1.0], [-1.1], [2.5], [17.0], [17.5]])
+    assert recall(real, generated, k=1).item() == pytest.approx(3 / 5)
+    assert recall(generated, real, k=1).item() == pytest.approx(3 / 4)  # radii 0.1, 0.1, 3.5, 0.5, 0.5: only 10 is out
+    assert recall(real[1:2], generated, k=2).item() == 1  # radii 3, 2, 3, 9
+
+
+@pytest.mark.parametrize("k", [1, 3, 5])
+def test_recall_equals_scikit_learns_neighbours(k):
+    real, generated = torch.randn(150, 6, generator=seeded()), 0.7 * torch.randn(130, 6, generator=seeded(1))
+    # scikit-learn leaves each sample out itself when it is asked for the neighbours of those it was fitted on.
+    radius = NearestNeighbors(n_neighbors=k).fit(generated.numpy()).kneighbors()[0][:, -1]
+    distance = np.linalg.norm(real.numpy()[:, None] - generated.numpy(), axis=2)
+    expected = (distance <= radius).any(1).mean()
+    assert 0.2 < expected < 0.95
+    assert recall(real, generated, k).item() == pytest.approx(expected, abs=1e-6)
+    assert recall(real.view(150, 1, 2, 3), generated.view(130, 1, 2, 3), k).item() == pytest.approx(expected, abs=1e-6)
+
+
+def test_recall_of_images_that_hardly_differ():
+    generator = seeded()  # as a nearly collapsed model draws them: 784 pixels, and 2 ways to vary, a little
+    ways = torch.rand(2, 784, generator=generator)
+    real, generated = (0.5 + 1e-4 * torch.randn(60, 2, generator=generator) @ ways for _ in range(2))
+    distance = np.linalg.norm(real.double().numpy()[:, None] - generated.double().numpy(), axis=2)
+    radius = NearestNeighbors(n_neighbors=1).fit(generated.double().numpy()).kneighbors()[0][:, 0]
+    expected = (distance <= radius).any(1).mean()
+    assert 0.1 < expected < 0.9
+    assert recall(real, generated, k=1).item() == pytest.approx(expected, abs=1e-6)
+
+
+def test_recall_at_its_ends():
+    x = torch.rand(100, 784, generator=seeded())
+    assert recall(x, x).item() == 1
+    assert recall(x + 10, x).item() == 0
+    same = x[:1].expand(100, -1)  # a collapsed model's draws: balls of radius 0, and still it reaches itself
+    assert recall(same, same).item() == 1
+    assert recall(x[1:], same).item() == 0
+    whole = (255 * x).to(torch.uint8)
+    assert recall(whole[:40], whole[40:]).item() == pytest.approx(recall(whole[:40].float(), whole[40:].float()).item())
+    assert recall(torch.full_like(x, math.nan), x).item() == 0
+
+
+def test_recall_says_what_does_not_fit(refuses):
+    x = torch.rand(10, 4)
+    with refuses(ValueError, "k = 10 neighbours need 11 generated samples or more, not 10"):
+        recall(x, x, k=10)
+    assert recall(x, x, k=9).item() == 1
+    with refuses(ValueError, "k must be a whole number from 1 up"):
+        recall(x, x, k=0)
+    with refuses(ValueError, r"one shape.*\(10, 4\) and \(10, 3\)"):
+        recall(x, x[:, :3])
+
+
+# -- the importance-weighted bound --------------------------------------------------------------------------------
+
+NOISE = 0.5  # the variance of kind "linear"
+
+
+class Posterior(nn.Linear):
+    """x → μ, a linear function, and a log σ² that is the same for all."""
+
+    def forward(self, x):
+        mu = super().forward(x.flatten(1))
+        return mu, self.logvar.expand_as(mu)
+
+
+def linear_gaussian(shift: float = 0.0, widen: float = 0.0):
+    """p(z) = N(0, I), p(x|z) = N(Wz + b, ½ I), 6 pixels, 2 latents, with q the exact posterior, or off it.
+
+    Returns the model, and log p(x) as a distribution: N(b, WWᵀ + ½ I).
+    """
+    size = torch.tensor([1.5, 0.6], dtype=torch.float64)
+    w = torch.linalg.qr(torch.randn(6, 2, generator=seeded(3), dtype=torch.float64))[0] * size
+    b = torch.randn(6, generator=seeded(4), dtype=torch.float64)
+    var = 1 / (1 + size**2 / NOISE)  # orthogonal columns: the posterior's covariance is diagonal
+    encoder, decode = Posterior(6, 2).double(), nn.Linear(2, 6).double()
+    encoder.logvar = nn.Parameter(var.log() + widen)
+    with torch.no_grad():
+        decode.weight.copy_(w)
+        decode.bias.copy_(b)
+        encoder.weight.copy_(var[:, None] * w.T / NOISE)
+        encoder.bias.copy_(-encoder.weight @ b + shift)
+    model = vaekit.VAE(2, encoder=encoder, decoder=nn.Sequential(decode, nn.Unflatten(1, (1, 2, 3))))
+    return model, MultivariateNormal(b, w @ w.T + NOISE * torch.eye(6))
+
+
+def images_of(truth, n: int):
+    torch.manual_seed(11)  # torch.distributions draws from the global generator
+    x = truth.sample((n,))
+    return x.view(n, 1, 2, 3), truth.log_prob(x)
+
+
+@pytest.mark.parametrize("samples", [1, 7])
+@pytest.mark.parametrize("n", [1, 3, 150])
+def test_with_the_exact_posterior_every_weight_is_the_likelihood(n, samples):
+    model, truth = linear_gaussian()
+    x, exact = images_of(truth, n)
+    found = log_likelihood(model, x, samples, seeded(), kind="linear")
+    assert found.shape == (n,)
+    assert torch.allclose(found, exact, atol=1e-9)
+
+
+def test_with_a_worse_q_the_bounds_rise_in_order_towards_the_truth():
+    model, truth = linear_gaussian(shift=0.4, widen=0.6)
+    x, exact = images_of(truth, 3000)
+    gaps = [exact - log_likelihood(model, x, k, seeded(k), kind="linear") for k in (1, 5, 50)]
+    for wider, closer in zip(gaps, gaps[1:], strict=False):
+        difference = wider - closer
+        assert difference.mean() > 3 * difference.std() / math.sqrt(len(x))
+    assert gaps[-1].mean() > 3 * gaps[-1].std() / math.sqrt(len(x))  # a bound from below
+    many = exact[:200] - log_likelihood(model, x[:200], 5000, seeded(), kind="linear")
+    assert many.abs().max() < 0.1  # at k = 1 up to 10, and 0.8 on average
+
+    with torch.no_grad():
+        mu, logvar = model.encode(x)
+        right = linear_gaussian()[0].encode(x)
+    q, posterior = (Independent(Normal(m, (0.5 * v).exp()), 1) for m, v in ((mu, logvar), right))
+    expected = kl_divergence(q, posterior).mean()  # log p(x) − ELBO
+    assert gaps[0].mean() == pytest.approx(expected.item(), abs=4 * (gaps[0].std() / math.sqrt(len(x))).item())
+
+
+@pytest.mark.parametrize("kind", ["bernoulli", "gaussian"])
+def test_many_samples_find_the_integral_over_z(kind):
+    model = vaekit.VAE(1, 16, (1, 3, 3), init_generator=seeded()).double()
+    x = torch.rand(5, 1, 3, 3, generator=seeded(1), dtype=torch.float64)
+    if kind == "bernoulli":
+        x = x.round()
+    with torch.no_grad():
+        model.decoder[2].weight *= 4  # so that z matters
+        z = torch.linspace(-9, 9, 6001, dtype=torch.float64)
+        pixel = torch.sigmoid(model.decode(z[:, None]))[:, None]  # (Z, 1, C, H, W)
+        density = torch.distributions.Bernoulli(pixel) if kind == "bernoulli" else Normal(pixel, math.sqrt(NOISE))
+        log_joint = density.log_prob(x).flatten(2).sum(2) + Normal(0, 1).log_prob(z)[:, None]  # (Z, B)
+    exact = torch.logsumexp(log_joint, 0) + math.log(z[1] - z[0])
+    assert torch.allclose(log_likelihood(model, x, 20_000, seeded(), kind), exact, atol=0.03)
+    assert (exact - log_likelihood(model, x, 1, seeded(), kind)).abs().max() > 0.1  # one draw doesn't
+
+
+def test_the_samples_are_decoded_in_parts_of_bounded_size(monkeypatch):
+    model, truth = linear_gaussian()
+    x, exact = images_of(truth, 70)
+    sizes = []
+    model.decoder.register_forward_hook(lambda module, z, x_logits: sizes.append(x_logits.numel()))
+    monkeypatch.setattr(metrics, "DECODED", 5000)
+    assert torch.allclose(log_likelihood(model, x, 50, seeded(), "linear"), exact, atol=1e-9)
+    assert max(sizes) <= 5000
+    assert sum(sizes) == 70 * 50 * 6
+    monkeypatch.setattr(metrics, "DECODED", 1)
+    assert torch.allclose(log_likelihood(model, x, 3, seeded(), "linear"), exact, atol=1e-9)
+
+
+def test_looking_at_the_bound_changes_nothing(toys, toy_model):
+    model = toy_model()
+    model.encoder = nn.Sequential(nn.BatchNorm2d(1), nn.Dropout(0.5), model.encoder)
+    model.encoder[0].eval()  # a part that was frozen stays frozen
+    modes = [part.training for part in model.modules()]
+    state = {name: value.clone() for name, value in model.state_dict().items()}
+    before = torch.get_rng_state()
+    first, second = (log_likelihood(model, toys[:9], 5, seeded(1)) for _ in range(2))
+    assert first.equal(second)  # no dropout
+    assert first.isfinite().all()
+    assert not first.requires_grad
+    assert torch.get_rng_state().equal(before)
+    with torch.device("meta"):
+        assert log_likelihood(model, toys[:9], 5, seeded(1)).equal(first)
+    assert log_likelihood(model, toys[:9].float() / 255, 5, seeded(1)).allclose(first)
+    assert log_likelihood(model, toys[:9], 5).equal(log_likelihood(model, toys[:9], 5, seeded(0)))
+    with pytest.raises(ValueError, match="takes images of"):
+        log_likelihood(model, toys[:2, :, :4])
+    assert [part.training for part in model.modules()] == modes
+    assert all(value.equal(state[name]) for name, value in model.state_dict().items())
+    assert torch.is_grad_enabled()
+
+
+def test_the_bound_says_what_does_not_fit(toys, toy_model, refuses):
+    model = toy_model()
+    for wrong in (0, 2.5, True):
+        with refuses(ValueError, "samples must be a whole number from 1 up"):
+            log_likelihood(model, toys[:2], wrong)
+    with refuses(ValueError, "kind must be one of"):
+        log_likelihood(model, toys[:2], kind="poisson")
+    with refuses(ValueError, r"images must be .*try images\.unsqueeze\(1\)"):
+        log_likelihood(model, toys[:2, 0])
+    with refuses(TypeError, "model must be .* not VAE and list"):
+        log_likelihood(model, [1.0], kind="linear")
+    with refuses(TypeError, "not str and Tensor"):
+        log_likelihood("model", toys)
+    with refuses(ValueError, "these reach from"):
+        log_likelihood(model, toys[:2].float())
+    with refuses(ValueError, "a plain autoencoder has no q"):
+        log_likelihood(vaekit.Autoencoder(2, 16, (1, 8, 8)), toys[:2])
+
+
+# -- on real digits -------------------------------------------------------------------------------------------------
+
+
+def trained(images, beta: float, seed: int, steps: int = 800, cooling: int = 400):
+    """At a fast rate, then at the usual one: as far apart as β = 0 and 1 get in 2,500 steps, in less than half."""
+    model = vaekit.VAE(2, 200, init_generator=seeded(seed))
+    knobs = vaekit.Knobs(beta=beta, lr=5e-3)
+    for step in islice(vaekit.train(model, images, knobs, generator=seeded(seed)), steps + cooling):
+        if step.number == steps:
+            knobs.lr = 1e-3
+    return model
+
+
+@pytest.fixture(scope="module")
+def test_digits():
+    return vaekit.mnist(train=False, device="cpu").images[:1000].float() / 255
+
+
+@torch.no_grad()
+def meters(model, x):
+    mu, logvar = model.encode(x)
+    return completeness(mu, logvar, seeded(1)).item(), continuity(mu, logvar, seeded(1)).item(), mu, logvar
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(5))
+def test_the_meters_tell_the_two_worlds_apart(digits, test_digits, seed):
+    # By 1,000 codes, as defined: their number decides how many holes the ellipses leave at β = 1.
+    complete, continuous, mu, logvar = meters(trained(digits.images, 1.0, seed), test_digits)
+    assert complete > 0.8
+    assert continuous > 0.8
+    assert active_units(mu).all()  # and not because it collapsed
+    assert overlap(mu[:500], logvar[:500]) > 0.7
+    complete, continuous, mu, logvar = meters(trained(digits.images, 0.0, seed), test_digits)
+    assert complete < 0.1
+    assert continuous < 0.1
+    assert overlap(mu[:500], logvar[:500]) < 0.1
+
+
+@pytest.mark.slow
+def test_a_collapsed_and_an_untrained_model_score_high_and_say_nothing(digits, test_digits):
+    untrained = vaekit.VAE(2, 400, init_generator=seeded())
+    for model in (trained(digits.images, 50.0, 0, steps=300, cooling=0), untrained):
+        complete, continuous, mu, _ = meters(model, test_digits)
+        assert complete > 0.8
+        assert continuous > 0.95
+        assert not active_units(mu).any()
+        with torch.no_grad():
+            draws = torch.sigmoid(model.decode(prior_draws(mu, 200, seeded())))
+            assert recall(torch.sigmoid(model.decode(mu[:200])), draws) > 0.9
+
+
+@pytest.mark.slow
+def test_on_digits_the_bounds_are_in_order(digits, test_digits):
+    model = vaekit.VAE(2, 100, init_generator=seeded())
+    black_and_white = (digits.images > 127).to(torch.uint8) * 255
+    for _ in islice(vaekit.train(model, black_and_white, generator=seeded()), 400):
+        pass
+    x = (test_digits[:200] > 0.5).float()
+    bounds = [log_likelihood(model, x, k, seeded(k)) for k in (1, 5, 50, 500)]
+    for lower, higher in zip(bounds, bounds[1:], strict=False):
+        difference = higher - lower
+        assert difference.mean() > 3 * difference.std() / math.sqrt(len(x))
+    assert -250 < bounds[-1].mean() < -100
+    # One draw is the ELBO of `neg_elbo`, with log q at the draw instead of the KL's closed form.
+    with torch.no_grad():
+        elbo = -torch.stack([vaekit.neg_elbo(r[0], x, *r[1:]) for r in (model(x, seeded(i)) for i in range(20))])
+        drawn = torch.stack([log_likelihood(model, x, 1, seeded(100 + i)) for i in range(20)])
+    error = math.hypot(*(v.mean(1).std().item() / math.sqrt(20) for v in (elbo, drawn)))
+    assert drawn.mean().item() == pytest.approx(elbo.mean().item(), abs=4 * error)

@@ -8,7 +8,7 @@ from torch import nn
 
 import vaekit
 from vaekit import VAE, Autoencoder, Decoder, Encoder, reparameterize
-from vaekit.model import initialize
+from vaekit.model import LinearVAE, initialize
 
 
 def seeded(seed=0):
@@ -122,3 +122,94 @@ def test_bad_sizes_get_one_line(refuses, name, value):
 def test_images_of_another_size_get_one_line(refuses):
     with refuses(ValueError, "takes images of 784 values, these have 1024"):
         vaekit.VAE().encode(torch.zeros(2, 1, 32, 32))
+
+
+def a_mean(shape=(3, 8, 6)):
+    return torch.rand(shape, generator=seeded(9))
+
+
+def test_linear_vae_computes_what_it_says():
+    """μ = V(x − mean) + b, x_hat = Wz + c, by NumPy; log σ² is one number a dimension, the same for all images."""
+    mean, x = a_mean(), torch.rand(4, 3, 8, 6)
+    model = LinearVAE(5, (3, 8, 6), mean=mean)
+    with torch.no_grad():
+        model.encoder.logvar.copy_(torch.arange(5.0))
+    w = {name: p.detach().double().numpy() for name, p in model.named_parameters()}
+    shapes = {name: p.shape for name, p in w.items()}
+    assert shapes.pop("encoder.logvar") == (5,)
+    assert shapes.pop("encoder.mu.weight") == (5, 144) and shapes.pop("encoder.mu.bias") == (5,)
+    assert shapes == {"decoder.0.weight": (144, 5), "decoder.0.bias": (144,)}
+    mu, logvar = model.encode(x)
+    by_hand = (x - mean).view(4, 144).double().numpy() @ w["encoder.mu.weight"].T + w["encoder.mu.bias"]
+    torch.testing.assert_close(mu.detach().double(), torch.from_numpy(by_hand), rtol=1e-5, atol=1e-6)
+    assert logvar.tolist() == [[0, 1, 2, 3, 4]] * 4
+    x_hat = (by_hand @ w["decoder.0.weight"].T + w["decoder.0.bias"]).reshape(4, 3, 8, 6)
+    torch.testing.assert_close(model.decode(mu).detach().double(), torch.from_numpy(x_hat), rtol=1e-5, atol=1e-5)
+    out, mu_again, _ = model(x, seeded(1))
+    assert torch.equal(out, model.decode(reparameterize(mu, logvar, seeded(1))))
+    assert torch.equal(mu, mu_again)
+
+
+def test_linear_vae_starts_at_the_mean_image():
+    mean = a_mean()
+    model = LinearVAE(2, (3, 8, 6), mean=mean, init_generator=seeded())
+    assert torch.equal(model.decode(torch.zeros(1, 2))[0], mean)
+    assert torch.equal(model.encode(mean[None])[0][0], model.encoder.mu.bias)
+    assert type(model.decoder) is nn.Sequential
+    assert [type(layer) for layer in model.decoder] == [nn.Linear, nn.Unflatten]
+    mean.zero_()  # the caller's own
+    assert model.encoder.mean.any()
+    without = LinearVAE(2, (3, 8, 6), init_generator=seeded())
+    assert not without.encoder.mean.any() and not without.decode(torch.zeros(1, 2)).any()
+    assert torch.equal(without.encoder.mu.weight, model.encoder.mu.weight)
+
+
+def test_linear_vae_takes_its_first_weights_from_the_generator_and_keeps_its_mean_beside_them():
+    torch.manual_seed(0)
+    a = LinearVAE(3, (3, 8, 6), mean=a_mean(), init_generator=seeded(1))
+    torch.manual_seed(77)
+    b = LinearVAE(3, (3, 8, 6), mean=a_mean(), init_generator=seeded(1))
+    assert all(torch.equal(p, q) for p, q in zip(a.parameters(), b.parameters(), strict=True))
+    other = LinearVAE(3, (3, 8, 6))
+    other.load_state_dict(a.state_dict())
+    x = torch.rand(2, 3, 8, 6)
+    assert torch.equal(other(x, seeded())[0], a(x, seeded())[0])
+
+
+@pytest.mark.parametrize("kind", ["linear", "gaussian"])
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_linear_vae_trains(toys, kind, precision):
+    model = LinearVAE(2, (1, 8, 8), mean=(toys / 255).mean(0), init_generator=seeded())
+    before = {name: p.detach().clone() for name, p in model.named_parameters()}
+    mean = model.encoder.mean.clone()
+    steps = vaekit.train(model, toys, vaekit.Knobs(lr=0.01), kind=kind, precision=precision)
+    losses = [float(next(steps).loss) for _ in range(60)]
+    assert losses[-1] < losses[0] - 1
+    assert not any(torch.equal(p, before[name]) for name, p in model.named_parameters())
+    assert torch.equal(model.encoder.mean, mean)
+
+
+@pytest.mark.parametrize("value", [0, -1, 2.0, True, "2", None])
+def test_a_bad_size_of_a_linear_vae_gets_one_line(refuses, value):
+    with refuses(ValueError, "^latent_dim must be a whole number from 1 up"):
+        LinearVAE(value)
+
+
+BAD_MEANS = [
+    (TypeError, [0.0], "not list"),
+    (TypeError, torch.zeros(1, 28, 28, dtype=torch.uint8), "not torch.uint8"),
+    (ValueError, torch.zeros(28, 28), r"shape \(28, 28\)"),
+    (ValueError, torch.zeros(3, 8, 6), r"shape \(3, 8, 6\)"),
+    (ValueError, torch.full((1, 28, 28), math.nan), "not finite"),
+]
+
+
+@pytest.mark.parametrize(("error", "mean", "pattern"), BAD_MEANS)
+def test_a_bad_mean_gets_one_line(refuses, error, mean, pattern):
+    with refuses(error, rf"^mean must be one image \(1, 28, 28\) of floating point.*{pattern}"):
+        LinearVAE(mean=mean)
+
+
+def test_linear_vae_refuses_images_of_another_size(refuses):
+    with refuses(ValueError, "takes images of 784 values, these have 1024"):
+        LinearVAE().encode(torch.zeros(2, 1, 32, 32))

@@ -423,7 +423,7 @@ def test_images_of_another_size_get_one_line_and_no_weight_moves(refuses, toy_mo
 
 
 def test_bad_arguments_get_one_line(refuses, toys, toy_model):
-    with refuses(ValueError, "kind must be one of bernoulli, gaussian; not 'mse'"):
+    with refuses(ValueError, "kind must be one of bernoulli, gaussian, linear; not 'mse'"):
         train(toy_model(), toys, kind="mse")
     with refuses(ValueError, "precision must be one of float32, bfloat16; not 'int8'"):
         train(toy_model(), toys, precision="int8")

@@ -1,8 +1,6 @@
 """What the lab's meters show, functions of the posteriors' means and log-variances; and how tight the bound is."""
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import NamedTuple
 
 import torch
@@ -10,6 +8,7 @@ from torch import Tensor, nn
 
 from vaekit.data import as_floats, check_images
 from vaekit.losses import reconstruction_nll
+from vaekit.model import watching
 
 PLACES = 64  # measured against all codes at once: (64, N) numbers stay in a CPU's cache
 DECODED = 2**22  # pixels that the importance samples hold at once: 16 MB a copy
@@ -184,7 +183,7 @@ def log_likelihood(
         check_images(x)
     if generator is None:
         generator = torch.Generator(x.device).manual_seed(0)
-    with _watching(model):
+    with watching(model):
         return torch.cat([_bound(model, as_floats(part), samples, generator, kind) for part in x.split(PLACES)])
 
 
@@ -211,19 +210,6 @@ def _log_weights(model, x: Tensor, mu: Tensor, logvar: Tensor, n: int, generator
 def _check_count(name: str, value) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise ValueError(f"{name} must be a whole number from 1 up, not {value!r}")
-
-
-@contextmanager
-def _watching(model: nn.Module) -> Iterator[None]:
-    """No gradients, evaluation mode, and every part's mode put back: batch norm and dropout must not notice."""
-    modes = [(part, part.training) for part in model.modules()]
-    try:
-        with torch.no_grad():
-            model.eval()
-            yield
-    finally:
-        for part, training in modes:
-            part.training = training
 
 
 def bits(nats: Tensor | float) -> Tensor | float:

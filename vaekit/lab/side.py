@@ -122,7 +122,8 @@ class Side:
         with watching(run.model):
             mu, logvar = run.model.encode(self.images)
         self.latent_dim = mu.shape[1]
-        return mu, torch.full_like(mu, -math.inf) if logvar is None else logvar
+        logvar = torch.full_like(mu, -math.inf) if logvar is None else logvar
+        return mu.detach(), logvar.detach()  # a logvar that is a parameter has a gradient all the same
 
     def _make_frame(self, run, mu, logvar) -> Frame:
         pair = list(self.pair)
@@ -156,9 +157,10 @@ class Side:
         start = time.monotonic()
         if playing and start - self._measured_at < max(MEASURE_SECONDS, self._measure_cost / MEASURE_SHARE):
             return
-        some = slice(MEASURED)
-        overlap = metrics.overlap(mu[some], logvar[some]).nan_to_num() if len(mu) > 1 else mu.new_tensor(1.0)
-        completeness, continuity = probe.measure(mu, logvar, run.seed)
+        # On the pair that is shown: in many dimensions every code is alone, and the plane shows otherwise.
+        seen = [v[:, list(self.pair)] for v in (mu, logvar)]
+        overlap = metrics.overlap(*(v[:MEASURED] for v in seen)).nan_to_num() if len(mu) > 1 else mu.new_tensor(1.0)
+        completeness, continuity = probe.measure(*seen, run.seed)
         shared = torch.stack([overlap, completeness, continuity]).tolist()
         self._shared = dict(zip(("overlap", "completeness", "continuity"), shared, strict=True))
         self._send_probe(run, mu, logvar)

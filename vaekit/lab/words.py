@@ -8,7 +8,10 @@ SILENT = 0.1  # nats of KL: codes never say more about the image than their mean
 
 @dataclass(frozen=True)
 class Measured:
-    """What the plane shows, as numbers: see vaekit.metrics. KL in nats per image."""
+    """What the plane shows, as numbers: see vaekit.metrics. KL in nats per image.
+
+    Overlap, completeness and continuity are measured on the two dimensions that the plane shows.
+    """
 
     mean_std: float
     spread: float
@@ -21,12 +24,13 @@ class Measured:
 
     def meters(self) -> list[list[str]]:
         """What the page's meters say: [name, value], in the order in which they stand there."""
+        where = " in the plane" if self.latent_dim > 2 else ""
         return [
             ["mean σ", f"{self.mean_std:.3f}"],
             ["spread of means", f"{self.spread:.2f}"],
             ["KL, nats", f"{self.kl:.2f}"],
             ["active units", f"{self.active} of {self.latent_dim}"],
-            ["overlap", f"{self.overlap:.0%}"],
+            [f"overlap{where}", f"{self.overlap:.0%}"],
             ["continuity", f"{self.continuity:.0%}"],
             ["completeness", f"{self.completeness:.0%}"],
         ]

@@ -1,0 +1,133 @@
+"""The mutual information gap, beside scikit-learn, closed cases and the chi-squared law of its bias."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import mutual_info_score
+
+from vaekit.metrics import mutual_information_gap
+
+N = 4000
+
+
+def draws(columns: int, seed: int = 0, n: int = N) -> torch.Tensor:
+    return torch.rand(n, columns, generator=torch.Generator().manual_seed(seed))
+
+
+def by_rank(column: torch.Tensor, bins: int) -> np.ndarray:
+    """Bins of equal number by each value's rank: an independent way to cut at the quantiles, when no two are equal."""
+    return column.numpy().argsort().argsort() * bins // len(column)
+
+
+@pytest.mark.parametrize("bins", [5, 20])
+def test_information_is_that_of_scikit_learn_on_the_same_bins(bins):
+    factors = draws(3)
+    codes = torch.stack([factors[:, 0] + 0.3 * factors[:, 1], factors[:, 1] ** 2, draws(1, 1)[:, 0], -factors[:, 2]], 1)
+    found = mutual_information_gap(codes, factors, bins)
+    expected = [
+        [mutual_info_score(by_rank(codes[:, d], bins), by_rank(factors[:, f], bins)) for f in range(3)]
+        for d in range(4)
+    ]
+    assert found.information.numpy() == pytest.approx(np.array(expected), abs=2e-5)
+    ranked = np.sort(expected, 0)
+    assert found.gap.numpy() == pytest.approx((ranked[-1] - ranked[-2]) / math.log(bins), abs=2e-5)
+    assert found.latent.tolist() == np.argmax(expected, 0).tolist() == [0, 1, 3]
+
+
+def test_discrete_factors_are_taken_as_they_are():
+    generator = torch.Generator().manual_seed(0)
+    kinds = torch.multinomial(torch.tensor([0.7, 0.28, 0.02]), N, replacement=True, generator=generator)
+    codes = torch.stack([kinds * 10 + draws(1)[:, 0], draws(1, 1)[:, 0]], 1)
+    found = mutual_information_gap(codes, kinds[:, None])
+    for d in range(2):
+        expected = mutual_info_score(by_rank(codes[:, d], 20), kinds.numpy())
+        assert found.information[d, 0].item() == pytest.approx(expected, abs=1e-5)
+    share = kinds.bincount() / N
+    entropy = -(share * share.log()).sum()
+    assert found.gap.item() == pytest.approx(((found.information[0] - found.information[1]) / entropy).item(), abs=1e-5)
+
+
+def test_permuted_factors_have_a_gap_near_1_and_name_their_latent():
+    factors = draws(4)
+    order = [2, 0, 3, 1]
+    found = mutual_information_gap(factors[:, order], factors)
+    assert [order[d] for d in found.latent] == [0, 1, 2, 3]
+    assert found.information.amax(0).numpy() == pytest.approx(math.log(20), abs=1e-5)
+    # the best of three rivals that know nothing: the bias 361 / 2N, of log 20, and some four deviations
+    assert ((found.gap > 1 - (361 + 4 * 27) / (2 * N) / math.log(20)) & (found.gap < 1)).all()
+
+
+def test_a_rotation_by_45_degrees_closes_the_gap():
+    factors = draws(2)
+    codes = (factors - 0.5) @ torch.tensor([[1.0, 1.0], [-1.0, 1.0]]) / math.sqrt(2)
+    found = mutual_information_gap(codes, factors)
+    assert (found.information > 0.3).all()  # both know of both
+    assert (found.gap < 0.02).all()
+
+
+def test_independent_codes_show_the_bias_that_is_stated_and_no_gap():
+    """2N times the estimate is chi-squared with (bins - 1)² degrees of freedom, to first order in 1 / N."""
+    found = mutual_information_gap(draws(6, 1), draws(5, 2))
+    degrees = 19**2
+    deviation = math.sqrt(2 * degrees / 30)  # of the mean of 30 entries
+    assert abs(2 * N * found.information.mean().item() - degrees) < 4 * deviation + 0.02 * degrees
+    assert (found.gap < 4 * math.sqrt(2 * degrees) / (2 * N) / math.log(20)).all()
+
+
+def test_any_rescaling_that_keeps_the_order_changes_nothing():
+    factors = draws(3)
+    codes = factors @ draws(9, 3, 1).view(3, 3) - 0.7
+    found = mutual_information_gap(codes, factors)
+    for other in (mutual_information_gap(codes.exp() * 100, factors), mutual_information_gap(codes, factors**3)):
+        assert torch.equal(other.information, found.information)
+        assert torch.equal(other.gap, found.gap)
+    turned = mutual_information_gap(-codes, factors)  # 20 bins of 200 each, whichever way they are counted
+    assert turned.information.numpy() == pytest.approx(found.information.numpy(), abs=1e-5)
+
+
+def test_a_collapsed_latent_knows_nothing():
+    factors = draws(2)
+    codes = torch.cat([torch.full((N, 1), 0.3), factors, torch.zeros(N, 1)], 1)
+    found = mutual_information_gap(codes, factors)
+    assert found.information[[0, 3]].tolist() == [[0, 0], [0, 0]]
+    assert found.latent.tolist() == [1, 2]
+    nothing = mutual_information_gap(torch.zeros(N, 2), factors)
+    assert nothing.gap.tolist() == [0, 0]
+
+
+def test_everything_is_made_on_the_codes_device():
+    """Where the default device is another, whatever is not put beside the codes would be lost."""
+    factors = draws(3)
+    codes = factors + draws(3, 1)
+    expected = mutual_information_gap(codes, factors)
+    with torch.device("meta"):
+        found = mutual_information_gap(codes, factors)
+    assert torch.equal(found.gap, expected.gap)
+
+
+def test_a_lone_latent_has_no_rival():
+    factors = draws(2)
+    found = mutual_information_gap(factors[:, :1], factors)
+    assert (found.gap.shape, found.information.shape, found.latent.tolist()) == ((2,), (1, 2), [0, 0])
+    assert found.gap[0].item() == pytest.approx(1, abs=1e-5)
+
+
+def test_what_is_refused(refuses):
+    good = draws(2)
+    with refuses(TypeError, "codes must be a tensor .*not a list"):
+        mutual_information_gap([[1.0]], good)
+    with refuses(ValueError, r"factors must be \(N, columns\).*\(4000,\)"):
+        mutual_information_gap(good, good[:, 0])
+    with refuses(ValueError, r"codes must be .*\(4000, 0\)"):
+        mutual_information_gap(good[:, :0], good)
+    with refuses(ValueError, "one row per image; there are 4000 and 10"):
+        mutual_information_gap(good, good[:10])
+    with refuses(ValueError, "codes must be finite.*NaN"):
+        mutual_information_gap(good.log() * 0 / 0, good)
+    for bins in (1, 4001, 20.0, True):
+        with refuses(ValueError, f"bins must be a whole number from 2 .* 4000; not {bins}"):
+            mutual_information_gap(good, good, bins)
+    with refuses(ValueError, "factor 1 has one value in all 4000 rows"):
+        mutual_information_gap(good, torch.cat([good[:, :1], torch.ones(N, 1)], 1))
