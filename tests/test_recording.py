@@ -495,7 +495,7 @@ def save(turn):
         drafts += len(os.listdir(tmp_path)) - 1
         assert len(os.listdir(tmp_path)) <= 2
     assert all(its in states for its in found) and states[0] in found and states[1] in found
-    assert drafts > 5, "hardly a kill struck while a file was written: nothing is proved"
+    assert drafts > 2, "hardly a kill struck while a file was written: nothing is proved"
     states[0].save(path)
     assert os.listdir(tmp_path) == ["run.json"]
 

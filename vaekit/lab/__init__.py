@@ -20,6 +20,7 @@ from vaekit.losses import KINDS
 from vaekit.model import VAE, watching
 from vaekit.recording import Recording
 from vaekit.run import KNOBS, Run, resume, save_runs
+from vaekit.theory import applies_to
 from vaekit.training import Knobs
 
 __all__ = ["LatentLab"]
@@ -125,7 +126,8 @@ class LatentLab:
         self._settings = [run.settings for run in self.engine.runs]
         self._was_following = False
         self.turning = threading.RLock()  # a page's callbacks may come on several threads at once
-        self.controls = Controls(self, self.engine.run.sets, self.view.sides[0].latent_dim)
+        linear = applies_to(self.engine.run.model, self.engine.run.kind)
+        self.controls = Controls(self, self.engine.run.sets, self.view.sides[0].latent_dim, linear)
         self.controls.show()
         self.widget = widgets.VBox([*self.controls.rows, self.view.plane, self.view.curves])
         self.view.plane.on_msg(self._on_message)

@@ -17,11 +17,11 @@ SLIDER_STEP = 0.05  # of log₁₀ β
 class Knobs:
     """The knobs of one run: prior, β and learning rate. `show(settings)` sets them to what acts."""
 
-    def __init__(self, name: str = ""):
+    def __init__(self, name: str, slider_width: str = "200px"):
         self.name = name
         self.prior = widgets.ToggleButton(value=True, description="Prior on", layout={"width": "112px"})
         self.beta = widgets.FloatLogSlider(
-            value=1, base=10, min=-2, max=2, step=SLIDER_STEP, readout=False, layout={"width": "200px"}
+            value=1, base=10, min=-2, max=2, step=SLIDER_STEP, readout=False, layout={"width": slider_width}
         )
         self.beta_text = widgets.Text(continuous_update=False, layout={"width": "72px"})
         self.lr = widgets.Text(continuous_update=False, layout={"width": "70px"})
@@ -53,13 +53,14 @@ class Knobs:
 class Controls:
     """The rows of controls for `lab`; a twin has knobs for each of its runs, and locks that tie them together."""
 
-    def __init__(self, lab, sets: dict[str, ImageSet], latent_dim: int):
+    def __init__(self, lab, sets: dict[str, ImageSet], latent_dim: int, linear: bool):
         self.lab, self.quiet = lab, False
         button = widgets.Button
         self.play = button(icon="play", description="Play", button_style="primary", layout={"width": "104px"})
         self.step = button(icon="step-forward", description="Step", layout={"width": "90px"})
         self.reset = button(icon="undo", description="Start again", layout={"width": "146px"})
-        self.knobs = [Knobs(name) for name in lab.side_names]
+        # A linear model's slider carries marks that lie close together.
+        self.knobs = [Knobs(name, "310px" if linear else "200px") for name in lab.side_names]
         self.kind = widgets.Dropdown(options=KINDS, layout={"width": "168px"})
         self.data = widgets.Dropdown(options=list(sets), layout={"width": "198px"})
         self.pace = widgets.Dropdown(options=PACES, layout={"width": "112px"})

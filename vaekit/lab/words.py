@@ -24,13 +24,12 @@ class Measured:
 
     def meters(self) -> list[list[str]]:
         """What the page's meters say: [name, value], in the order in which they stand there."""
-        where = " in the plane" if self.latent_dim > 2 else ""
         return [
             ["mean σ", f"{self.mean_std:.3f}"],
             ["spread of means", f"{self.spread:.2f}"],
             ["KL, nats", f"{self.kl:.2f}"],
             ["active units", f"{self.active} of {self.latent_dim}"],
-            [f"overlap{where}", f"{self.overlap:.0%}"],
+            ["overlap", f"{self.overlap:.0%}"],
             ["continuity", f"{self.continuity:.0%}"],
             ["completeness", f"{self.completeness:.0%}"],
         ]

@@ -23,6 +23,7 @@ function makePanel(planes) {
     const [draws, rest] = pictures("draws from q(z|x)", 3);
     return { thumbs: [mean, ...draws], nodes: [first, rest] };
   });
+  const note = element("span", {});
   const meters = element("div", { class: twin ? "vk-meters vk-two" : "vk-meters" });
   const chosen = twin
     ? element("div", { class: "vk-row vk-chosen" }, original,
@@ -31,9 +32,12 @@ function makePanel(planes) {
   const node = element("div", { class: "vk-panel" },
     titled("Under the pointer", z, element("div", { class: "vk-row" }, ...under, hint)),
     titled("Chosen image", "", chosen),
-    titled("Now", twin ? "left · right" : "", meters));
+    titled("Now", note, meters));
   return {
     node,
+    // in many dimensions, these are of the two that are shown
+    showDimensions: (many) => (note.textContent = `${twin ? "left · right " : ""}${
+      many ? "(overlap, continuity and completeness: in the plane)" : ""}`),
     showZ: ([z1, z2]) => (z.textContent = `z = (${z1.toFixed(2)}, ${z2.toFixed(2)})`),
     showChosen(i) {
       const { model } = planes[i], bytes = bytesOf(model.get("pictures"));
@@ -43,6 +47,7 @@ function makePanel(planes) {
         paintImage(canvas, bytes.subarray(k * size, (k + 1) * size), shape));
     },
     showMeters() {
+      this.showDimensions(planes[0].model.get("status").kl?.length > 2);
       const [first, ...others] = planes.map(({ model }) => model.get("status").meters ?? []);
       meters.replaceChildren(...first.map(([name, value], i) =>
         element("div", {}, element("span", {}, name), element("b", {}, value),

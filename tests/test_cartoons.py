@@ -5,7 +5,7 @@ import torch
 
 import vaekit
 from vaekit.data import as_floats
-from vaekit.faces import FACTORS, SKIN, FaceSet, draw_faces, faces
+from vaekit.cartoons import FACTORS, SKIN, FaceSet, draw_faces, faces
 
 SIZES = (16, 32, 64)
 
