@@ -4,8 +4,8 @@ import pytest
 import torch
 
 import vaekit
-from vaekit.data import as_floats
 from vaekit.cartoons import FACTORS, SKIN, FaceSet, draw_faces, faces
+from vaekit.data import as_floats
 
 SIZES = (16, 32, 64)
 

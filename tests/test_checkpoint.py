@@ -16,8 +16,9 @@ import vaekit
 import vaekit.checkpoint
 from vaekit.checkpoint import CheckpointError, images_print
 from vaekit.data import mnist
+from vaekit.playback import resume
 from vaekit.recording import fingerprint
-from vaekit.run import Run, resume, save_runs
+from vaekit.run import Run, save_runs
 
 EVENTS = {3: {"beta": 4.0}, 7: {"prior": False}, 20: {"lr": 5e-4}, 26: {"data": "few"}}
 LATER = {35: {"kind": "gaussian"}, 41: {"data": "digits"}, 42: {"beta": 0.5}}

@@ -16,8 +16,8 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 # Each imports only from those before it.
 ORDER = [
-    *("data", "cartoons", "model", "losses", "training", "metrics", "latent", "theory"),
-    *("recording", "checkpoint", "run", "sweeps", "plotting", "exercises", "lab"),
+    *("messages", "files", "data", "cartoons", "model", "losses", "training", "metrics", "latent", "theory"),
+    *("recording", "checkpoint", "run", "playback", "sweeps", "plotting", "exercises", "lab"),
 ]
 # What is slow to import or needs a page, and who may import it.
 KEPT_IN = {

@@ -17,8 +17,10 @@ import torch
 from lab_helpers import SETTINGS, killed_while_saving
 
 import vaekit
+import vaekit.files
 import vaekit.recording
-from vaekit.recording import VERSION, Recording, RecordingError, fingerprint, write_whole
+from vaekit.files import write_whole
+from vaekit.recording import VERSION, Recording, RecordingError, fingerprint
 
 A, B, C = "a" * 64, "b" * 64, "c" * 64
 EVENTS = [(3, {"beta": 4.0}), (7, {"prior": False, "lr": 5e-4}), (10, {"kind": "gaussian"}), (12, {"data": "few"})]
@@ -337,7 +339,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_draft(tmp_path, refuses, 
 
     for name in ("fsync", "replace"):
         with monkeypatch.context() as patch:
-            patch.setattr(vaekit.recording.os, name, fail)
+            patch.setattr(vaekit.files.os, name, fail)
             with refuses(OSError, "run.json could not be written .No space left on device.; nothing has changed"):
                 write_whole(path, b"new")
         assert path.read_bytes() == b"old" and os.listdir(tmp_path) == ["run.json"]
@@ -349,7 +351,7 @@ def test_a_disk_that_is_full_in_the_middle_of_a_file(tmp_path):
     """A real failure of the system's: no file may grow beyond 100,000 bytes."""
     program = """
 import resource, sys
-from vaekit.recording import write_whole
+from vaekit.files import write_whole
 write_whole(sys.argv[1], b"old" * 10_000)
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 try:
@@ -389,7 +391,7 @@ def test_what_is_read_only_stays_as_it_is():
     program = """
 import os, sys
 from pathlib import Path
-from vaekit.recording import write_whole
+from vaekit.files import write_whole
 folder = Path(sys.argv[1])
 if os.geteuid() == 0:
     os.chown(folder, 65534, 65534)
@@ -465,7 +467,7 @@ def test_many_who_save_the_same_file_at_once_take_turns(tmp_path):
 
 def test_who_waits_too_long_for_another_save_says_so(tmp_path, refuses, monkeypatch):
     fcntl = pytest.importorskip("fcntl")
-    monkeypatch.setattr(vaekit.recording, "PATIENCE", 0.05)
+    monkeypatch.setattr(vaekit.files, "PATIENCE", 0.05)
     with open(tmp_path / ".run.json.saving", "wb") as draft:
         fcntl.flock(draft, fcntl.LOCK_EX)
         with refuses(OSError, "it is being saved by somebody else"):

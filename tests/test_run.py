@@ -9,8 +9,9 @@ from lab_helpers import SETTINGS, Flaky, make_run, plain_loop, same_bits, small_
 
 import vaekit
 from vaekit.data import mnist
+from vaekit.playback import replay
 from vaekit.recording import fingerprint
-from vaekit.run import Run, replay
+from vaekit.run import Run
 from vaekit.training import Knobs
 
 EVENTS = {3: {"beta": 4.0}, 7: {"prior": False}, 8: {"lr": 5e-4}, 10: {"kind": "gaussian"}, 12: {"data": "few"}}

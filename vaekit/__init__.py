@@ -45,8 +45,8 @@ _LATER = {
     "Recording": "vaekit.recording",
     "Run": "vaekit.run",
     "faces": "vaekit.cartoons",
-    "replay": "vaekit.run",
-    "resume": "vaekit.run",
+    "replay": "vaekit.playback",
+    "resume": "vaekit.playback",
     "sweep": "vaekit.sweeps",
 }
 _MODULES = {"data", "latent", "losses", "metrics", "model", "plotting", "theory", "training"}

@@ -18,8 +18,10 @@ from torch import Tensor, nn
 from torch.utils.weak import WeakIdKeyDictionary
 
 from vaekit.data import DataError, ImageSet, mnist
+from vaekit.files import as_path, short_path, write_whole
+from vaekit.messages import first_line
 from vaekit.model import VAE, Autoencoder, Decoder, Encoder, initialize
-from vaekit.recording import SOURCES, Recording, RecordingError, as_path, fingerprint, short_path, write_whole
+from vaekit.recording import SOURCES, Recording, RecordingError, fingerprint
 from vaekit.training import default_optimizer
 
 FORMAT, VERSION = "vaekit run", "1"
@@ -176,7 +178,7 @@ def write(path, saved: Saved) -> None:
     try:
         content = safetensors.torch.save(tensors, about)
     except (SafetensorError, RuntimeError, ValueError, TypeError, KeyError) as error:
-        raise CheckpointError(f"this model's weights cannot be saved ({_first_line(error)})") from None
+        raise CheckpointError(f"this model's weights cannot be saved ({first_line(error)})") from None
     write_whole(path, content)
 
 
@@ -214,7 +216,7 @@ def read(path) -> tuple[dict[str, Tensor], dict, Recording]:
         recording = Recording.from_json(about["recording"], "the recording in it")
         lists = {key: json.loads(about[key]) for key in ("taken", "turned")}
     except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"{name}: {_first_line(error)}") from None
+        raise CheckpointError(f"{name}: {first_line(error)}") from None
     if any(not isinstance(it, list) or len(it) != 1 + (recording.twin is not None) for it in lists.values()):
         raise CheckpointError(f"{name}: it does not hold as many runs as its recording")
     return tensors, lists, recording
@@ -228,7 +230,7 @@ def _read_safetensors(path, name: str) -> tuple[dict[str, Tensor], dict]:
         with safe_open(place, "pt") as file:
             return {key: file.get_tensor(key).clone() for key in file.keys()}, file.metadata() or {}  # noqa: SIM118
     except (SafetensorError, OSError, RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise CheckpointError(f"{name}: is damaged, or not a saved run ({_first_line(error)})") from None
+        raise CheckpointError(f"{name}: is damaged, or not a saved run ({first_line(error)})") from None
 
 
 def unpack(tensors: dict[str, Tensor], lists: dict, recording: Recording, model: nn.Module) -> Saved:
@@ -270,7 +272,3 @@ def _take(rest: dict, name: str, like: Tensor | None = None) -> Tensor:
         found = f"{tensor.dtype} {tuple(tensor.shape)}, where the model has {dtype} {tuple(shape)}"
         raise CheckpointError(f"{name[:60]!r} in it is {found}: is model= the right one?")
     return tensor
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]

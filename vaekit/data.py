@@ -10,6 +10,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from vaekit.messages import first_line
+
 # MD5 of the canonical files, and of what they unpack to. The first are the sums that torchvision checks.
 MNIST_FILES = {
     "train-images-idx3-ubyte": ("f68b3c2dcbeaaa9fbdd348bbdeb94873", "6bbc9ace898e44ae57da46a324031adb"),
@@ -111,7 +113,7 @@ def _mnist_on_cpu(root: str, train: bool) -> tuple[Tensor, Tensor]:
         digits = MNIST(root, train=train, download=True)
     except (OSError, RuntimeError, ValueError) as error:
         raise DataError(
-            f"the MNIST files are not in {raw} and could not be fetched or unpacked there ({_first_line(error)}): "
+            f"the MNIST files are not in {raw} and could not be fetched or unpacked there ({first_line(error)}): "
             "put the four .gz files there, or set VAEKIT_DATA to a folder that has them in MNIST/raw"
         ) from error
     return digits.data.unsqueeze(1).contiguous(), digits.targets
@@ -127,10 +129,6 @@ def _check(path: Path, expected: str) -> None:
             f"{path} is damaged: its MD5 sum is {found}, expected {expected}. "
             "Delete it and run again (in a clone, `git checkout data` brings the .gz files back)"
         )
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]
 
 
 def check_images(images: Tensor, batch_size: int = 1) -> None:

@@ -9,26 +9,19 @@ import json
 import math
 import os
 import platform
-import stat
 import sys
-import time
 from bisect import bisect_left
 from collections.abc import Mapping
-from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, fields, replace
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from vaekit.data import choose_device
+from vaekit.files import read_whole, short_path, write_whole
 from vaekit.losses import KINDS
+from vaekit.messages import shown
 from vaekit.training import Knobs
-
-try:
-    import fcntl
-except ImportError:  # not on Windows
-    fcntl = None
 
 FORMAT, VERSION = "vaekit recording", 1
 KNOBS = ("beta", "prior", "lr")
@@ -37,7 +30,6 @@ MADE_WITH = ("vaekit", "torch", "device", "threads", "machine")
 SOURCES = ("mnist", "mnist test")  # data sets that anyone can have; their first n images, too
 LARGEST_FILE = 64 * 2**20  # bytes: a knob turned at each of a million steps
 MOST = 10**12  # steps, images, pixels: beyond it is a slip
-PATIENCE = 10.0  # seconds to wait for another save of the same file
 
 
 class RecordingError(ValueError):
@@ -149,13 +141,13 @@ class Recording:
         _need(
             type(version) is int and version == VERSION,
             name,
-            f"has the version {_shown(version)}; this vaekit reads version {VERSION}: see whether there is a newer one",
+            f"has the version {shown(version)}; this vaekit reads version {VERSION}: see whether there is a newer one",
         )
         known = [part.name for part in fields(cls)]
         if missing := [part for part in known if part not in read]:
             raise RecordingError(f"{name}: the field {missing[0]!r} is missing")
         if unknown := read.keys() - {"format", "version", *known}:
-            raise RecordingError(f"{name}: there is no field {_shown(min(unknown))} in a recording")
+            raise RecordingError(f"{name}: there is no field {shown(min(unknown))} in a recording")
         return cls(**{part: read[part] for part in known}).checked(name)
 
     def checked(self, name: str = "this recording") -> "Recording":
@@ -172,7 +164,7 @@ class Recording:
             _check_keys(self.twin, ("settings", "events", "result"), name, "twin")
             sound.twin = _check_course(replace(self, **self.twin), self.steps, name, "twin.")
         if self.data and (unknown := [n for n in sound.data_names() if n not in self.data]):
-            raise RecordingError(f"{name}: data says nothing about {_shown(unknown[0])}, which is used")
+            raise RecordingError(f"{name}: data says nothing about {shown(unknown[0])}, which is used")
         return sound
 
     # -- how far to trust it ------------------------------------------------------------------------------
@@ -205,12 +197,12 @@ def checked_changes(changes: dict) -> dict:
             sound[name] = getattr(knobs, name)
         elif name == "kind":
             if value not in KINDS:
-                raise ValueError(f"kind must be one of {', '.join(KINDS)}; not {_shown(value)}")
+                raise ValueError(f"kind must be one of {', '.join(KINDS)}; not {shown(value)}")
         elif name == "data":
             if not isinstance(value, str):
-                raise TypeError(f"data must be a data set's name, not {_shown(value)}")
+                raise TypeError(f"data must be a data set's name, not {shown(value)}")
         else:
-            raise ValueError(f"there is no knob {_shown(name)}: the knobs are {', '.join(SETTINGS)}")
+            raise ValueError(f"there is no knob {shown(name)}: the knobs are {', '.join(SETTINGS)}")
     return sound
 
 
@@ -251,12 +243,6 @@ def _need(sound: bool, name: str, fault: str) -> None:
         raise RecordingError(f"{name}: {fault}")
 
 
-def _shown(value) -> str:
-    """A value in a message: one line, not too long."""
-    text = ascii(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
-
-
 def _parse(text: str, name: str):
     def refuse(word: str):
         raise RecordingError(f"{name}: {word} is no number that a recording can hold")
@@ -273,17 +259,17 @@ def _parse(text: str, name: str):
 
 def _whole(value, low: int, high: int, name: str, where: str) -> None:
     sound = type(value) is int and low <= value <= high
-    _need(sound, name, f"{where} must be a whole number from {low} to {high}, not {_shown(value)}")
+    _need(sound, name, f"{where} must be a whole number from {low} to {high}, not {shown(value)}")
 
 
 def _check_keys(value, keys: tuple[str, ...], name: str, where: str) -> None:
     sound = isinstance(value, dict) and value.keys() == set(keys)
-    _need(sound, name, f"{where} must hold {', '.join(keys)}, and nothing else; not {_shown(value)}")
+    _need(sound, name, f"{where} must hold {', '.join(keys)}, and nothing else; not {shown(value)}")
 
 
 def _check_sha256(value, name: str, where: str) -> None:
     sound = value is None or (isinstance(value, str) and len(value) == 64 and not set(value) - set("0123456789abcdef"))
-    _need(sound, name, f"{where} must be a sha256 (64 digits 0-9a-f) or null, not {_shown(value)}")
+    _need(sound, name, f"{where} must be a sha256 (64 digits 0-9a-f) or null, not {shown(value)}")
 
 
 def _check_course(run: Recording, steps: int, name: str, prefix: str = "") -> dict:
@@ -291,7 +277,7 @@ def _check_course(run: Recording, steps: int, name: str, prefix: str = "") -> di
     settings = _check_changes(run.settings, name, f"{prefix}settings")
     _check_keys(settings, SETTINGS, name, f"{prefix}settings")
     _check_sha256(run.result, name, f"{prefix}result")
-    _need(isinstance(run.events, list), name, f"{prefix}events must be a list, not {_shown(run.events)}")
+    _need(isinstance(run.events, list), name, f"{prefix}events must be a list, not {shown(run.events)}")
     events, last = [], 1
     for number, event in enumerate(run.events):
         where = f"{prefix}events[{number}]"
@@ -306,7 +292,7 @@ def _check_course(run: Recording, steps: int, name: str, prefix: str = "") -> di
 
 
 def _check_changes(changes, name: str, where: str) -> dict:
-    _need(isinstance(changes, dict) and changes, name, f"{where} must name what was turned, not {_shown(changes)}")
+    _need(isinstance(changes, dict) and changes, name, f"{where} must name what was turned, not {shown(changes)}")
     try:
         return checked_changes(changes)
     except (TypeError, ValueError) as error:
@@ -317,7 +303,7 @@ def _check_model(model, name: str) -> None:
     if model is None:
         return
     _check_keys(model, ("class", "latent_dim", "hidden", "image_shape"), name, "model")
-    _need(isinstance(model["class"], str), name, f"model.class must be a name, not {_shown(model['class'])}")
+    _need(isinstance(model["class"], str), name, f"model.class must be a name, not {shown(model['class'])}")
     for part in ("latent_dim", "hidden"):
         _whole(model[part], 1, 10**6, name, f"model.{part}")
     _check_shape(model["image_shape"], name, "model.image_shape")
@@ -327,22 +313,22 @@ def _check_model(model, name: str) -> None:
 
 def _check_shape(shape, name: str, where: str) -> None:
     sound = isinstance(shape, list | tuple) and len(shape) == 3
-    _need(sound, name, f"{where} must be [channels, height, width], not {_shown(shape)}")
+    _need(sound, name, f"{where} must be [channels, height, width], not {shown(shape)}")
     for size in shape:
         _whole(size, 1, 10**6, name, where)
 
 
 def _check_data(data, name: str) -> None:
-    _need(isinstance(data, dict), name, f"data must be about data sets by name, not {_shown(data)}")
+    _need(isinstance(data, dict), name, f"data must be about data sets by name, not {shown(data)}")
     for key, its in data.items():
-        where = f"data[{_shown(key)}]"
+        where = f"data[{shown(key)}]"
         _check_keys(its, ("images", "shape", "sha256", "source"), name, where)
         _whole(its["images"], 1, MOST, name, f"{where}.images")
         _check_shape(its["shape"], name, f"{where}.shape")
         _need(isinstance(its["sha256"], str), name, f"{where}.sha256 is missing")
         _check_sha256(its["sha256"], name, f"{where}.sha256")
         known = its["source"] is None or its["source"] in SOURCES
-        _need(known, name, f"{where}.source must be one of {', '.join(SOURCES)} or null, not {_shown(its['source'])}")
+        _need(known, name, f"{where}.source must be one of {', '.join(SOURCES)} or null, not {shown(its['source'])}")
 
 
 def _check_made_with(made, name: str) -> None:
@@ -352,114 +338,8 @@ def _check_made_with(made, name: str) -> None:
     _whole(made["threads"], 1, 10**6, name, "made_with.threads")
     for part in set(MADE_WITH) - {"threads"}:
         sound = isinstance(made[part], str) and len(made[part]) <= 60 and made[part].isprintable()
-        _need(sound, name, f"made_with.{part} must be a word or two, not {_shown(made[part])}")
+        _need(sound, name, f"made_with.{part} must be a word or two, not {shown(made[part])}")
 
 
 def _copy(description: dict | None) -> dict | None:
     return None if description is None else json.loads(json.dumps(description))  # shapes become lists
-
-
-# -- files, whole or not at all ---------------------------------------------------------------------------
-
-
-def short_path(path) -> str:
-    """A path in a message: one line, its end when it is long."""
-    text = os.fsdecode(path) if isinstance(path, str | bytes | os.PathLike) else repr(path)
-    text = text if text.isprintable() else ascii(text)
-    return text if len(text) <= 120 else f"...{text[-117:]}"
-
-
-def as_path(path) -> Path:
-    """Any kind of path, links followed. Raises TypeError or ValueError, in one line."""
-    if not isinstance(path, str | os.PathLike):
-        raise TypeError(f"the path of a file must be a str or a pathlib.Path, not {_shown(path)}")
-    if "\0" in os.fspath(path) or not os.fspath(path):
-        raise ValueError(f"{_shown(os.fspath(path))} is no path of a file")
-    return Path(os.path.realpath(os.path.expanduser(path)))
-
-
-def read_whole(path, largest: int, fault: type[Exception]) -> bytes:
-    """The bytes of a file of at most `largest`. Raises `fault`, in one line."""
-    place = as_path(path)
-    try:
-        found = place.stat()
-        if not stat.S_ISREG(found.st_mode):
-            raise fault(f"{short_path(path)}: this is {'a folder' if place.is_dir() else 'not a file'}")
-        if found.st_size > largest:
-            raise fault(f"{short_path(path)}: {found.st_size:,} bytes are too many, {largest:,} are the most")
-        return place.read_bytes()
-    except OSError as error:
-        raise fault(f"{short_path(path)}: it cannot be read ({error.strerror or error})") from None
-
-
-def write_whole(path: str | os.PathLike, content: bytes) -> None:
-    """Write a file whole or not at all: a full disk or a kill -9 leaves the old one as it was.
-
-    The draft beside it, ".NAME.saving", has a fixed name: the next save takes over what a killed one left.
-    Raises OSError, in one line, when it cannot be written.
-    """
-    target = as_path(path)
-    try:
-        _replace(target, content)
-    except OSError as error:
-        why = error.strerror or error
-        raise OSError(
-            f"{short_path(path)} could not be written ({why}); nothing has changed: try another place"
-        ) from error
-
-
-def _replace(target: Path, content: bytes) -> None:
-    if target.is_dir():
-        raise IsADirectoryError("it is a folder: add a file's name")
-    if target.exists() and not os.access(target, os.W_OK):  # os.replace would not mind
-        raise PermissionError("it is read-only")
-    draft = target.with_name(f".{target.name}.saving")
-    with _claimed(draft) as file:
-        try:
-            file.truncate()
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-            if fcntl is None:
-                file.close()  # Windows renames no open file
-            os.replace(draft, target)
-        except BaseException:
-            with suppress(OSError, ValueError):
-                if _is_at(file, draft):
-                    draft.unlink()
-            raise
-
-
-@contextmanager
-def _claimed(draft: Path):
-    """The draft, opened and locked: two that save the same file at once take turns. A lock ends with its process."""
-    flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
-    end = time.monotonic() + PATIENCE
-    while True:
-        with open(os.open(draft, flags, 0o666), "r+b") as file:
-            # Whoever had the lock before has renamed what we opened: then it is the file itself, not a draft.
-            if _locked(file) and _is_at(file, draft):
-                yield file
-                return
-        if time.monotonic() > end:
-            raise OSError("it is being saved by somebody else")
-        time.sleep(0.01)
-
-
-def _locked(file) -> bool:
-    if fcntl is None:
-        return True
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:  # some network folders know no locks
-        return True
-    return True
-
-
-def _is_at(file, draft: Path) -> bool:
-    try:
-        return os.path.samestat(os.fstat(file.fileno()), os.stat(draft))
-    except FileNotFoundError:
-        return False

@@ -2,7 +2,6 @@
 
 import copy
 import os
-import warnings
 from collections.abc import Sequence
 
 import torch
@@ -15,14 +14,12 @@ from vaekit.checkpoint import (
     build_model,
     describe_images,
     describe_model,
-    find_images,
     images_print,
-    read,
-    unpack,
     write,
 )
 from vaekit.data import Batches, ImageSet, check_images
-from vaekit.recording import KNOBS, Recording, checked_changes, device_for, fingerprint, made_with, short_path
+from vaekit.messages import first_line, shown
+from vaekit.recording import KNOBS, Recording, checked_changes, fingerprint, made_with
 from vaekit.training import Knobs, Step, default_optimizer, train
 
 
@@ -138,7 +135,7 @@ class Run:
         try:
             model = copy.deepcopy(self.model)
         except Exception as error:
-            raise ValueError(f"this {type(self.model).__name__} cannot be copied ({_first_line(error)})") from error
+            raise ValueError(f"this {type(self.model).__name__} cannot be copied ({first_line(error)})") from error
         other = Run(model, self.sets, self.recording.settings, self.seed, self.batch_size)
         other._take_up(self.recording, self.snapshot())
         other.beginning, other.snapshots, other.following = self.beginning, list(self.snapshots), self.following
@@ -203,13 +200,13 @@ class Run:
             raise ValueError(f"{what}, by a model of its own: make a run with that model")
         made = build_model(recording.model, recording.seed).to(self.images.device).state_dict()
         if _shapes(made) != _shapes(self.beginning):
-            raise ValueError(f"the recording is of another model than this run's ({_shown(recording.model)})")
+            raise ValueError(f"the recording is of another model than this run's ({shown(recording.model)})")
         if fingerprint(made) != recording.first_weights:
             raise ValueError(f"{what}, and they cannot be made here from its seed. {recording.trust()}")
         return made
 
     def save(self, path: str | os.PathLike) -> None:
-        """All that it takes to go on from here to the bit, in one safetensors file, whole or not at all: see `resume`.
+        """All that it takes to go on from here to the bit, in one safetensors file: see `playback.resume`.
 
         Raises OSError when it cannot be written, ValueError when the model's state is not all tensors; in one line.
         """
@@ -234,7 +231,7 @@ class Run:
         except (RuntimeError, TypeError, ValueError, AttributeError) as error:
             made = recording.made_with.get("device", "another device")
             where = f"saved on {made}, this is {self.images.device.type}"
-            raise CheckpointError(f"it cannot go on here: {where} ({_first_line(error)})") from None
+            raise CheckpointError(f"it cannot go on here: {where} ({first_line(error)})") from None
         course = copy.deepcopy(recording)
         course.note(snapshot.number + 1, turned)
         self._take_up(course, snapshot)
@@ -280,49 +277,6 @@ class Run:
         )
 
 
-# -- from files to runs -----------------------------------------------------------------------------------
-
-
-def replay(
-    recording: Recording,
-    *,
-    model: nn.Module | None = None,
-    data: ImageSet | Tensor | dict[str, ImageSet] | None = None,
-    steps: int | None = None,
-) -> Run | tuple[Run, Run]:
-    """Play a recording to its end, or to `steps`: the run, or two of them when it has a twin.
-
-    model, data: needed when they were not the kit's own; the model with its first weights.
-    Warns when the weights are not the recorded ones to the bit. Raises ValueError or TypeError, in one line.
-    """
-    if not isinstance(recording, Recording):
-        raise TypeError(f"a recording is needed, such as vaekit.Recording.load(path), not {_shown(recording)}")
-    recording = recording.checked()
-    steps = recording.steps if steps is None else steps
-    if type(steps) is not int or not 0 <= steps <= recording.steps:
-        raise ValueError(f"steps must be a whole number from 0 to the recording's {recording.steps}, not {steps!r}")
-    run = _begin(recording, model, data, recording.data_names())
-    followed = {run: recording}
-    if recording.twin is not None:
-        followed[run.twin()] = recording.of_twin()
-    for one, its in followed.items():
-        one.follow(its)
-    while run.number < steps:
-        for one in followed:
-            one.advance()
-    if steps == recording.steps:
-        _compare(followed)
-    return run if recording.twin is None else tuple(followed)
-
-
-def _compare(followed: dict[Run, Recording]) -> None:
-    for run, its in followed.items():
-        if its.result not in (None, fingerprint(run.model.state_dict())):
-            trust = its.trust(run.threads)
-            warnings.warn(f"after step {run.number} the weights are not the recorded ones. {trust}", stacklevel=3)
-            return
-
-
 def save_runs(runs: Sequence[Run], path: str | os.PathLike) -> None:
     """Save one run, or two in lockstep, in one file: see `Run.save`."""
     if not 1 <= len(runs) <= 2:
@@ -330,45 +284,6 @@ def save_runs(runs: Sequence[Run], path: str | os.PathLike) -> None:
     run, *others = runs
     states = [(one.snapshot(), one.recording.changes_at(one.number + 1)) for one in runs]
     write(path, Saved(run.record(*others), run.beginning, states))
-
-
-def resume(
-    path: str | os.PathLike,
-    *,
-    model: nn.Module | None = None,
-    data: ImageSet | Tensor | dict[str, ImageSet] | None = None,
-) -> Run | tuple[Run, Run]:
-    """The run, or the two in lockstep, that `save` wrote: it goes on as if it had never stopped, to the bit.
-
-    model, data: needed when they were not the kit's own; the model's weights are replaced by the saved ones.
-    Raises CheckpointError, ValueError or TypeError, in one line.
-    """
-    tensors, lists, recording = read(path)
-    try:
-        run = _begin(recording, model, data, recording.data)
-        saved = unpack(tensors, lists, recording, run.model)
-        run.beginning = saved.beginning
-        run.reset()
-        runs = [run] if recording.twin is None else [run, run.twin()]
-        for one, its, state in zip(runs, (recording, recording.of_twin()), saved.runs, strict=False):
-            one._resume(its, *state)
-    except CheckpointError as error:
-        raise CheckpointError(f"{short_path(path)}: {error}") from None
-    return run if recording.twin is None else tuple(runs)
-
-
-def _begin(recording: Recording, model: nn.Module | None, data, names) -> Run:
-    """A run at the beginning of a recording."""
-    if model is None and recording.model is None:
-        raise ValueError("the recording is of a model of its own: give it as model=, with its first weights")
-    if model is not None and not isinstance(model, nn.Module):
-        raise TypeError(f"model must be a torch.nn.Module such as vaekit.VAE(), not {_shown(model)}")
-    if model is None:
-        model = build_model(recording.model, recording.seed).to(device_for(recording))
-    weight = next(model.parameters(), None)
-    where = device_for(recording) if weight is None else weight.device
-    sets = find_images(names, recording, data, where)
-    return Run(model, sets, recording.settings, recording.seed, recording.batch_size)
 
 
 def _in_lockstep(runs: list[Run]) -> list[Run]:
@@ -379,12 +294,3 @@ def _in_lockstep(runs: list[Run]) -> list[Run]:
 
 def _shapes(weights: dict) -> dict:
     return {name: (value.shape, value.dtype) for name, value in weights.items()}
-
-
-def _shown(value) -> str:
-    text = ascii(value)
-    return text if len(text) <= 100 else f"{text[:97]}..."
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]

@@ -26,6 +26,7 @@ import torch
 from torch import Tensor, nn
 
 from vaekit.data import check_images
+from vaekit.messages import shown
 from vaekit.model import LinearVAE
 from vaekit.training import Knobs
 
@@ -127,17 +128,12 @@ def _check_eigenvalues(values) -> Tensor:
 def _check_noise_variance(value) -> float:
     allowed = "noise_variance must be a finite number above 0 (train has 0.5)"
     if isinstance(value, bool) or not isinstance(value, Real):
-        raise TypeError(f"{allowed}, not {_shown(value)}")
+        raise TypeError(f"{allowed}, not {shown(value)}")
     if not 0 < value <= sys.float_info.max:
-        raise ValueError(f"{allowed}, not {_shown(value)}")
+        raise ValueError(f"{allowed}, not {shown(value)}")
     return float(value)
 
 
 def _check_k(k, d: int) -> None:
     if isinstance(k, bool) or not isinstance(k, int) or not 1 <= k <= d:
-        raise ValueError(f"k must be a whole number from 1 to {d}, the number of eigenvalues; not {_shown(k)}")
-
-
-def _shown(value) -> str:
-    """A value in an error message: one line, not all of it when it is long."""
-    return repr(value).splitlines()[0][:100]
+        raise ValueError(f"k must be a whole number from 1 to {d}, the number of eigenvalues; not {shown(k)}")

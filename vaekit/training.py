@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from vaekit.data import Batches, as_floats, check_images
 from vaekit.losses import KINDS, kl_to_prior, reconstruction_nll
+from vaekit.messages import shown
 
 PRECISIONS = ("float32", "bfloat16")
 
@@ -42,7 +43,7 @@ class Knobs:
 
 def _number(name: str, value, allowed: str) -> float:
     if isinstance(value, bool) or not isinstance(value, Real):
-        raise TypeError(f"{name} must be {allowed}, not {_shown(value)}")
+        raise TypeError(f"{name} must be {allowed}, not {shown(value)}")
     try:
         number = float(value)
     except OverflowError:
@@ -62,7 +63,7 @@ def _check_beta(value) -> float:
 
 def _check_prior(value) -> bool:
     if not isinstance(value, bool):
-        raise TypeError(f"prior must be True or False, not {_shown(value)}")
+        raise TypeError(f"prior must be True or False, not {shown(value)}")
     return value
 
 
@@ -72,11 +73,6 @@ def _check_lr(value) -> float:
     if lr <= 0:
         raise ValueError(f"lr must be {allowed}, not {value}")
     return lr
-
-
-def _shown(value) -> str:
-    """A value in an error message, in one line: a tensor's repr may have many."""
-    return repr(value).splitlines()[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +117,7 @@ def train(
             raise ValueError(f"{name} must be one of {', '.join(allowed)}; not {value!r}")
     knobs = Knobs() if knobs is None else knobs
     if not isinstance(knobs, Knobs):
-        raise TypeError(f"knobs must be vaekit.Knobs(beta=..., prior=..., lr=...), not {_shown(knobs)}")
+        raise TypeError(f"knobs must be vaekit.Knobs(beta=..., prior=..., lr=...), not {shown(knobs)}")
     if generator is None:
         generator = torch.Generator(images.device).manual_seed(0)
     if generator.device.type != images.device.type:
@@ -138,7 +134,7 @@ def default_optimizer(model: nn.Module, lr: float) -> torch.optim.Adam:
 
 def _check_model(model, images: Tensor) -> None:
     if not isinstance(model, nn.Module):
-        raise TypeError(f"model must be a torch.nn.Module such as vaekit.VAE(), not {_shown(model)}")
+        raise TypeError(f"model must be a torch.nn.Module such as vaekit.VAE(), not {shown(model)}")
     weight = next(model.parameters(), None)
     if weight is None:
         raise ValueError("the model has no parameters to train")

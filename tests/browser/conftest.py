@@ -26,7 +26,8 @@ AS_NEW = """
 lab.pause()
 vars(lab.model).pop("forward", None)
 lab.set(beta=1.0, prior=True, lr=1e-3, kind="bernoulli", data="Handwritten digits")
-lab.controls.pace.value, lab.controls.digits.value = 0.0, False
+lab.controls.pace.value, lab.controls.digits.value, lab.controls.more.value = 0.0, False, False
+lab.controls.showing.value = ""
 lab.engine.patience = 120
 lab.reset()
 lab.engine.post(lambda: lab.view.choose(lab.engine, 0)).result()
@@ -133,8 +134,9 @@ def open_page(chromium):
 
 @pytest.fixture(scope="module")
 def desk(server, open_page, request):
-    """A page with a notebook whose first cell shows `lab`."""
-    with open_page(server, server.write(f"{request.module.__name__}.ipynb", LAB_CELL, FILLER)) as page:
+    """A page with a notebook whose first cell shows `lab`: a file's own CELL, or a plain one."""
+    cell = getattr(request.module, "CELL", LAB_CELL)
+    with open_page(server, server.write(f"{request.module.__name__}.ipynb", cell, FILLER)) as page:
         run_cell(page, 0)
         run_cell(page, 1)
         yield page

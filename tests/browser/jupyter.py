@@ -2,6 +2,7 @@
 
 import base64
 import json
+import math
 import os
 import re
 import shutil
@@ -146,6 +147,17 @@ def pixels(canvas) -> np.ndarray:
     return np.frombuffer(base64.b64decode(text), np.uint8).reshape(height, width, 4)
 
 
+def decoded_by_torch(page, codes: list[tuple[float, float]], model: str = "lab.model") -> np.ndarray:
+    """What the kernel's `model` decodes codes (n, D) to: (n, 28, 28) in [0, 1]."""
+    code = f"""
+import base64, torch
+with torch.no_grad():
+    x_hat = torch.sigmoid({model}.decode(torch.tensor({json.dumps(codes)})))
+print(base64.b64encode(x_hat.numpy().tobytes()).decode())
+"""
+    return np.frombuffer(base64.b64decode(execute(page, code)), np.float32).reshape(len(codes), 28, 28)
+
+
 # The notebook, in the page.
 PANEL = "[...jupyterapp.shell.widgets('main')].find((it) => it.sessionContext && it.content.scrollToItem)"
 
@@ -237,13 +249,17 @@ def wait_until(condition, seconds: float = 20) -> None:
         time.sleep(0.1)
 
 
+RIGHT = ".querySelector('.vk-lab-right')"  # of a twin's node: its right plane's
+
+
 class Lab:
     """The lab in the page, read from the states that it exposes there. nth: which of the labs in the page."""
 
     def __init__(self, page, nth: int = 0):
         self.page, self.nth = page, nth
         self.root = page.locator(".widget-vbox:has(> .vk-controls)").nth(nth)
-        self.plane = self.root.locator(".vk-plane")
+        self.planes = self.root.locator(".vk-plane")
+        self.plane, self.curves = self.planes.first, self.root.locator(".vk-curves")
         self.message, self.verdict = self.root.locator(".vk-message"), self.root.locator(".vk-verdict")
         page.wait_for_function(f"Number({self._node}?.dataset.painted) > 0", timeout=60_000)
 
@@ -251,19 +267,22 @@ class Lab:
     def _node(self) -> str:
         return f"document.querySelectorAll('.vk-lab:has(.vk-plane)')[{self.nth}]"
 
-    def state(self) -> dict:
+    def state(self, side: int = 0) -> dict:
         """The plane's data attributes, numbers as numbers: frame, step, beta, extent, painted, spread, sigma, ..."""
-        found = self.page.evaluate(f"({{...{self._node}.dataset}})")
+        found = self.page.evaluate(f"({{...{self._node}{RIGHT if side else ''}.dataset}})")
         return {name: _number(text) for name, text in found.items()}
 
     def wait(self, condition: str, seconds: float = 30) -> dict:
-        """Wait until a JavaScript expression over the states (d.step, d.spread, ... as numbers) holds."""
+        """Wait until a JavaScript expression over the states (d.step, d.spread, ... as numbers) holds.
+
+        Of a twin, d is the left plane's and r the right one's.
+        """
         self.page.wait_for_function(
             f"""(condition) => {{
-                const d = {{}};
-                for (const [k, v] of Object.entries({self._node}.dataset))
-                    d[k] = isNaN(v) || v === '' ? v : Number(v);
-                return new Function('d', `return ${{condition}}`)(d);
+                const numbers = (node) => Object.fromEntries(Object.entries(node?.dataset ?? {{}})
+                    .map(([k, v]) => [k, isNaN(v) || v === '' ? v : Number(v)]));
+                const node = {self._node};
+                return new Function('d', 'r', `return ${{condition}}`)(numbers(node), numbers(node{RIGHT}));
             }}""",
             arg=condition,
             timeout=1000 * seconds,
@@ -290,13 +309,13 @@ class Lab:
     def press(self, label: str) -> None:
         self.button(label).click()
 
-    def box(self, name: str):
+    def box(self, name: str, side: int = 0):
         """The text box for "beta" or "lr"."""
-        return self.root.locator(".vk-controls input[type=text]").nth(("beta", "lr").index(name))
+        return self.root.locator(".vk-controls input[type=text]").nth(2 * side + ("beta", "lr").index(name))
 
-    def type(self, name: str, text: str) -> None:
-        self.box(name).fill(text)
-        self.box(name).press("Enter")
+    def type(self, name: str, text: str, side: int = 0) -> None:
+        self.box(name, side).fill(text)
+        self.box(name, side).press("Enter")
 
     def type_beta(self, text: str) -> None:
         self.type("beta", text)
@@ -309,11 +328,41 @@ class Lab:
         """The knob marks in the curves, as "step: label; step: label"."""
         return self.root.locator(".vk-lab:has(.vk-curves)").get_attribute("data-marks") or ""
 
-    def client(self, z1: float, z2: float) -> tuple[float, float]:
+    def meters(self) -> dict[str, list[float]]:
+        """What the meters say, by name: one number of each run, percents as shares."""
+        texts = self.root.locator(".vk-meters > div").evaluate_all(
+            "(nodes) => nodes.map((it) => [...it.children].map((child) => child.textContent))"
+        )
+        return {name: [_metered(text) for text in values] for name, *values in texts}
+
+    def load(self, *files) -> None:
+        """Press "Load" and choose a file: a path, or what Playwright takes for one."""
+        with self.page.expect_file_chooser() as chooser:
+            self.press("Load")
+        chooser.value.set_files(*files)
+
+    def client(self, z1: float, z2: float, side: int = 0) -> tuple[float, float]:
         """Where a place of the plane is in the window."""
-        box = self.plane.bounding_box()
-        scale = min(box["width"], box["height"]) / 2 / self.state()["extent"]
-        return box["x"] + box["width"] / 2 + z1 * scale, box["y"] + box["height"] / 2 - z2 * scale
+        box, (x, y) = self.planes.nth(side).bounding_box(), self.place(z1, z2, side)
+        return box["x"] + x, box["y"] + y
+
+    def place(self, z1: float, z2: float, side: int = 0) -> tuple[float, float]:
+        """Where it is in the plane, from its upper left corner, in px."""
+        box = self.planes.nth(side).bounding_box()
+        scale = min(box["width"], box["height"]) / 2 / self.state(side)["extent"]
+        return box["width"] / 2 + z1 * scale, box["height"] / 2 - z2 * scale
+
+    def ink_at(self, x: float, y: float, side: int = 0) -> np.ndarray:
+        """The 3 × 3 pixels around a place of the plane: (9, 3) int."""
+        x, y = round(x), round(y)
+        return pixels(self.planes.nth(side))[y - 1 : y + 2, x - 1 : x + 2, :3].reshape(-1, 3).astype(int)
+
+
+def _metered(text: str) -> float:
+    try:
+        return float(text.split()[0].removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except ValueError:
+        return math.nan  # not measured yet
 
 
 def _number(text: str):

@@ -20,7 +20,7 @@ ORDER = [
     ("select", "select-one", None),
     ("select", "select-one", None),
     ("select", "select-one", None),
-    ("input", "checkbox", ""),
+    ("button", "submit", "More"),
     ("canvas", "application", ""),
 ]
 STYLE = """(it) => {
@@ -88,7 +88,7 @@ def test_everything_by_keyboard(desk, lab):
     assert lab.state()["z1"] < z["z1"]
     picture = pixels(lab.root.locator(".vk-thumb").first)
     press(desk, "Enter")
-    wait_until(lambda: execute(desk, "lab.view.chosen") != "0")
+    wait_until(lambda: execute(desk, "lab.view.sides[0].chosen") != "0")
     wait_until(lambda: (pixels(lab.root.locator(".vk-thumb").first) != picture).any())
     # no key has reached the notebook's own shortcuts
     assert desk.evaluate(f"() => {PANEL}.content.activeCellIndex") == cell

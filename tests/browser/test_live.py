@@ -1,12 +1,11 @@
 """The lab in the page: what each control does, and what the page shows of it."""
 
-import base64
 import json
 import time
 
 import numpy as np
 import pytest
-from jupyter import execute, pixels, scroll_to, sent_messages, wait_until
+from jupyter import decoded_by_torch, execute, pixels, scroll_to, sent_messages, wait_until
 
 pytestmark = pytest.mark.browser
 
@@ -21,16 +20,6 @@ def heartbeats(messages) -> int:
         assert content["data"]["method"] == "custom", content
         assert content["data"]["content"]["kind"] == "seen", content
     return len(messages)
-
-
-def decoded_by_torch(page, codes: list[tuple[float, float]]) -> np.ndarray:
-    code = f"""
-import base64, torch
-with torch.no_grad():
-    x_hat = torch.sigmoid(lab.model.decode(torch.tensor({json.dumps(codes)})))
-print(base64.b64encode(x_hat.numpy().tobytes()).decode())
-"""
-    return np.frombuffer(base64.b64decode(execute(page, code)), np.float32).reshape(len(codes), 28, 28)
 
 
 # -- the prior and β --------------------------------------------------------------------------------------
@@ -108,7 +97,7 @@ def test_the_decoder_in_the_page_follows_the_training(desk, lab):
 
 ALONE = """
 import json, torch
-place, std = torch.tensor(lab.view.last.mu), torch.tensor(lab.view.last.std)
+place, std = torch.tensor(lab.view.sides[0].last.mu), torch.tensor(lab.view.sides[0].last.std)
 apart = torch.cdist(place, place).fill_diagonal_(9).min(1).values
 apart[place.abs().max(1).values > 2.5] = 0
 i = int(apart.argmax())
@@ -126,23 +115,24 @@ def test_click_chooses_the_point_and_outlines_its_ellipse(desk, lab):
     # the outline of 2σ, half-way round to the upper right: the pointer's cross doesn't lie there
     corner = [0.5**0.5 * max(2 * s * scale, 8) for s in std]
     corner = round(x - box["x"] + corner[0]), round(y - box["y"] - corner[1])
-    assert ink_at(lab, *corner) > 60, "there was an outline before"
+    assert darkest(lab, *corner) > 60, "there was an outline before"
 
     desk.mouse.click(x, y)
-    wait_until(lambda: execute(desk, "lab.view.chosen") == str(index))
+    wait_until(lambda: execute(desk, "lab.view.sides[0].chosen") == str(index))
     wait_until(lambda: not np.array_equal(pixels(thumbs.first), before))
-    original = np.array(json.loads(execute(desk, f"(lab.view.images[{index}, 0] * 255).round().int().tolist()")))
+    of_index = f"(lab.view.sides[0].images[{index}, 0] * 255).round().int().tolist()"
+    original = np.array(json.loads(execute(desk, of_index)))
     x_shown, mean, *draws = [pixels(thumbs.nth(i))[..., 0].astype(int) for i in range(5)]
     assert np.array_equal(x_shown, original)
     assert np.abs(mean / 255 - decoded_by_torch(desk, [mu])[0]).max() <= 2 * MOST
     for a, b in ((0, 1), (0, 2), (1, 2)):
         assert np.abs(draws[a] - draws[b]).mean() > 0.5
-    wait_until(lambda: ink_at(lab, *corner) < 60)
+    wait_until(lambda: darkest(lab, *corner) < 60)
 
 
-def ink_at(lab, x: int, y: int) -> int:
+def darkest(lab, x: int, y: int) -> int:
     """The darkest of the pixels around a place of the plane, by its brightest channel."""
-    return int(pixels(lab.plane)[y - 1 : y + 2, x - 1 : x + 2, :3].max(axis=2).min())
+    return lab.ink_at(x, y).max(axis=1).min()
 
 
 # -- play, pause, step, start again -----------------------------------------------------------------------
@@ -309,7 +299,7 @@ def test_reconstruction_data_and_learning_rate_change_in_mid_run(desk, lab):
     assert execute(desk, "lab.engine.run.kind, lab.engine.run.data, lab.knobs.lr") == f"('bernoulli', {few!r}, 0.002)"
     assert lab.message.is_hidden()
     # its 500 images are what the plane shows, too
-    assert execute(desk, "len(lab.view.last.mu), len(lab.view.plane.classes)") == "(500, 500)"
+    assert execute(desk, "len(lab.view.sides[0].last.mu), len(lab.view.plane.classes)") == "(500, 500)"
 
 
 def still_picture(lab) -> np.ndarray:
@@ -326,8 +316,8 @@ def still_picture(lab) -> np.ndarray:
 
 
 def test_digits_as_marks(desk, lab):
+    lab.press("More")
     before, painted = still_picture(lab), lab.state()["painted"]
-    desk.sent.clear()
     lab.root.get_by_label("digits as marks").check()
     lab.wait(f"d.painted > {painted}")
     assert 0.01 < (pixels(lab.plane) != before).any(axis=2).mean() < 0.5
@@ -340,16 +330,16 @@ def test_digits_as_marks(desk, lab):
 
 def test_nothing_is_painted_when_nothing_moves(desk, lab):
     time.sleep(0.5)
-    before, number = lab.state()["painted"], execute(desk, "lab.view.number")
+    before, number = lab.state()["painted"], execute(desk, "lab.view.sides[0].number")
     time.sleep(2)
     assert lab.state()["painted"] == before
-    assert execute(desk, "lab.view.number") == number
+    assert execute(desk, "lab.view.sides[0].number") == number
 
 
 def frames_in(desk, seconds: float) -> float:
-    before = int(execute(desk, "lab.view.number"))
+    before = int(execute(desk, "lab.view.sides[0].number"))
     time.sleep(seconds)
-    return int(execute(desk, "lab.view.number")) - before
+    return int(execute(desk, "lab.view.sides[0].number")) - before
 
 
 SET_HIDDEN = """(hidden) => {

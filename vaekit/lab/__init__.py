@@ -11,15 +11,17 @@ from torch import Tensor, nn
 from vaekit.data import ImageSet, as_floats, check_images, choose_device, mnist
 from vaekit.lab import registry
 from vaekit.lab.controls import SHOWN, Controls
-from vaekit.lab.engine import Engine, one_line
+from vaekit.lab.engine import Engine
 from vaekit.lab.export import write_html
 from vaekit.lab.still import draw_still, png
 from vaekit.lab.view import View
 from vaekit.lab.words import Measured
 from vaekit.losses import KINDS
+from vaekit.messages import one_line
 from vaekit.model import VAE, watching
+from vaekit.playback import resume
 from vaekit.recording import Recording
-from vaekit.run import KNOBS, Run, resume, save_runs
+from vaekit.run import KNOBS, Run, save_runs
 from vaekit.theory import applies_to
 from vaekit.training import Knobs
 
@@ -194,7 +196,7 @@ class LatentLab:
         if side is None:
             return everyone
         number = SIDES.index(side) if side in SIDES else side
-        if isinstance(number, bool) or number not in everyone:
+        if type(number) is not int or number not in everyone:
             raise ValueError(f"side must be 'left' or 'right' of a lab made with twin=True, not {side!r}")
         if len(everyone) == 2 and "data" in changes:
             raise ValueError("the two runs of a twin see the same batches: set data for both, without side")
@@ -304,6 +306,7 @@ class LatentLab:
         _check_shown(shown, pair)
         saved = resume(path, model=model, data=data)
         runs = saved if isinstance(saved, tuple) else (saved,)
+        _check_model(runs[0].model, runs[0].sets[runs[0].data], pair)
         lab = cls.__new__(cls)
         lab._start(lambda: runs, shown, pair, len(runs), threads)
         return lab
@@ -313,7 +316,12 @@ class LatentLab:
 
         Returns the path. Raises OSError, in one line, when it cannot be written there.
         """
-        return self.engine.post(lambda: write_html(path, self.view, self._title())).result()
+        return self.engine.post(lambda: self._export(path)).result()
+
+    def _export(self, path: str | Path) -> Path:
+        self.view.frame(self.engine)  # a run that plays unseen has not been looked at for long
+        self.view.rest(self.engine)
+        return write_html(path, self.view, self._title())
 
     # -- showing it ---------------------------------------------------------------------------------------
 
@@ -364,7 +372,7 @@ class LatentLab:
         following = status.get("following", False)
         if following or self._was_following:  # a recording turns the knobs: show where they stand
             with self.turning:
-                self._settings = [dict(side.plane.status["settings"]) for side in self.view.sides]
+                self._settings = [run.settings for run in self.engine.runs]  # this is the trainer thread
                 self.controls.show()
         self._was_following = following
 

@@ -5,7 +5,7 @@ import math
 import ipywidgets as widgets
 
 from vaekit.data import ImageSet
-from vaekit.recording import Recording
+from vaekit.recording import Recording, short_path
 
 PACES = {"full speed": 0.0, "20 steps/s": 20.0, "5 steps/s": 5.0, "1 step/s": 1.0}
 KINDS = {"BCE": "bernoulli", "squared error": "gaussian", "squared error, no sigmoid": "linear"}
@@ -171,8 +171,8 @@ class Controls:
 
     def _loaded(self, files) -> None:
         if files:
-            text = bytes(files[0]["content"]).decode(errors="replace")
-            self._try(lambda: self.lab.follow(Recording.from_json(text, files[0]["name"])).play())
+            text = bytes(files[0]["content"]).decode("utf-8-sig", errors="replace")
+            self._try(lambda: self.lab.follow(Recording.from_json(text, short_path(files[0]["name"]))).play())
             self.load.value = ()
 
     def _try(self, action) -> None:

@@ -17,6 +17,7 @@ import torch
 
 from vaekit.lab import threads
 from vaekit.lab.history import History
+from vaekit.messages import one_line
 from vaekit.recording import Recording
 from vaekit.run import Run
 from vaekit.training import Step
@@ -375,17 +376,12 @@ class Engine:
         self.history = History(len(self.runs))
 
     def _follow(self, recordings: Sequence[Recording]) -> None:
-        self._pause(None)
         for run, recording in zip(self.runs, recordings, strict=True):
-            run.follow(recording)
+            run.follow(recording)  # the first refuses what does not fit, before anything has changed
+        self._pending, self.playing, self.speed, self._answer_knob = [], False, 0.0, False
+        self._end_goal()
         self._begin_again()
 
     def _say(self, text: str) -> None:
         self.notice = text
         self._look("status")
-
-
-def one_line(error: BaseException) -> str:
-    """An error's kind and the first line of what it says."""
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
+from vaekit.files import write_whole
 from vaekit.lab.frames import pack_json, shrink_decoder, to_bytes
 from vaekit.lab.page import STATIC, STYLE, script
 from vaekit.lab.trail import POINTS, Kept
-from vaekit.recording import write_whole
 
 WAYPOINTS = 2  # decoders beside the last ones: 0.3 MB each
 PLANE = [
@@ -89,7 +89,9 @@ def _state(view) -> tuple[dict, bytes]:
 
 
 def _traits(plane) -> dict:
-    return {name: getattr(plane, name) for name in PLANE} | {"decoder": shrink_decoder(plane.decoder)}
+    traits = {name: getattr(plane, name) for name in PLANE}
+    traits["status"] = plane.status | {"playing": False}  # in the file it stands still, and can be looked back on
+    return traits | {"decoder": shrink_decoder(plane.decoder)}
 
 
 def _some(decoders: list[Kept]) -> list[Kept]:

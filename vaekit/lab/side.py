@@ -18,7 +18,7 @@ from vaekit.model import reparameterize, watching
 TILES = 15  # decoded images along one side of the backdrop
 MEASURED = 500  # codes that the overlap is measured on: its cost grows with their square
 MEASURE_SHARE = 0.03  # of the time may go into overlap, continuity and completeness
-MEASURE_SECONDS = 0.5  # between two such measurements while playing, at least
+MEASURE_SECONDS = 1.0  # between two such measurements while playing, at least
 TRAVERSED = 5  # latent dimensions that are traversed: those that say most
 STEPS_ACROSS = 9  # images of a traversal, from −3 to 3
 
@@ -101,7 +101,7 @@ class Side:
             self.plane.frame = self.last.pack()
             with watching(run.model):
                 self._send_backdrop(run)
-                self._send_probe(run, mu, logvar)
+            self._measure(run, mu, logvar, playing=False)  # overlap and the like are the plane's
 
     # -- inside -------------------------------------------------------------------------------------------
 

@@ -74,6 +74,7 @@ class View:
         """Show these two dimensions; None: the two that say most, whichever they are."""
         self.pair = pair
         self._choose_pair(engine, at_once=True)
+        self.status(engine)
 
     def send_trail(self) -> None:
         """To a page that looks back: the frames along the run, and the decoders kept on the way."""

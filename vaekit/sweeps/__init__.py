@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from vaekit.data import check_images
+from vaekit.messages import one_line, shown
 from vaekit.sweeps.kept import Kept
 from vaekit.sweeps.one import Settings, make_model, run, tensors
 from vaekit.sweeps.pool import outcomes
@@ -78,7 +79,7 @@ def sweep(
 
     if failed and not found:
         job, error = next(iter(failed.items()))
-        raise RuntimeError(f"not one run could be made; {_named([job])}: {_first_line(error)}") from error
+        raise RuntimeError(f"not one run could be made; {_named([job])}: {one_line(error)}") from error
     for note in [*notes, *_notes(found, failed, lr), *filter(None, [kept.note])]:
         warnings.warn(note, stacklevel=2)
     missing = tuple(sorted(job for job in jobs if job not in found))
@@ -105,7 +106,7 @@ def _notes(found: dict[Job, Row], failed: dict[Job, Exception], lr: float) -> li
     """What the reader of the table must know, a line each."""
     notes = []
     if failed:
-        error = _first_line(next(iter(failed.values())))
+        error = one_line(next(iter(failed.values())))
         notes.append(f"failed runs: {len(failed)} ({_named(failed)}), {error}; the others are there")
     if diverged := [job for job, row in found.items() if math.isnan(row.loss)]:
         notes.append(f"diverged runs: {len(diverged)} ({_named(diverged)}); their rows are NaN, try an lr below {lr:g}")
@@ -115,10 +116,6 @@ def _notes(found: dict[Job, Row], failed: dict[Job, Exception], lr: float) -> li
 def _named(jobs: Iterable[Job]) -> str:
     names = [f"β = {beta:g} seed {seed}" for beta, seed in jobs]
     return ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
-
-
-def _first_line(error: Exception) -> str:
-    return f"{type(error).__name__}: {str(error).strip()}".splitlines()[0].removesuffix(": ")[:150]
 
 
 def _common(settings: Settings, images: np.ndarray | None, test: np.ndarray | None) -> dict:
@@ -140,7 +137,7 @@ def _jobs(betas: Iterable[float], seeds: Iterable[int]) -> list[Job]:
 
 def _several(name: str, values, example: str) -> list:
     if isinstance(values, str | bytes) or not isinstance(values, Iterable) or getattr(values, "ndim", 1) != 1:
-        raise TypeError(f"{name} must be several numbers such as {example}, not {_shown(values)}")
+        raise TypeError(f"{name} must be several numbers such as {example}, not {shown(values)}")
     values = values.tolist() if hasattr(values, "tolist") else list(values)  # a tensor's elements are tensors
     if not values:
         raise ValueError(f"{name} is empty: give at least one, such as {example}")
@@ -154,24 +151,20 @@ def _whole(name: str, value, least: int) -> int:
     except TypeError:
         number = None
     if number is None or isinstance(value, bool):
-        raise TypeError(f"{wanted}, not {_shown(value)}")
+        raise TypeError(f"{wanted}, not {shown(value)}")
     if not least <= number < 2**63:
         raise ValueError(f"{wanted} and below 2**63, not {number}")
     return number
-
-
-def _shown(value) -> str:
-    return repr(value).splitlines()[0][:100]
 
 
 def _check_callables(executor, progress) -> None:
     if executor is not None and (isinstance(executor, type) or not callable(getattr(executor, "submit", None))):
         raise TypeError(
             "executor must have a submit method, as concurrent.futures.ThreadPoolExecutor(2) and Dask's "
-            f"client.get_executor() have; not {_shown(executor)}"
+            f"client.get_executor() have; not {shown(executor)}"
         )
     if not isinstance(progress, bool) and not callable(progress):
-        raise TypeError(f"progress must be True, False or a function of (done, total, row), not {_shown(progress)}")
+        raise TypeError(f"progress must be True, False or a function of (done, total, row), not {shown(progress)}")
 
 
 def _check_data(settings: Settings, images, test_images) -> tuple[np.ndarray | None, np.ndarray | None]:
