@@ -2,12 +2,15 @@
 
 import threading
 import warnings
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import ipywidgets as widgets
 import torch
 from torch import Tensor, nn
 
+from vaekit.cartoons import faces
 from vaekit.data import ImageSet, as_floats, check_images, choose_device, mnist
 from vaekit.lab import registry
 from vaekit.lab.controls import SHOWN, Controls
@@ -27,6 +30,8 @@ from vaekit.training import Knobs
 
 __all__ = ["LatentLab"]
 
+WORLDS = ("Handwritten digits", "Cartoon faces")
+FACES = 10_000
 FEW = 500  # images of the small set, for seeing a model memorise
 SIDES = ("left", "right")
 
@@ -96,8 +101,8 @@ class LatentLab:
         if data is not None:
             check_images(data.images, batch_size)
 
-        def make_runs() -> tuple[Run, ...]:
-            images = mnist(device=where) if data is None else data.to(where)
+        def make_runs(find: Callable[[], ImageSet]) -> tuple[Run, ...]:
+            images = find()
             check_images(images.images, batch_size)
             sets = {images.name: images}
             if len(images) > 2 * FEW and batch_size <= FEW:
@@ -113,7 +118,13 @@ class LatentLab:
             run.turn({"prior": False})
             return run, other
 
-        self._start(make_runs, shown, pair, 2 if twin else 1, threads)
+        def find() -> ImageSet:
+            return mnist(device=where) if data is None else data.to(where)
+
+        # Images of another kind need another model: they are a choice where the lab makes it.
+        other = [partial(mnist, device=where), partial(faces, FACES, device=where)] if data is None is model else []
+        self._worlds = {name: partial(make_runs, each) for name, each in zip(WORLDS, other, strict=False)}
+        self._start(partial(make_runs, find), shown, pair, 2 if twin else 1, threads)
 
     def _start(self, make_runs, shown: int, pair, runs: int, threads: int | None) -> None:
         self.view = View(shown, pair, runs)
@@ -129,7 +140,7 @@ class LatentLab:
         self._was_following = False
         self.turning = threading.RLock()  # a page's callbacks may come on several threads at once
         linear = applies_to(self.engine.run.model, self.engine.run.kind)
-        self.controls = Controls(self, self.engine.run.sets, self.view.sides[0].latent_dim, linear)
+        self.controls = Controls(self, self.view.sides[0].latent_dim, linear)
         self.controls.show()
         self.widget = widgets.VBox([*self.controls.rows, self.view.plane, self.view.curves])
         self.view.plane.on_msg(self._on_message)
@@ -186,10 +197,27 @@ class LatentLab:
         turned = self._sides_of(side, changes)
         with self.turning:
             wanted = {number: self._checked(self._settings[number] | changes) for number in turned}
+            if changes.get("data", self.engine.run.data) not in self.engine.run.sets:
+                self._go_to(changes["data"])
             for number, settings in wanted.items():
                 self._settings[number] = settings
             self.engine.turn({name: wanted[turned[0]][name] for name in changes}, turned)
             self.controls.show()
+
+    def _go_to(self, world: str) -> None:
+        """Other images, and a model for them: both from the start, with the knobs as they stand."""
+        was_playing = self.playing
+        self.engine.replace(self._worlds[world]).result()
+        for number, settings in enumerate(self._settings):
+            settings["data"] = world
+            self.engine.turn(settings, (number,)).result()
+        if was_playing:
+            self.engine.play()
+
+    @property
+    def data_names(self) -> list[str]:
+        """What `set(data=...)` takes."""
+        return list(dict.fromkeys([*self._worlds, *self.engine.run.sets]))
 
     def _sides_of(self, side, changes: dict) -> tuple[int, ...]:
         everyone = tuple(range(len(self.sides)))
@@ -205,10 +233,8 @@ class LatentLab:
     def _checked(self, wanted: dict) -> dict:
         knobs = Knobs(**{name: wanted[name] for name in KNOBS})
         _check_kind(wanted["kind"])
-        if wanted["data"] not in self.engine.run.sets:
-            raise ValueError(
-                f"data must be one of {', '.join(map(repr, self.engine.run.sets))}; not {wanted['data']!r}"
-            )
+        if wanted["data"] not in self.data_names:
+            raise ValueError(f"data must be one of {', '.join(map(repr, self.data_names))}; not {wanted['data']!r}")
         return wanted | {name: getattr(knobs, name) for name in KNOBS}  # plain numbers: a recording is JSON
 
     @property
@@ -282,6 +308,7 @@ class LatentLab:
             )
             raise ValueError(f"this recording is {what}")
         self.engine.follow(twins).result()
+        self.engine.post(self._take_settings).result()
         return self
 
     def save(self, path: str | Path) -> None:
@@ -308,7 +335,14 @@ class LatentLab:
         runs = saved if isinstance(saved, tuple) else (saved,)
         _check_model(runs[0].model, runs[0].sets[runs[0].data], pair)
         lab = cls.__new__(cls)
-        lab._start(lambda: runs, shown, pair, len(runs), threads)
+        lab._worlds = {}
+
+        def take_over() -> tuple[Run, ...]:
+            for run in runs:
+                run.threads = torch.get_num_threads()  # here, on the trainer thread
+            return runs
+
+        lab._start(take_over, shown, pair, len(runs), threads)
         return lab
 
     def export_html(self, path: str | Path) -> Path:
@@ -363,18 +397,22 @@ class LatentLab:
         elif kind == "decode":
             engine.post(lambda: view.decode(engine, content["z"]))
         elif kind == "pair":
-            self.controls.pair.value = tuple(sorted(int(dim) for dim in content["pair"]))
+            self.controls.choose_pair(tuple(sorted(int(dim) for dim in content["pair"])))
         elif kind == "trail":
             engine.post(view.send_trail)
 
     def _on_status(self, status: dict) -> None:
         self.controls.show_playing(status.get("playing", False))
         following = status.get("following", False)
-        if following or self._was_following:  # a recording turns the knobs: show where they stand
-            with self.turning:
-                self._settings = [run.settings for run in self.engine.runs]  # this is the trainer thread
-                self.controls.show()
+        if following or self._was_following:
+            self._take_settings()
         self._was_following = following
+
+    def _take_settings(self) -> None:
+        """A recording turns the knobs: show where they stand. On the trainer thread."""
+        with self.turning:
+            self._settings = [run.settings for run in self.engine.runs]
+            self.controls.show()
 
     def offer_recording(self) -> None:
         """Give the page the recording, to be saved as a file."""

@@ -4,8 +4,8 @@ import math
 
 import ipywidgets as widgets
 
-from vaekit.data import ImageSet
-from vaekit.recording import Recording, short_path
+from vaekit.files import short_path
+from vaekit.recording import Recording
 
 PACES = {"full speed": 0.0, "20 steps/s": 20.0, "5 steps/s": 5.0, "1 step/s": 1.0}
 KINDS = {"BCE": "bernoulli", "squared error": "gaussian", "squared error, no sigmoid": "linear"}
@@ -53,7 +53,7 @@ class Knobs:
 class Controls:
     """The rows of controls for `lab`; a twin has knobs for each of its runs, and locks that tie them together."""
 
-    def __init__(self, lab, sets: dict[str, ImageSet], latent_dim: int, linear: bool):
+    def __init__(self, lab, latent_dim: int, linear: bool):
         self.lab, self.quiet = lab, False
         button = widgets.Button
         self.play = button(icon="play", description="Play", button_style="primary", layout={"width": "104px"})
@@ -61,8 +61,8 @@ class Controls:
         self.reset = button(icon="undo", description="Start again", layout={"width": "146px"})
         # A linear model's slider carries marks that lie close together.
         self.knobs = [Knobs(name, "310px" if linear else "200px") for name in lab.side_names]
-        self.kind = widgets.Dropdown(options=KINDS, layout={"width": "168px"})
-        self.data = widgets.Dropdown(options=list(sets), layout={"width": "198px"})
+        self.kind = widgets.Dropdown(options=KINDS, layout={"width": "158px"})
+        self.data = widgets.Dropdown(options=lab.data_names, layout={"width": "184px"})
         self.pace = widgets.Dropdown(options=PACES, layout={"width": "112px"})
         self.showing = widgets.Dropdown(options=SHOWN, layout={"width": "198px"})
         self.pair = widgets.Dropdown(options=_pairs(latent_dim), layout={"width": "130px"})
@@ -71,7 +71,7 @@ class Controls:
         self.save = button(icon="download", description="Save", layout={"width": "90px"})
         self.load = widgets.FileUpload(accept=".json", description="Load", layout={"width": "96px"})
         self.locks = {
-            name: widgets.ToggleButton(value=name != "prior", description=shown, icon="link", layout={"width": "84px"})
+            name: widgets.ToggleButton(value=name != "prior", description=shown, icon="link", layout={"width": "70px"})
             for name, shown in (("prior", "prior"), ("beta", "β"), ("lr", "rate"))
         }
         self._tips()
@@ -146,7 +146,7 @@ class Controls:
         self.pace.observe(lambda change: setattr(lab.engine, "pace", change.new or None), "value")
         self.more.observe(lambda change: setattr(self.looks.layout, "display", None if change.new else "none"), "value")
         self.showing.observe(lambda change: lab.show(change.new), "value")
-        self.pair.observe(lambda change: lab.show_pair(change.new), "value")
+        self.pair.observe(lambda change: lab.show_pair(change.new or None), "value")
         for name, lock in self.locks.items():
             lock.observe(lambda change, name=name: change.new and self._tie(name), "value")
         for side in lab.view.sides:
@@ -175,6 +175,13 @@ class Controls:
             self._try(lambda: self.lab.follow(Recording.from_json(text, short_path(files[0]["name"]))).play())
             self.load.value = ()
 
+    def choose_pair(self, pair: tuple[int, int]) -> None:
+        """A pair was chosen in the page: one of the menu's, or of dimensions beyond those in it."""
+        if pair in self.pair.options.values():
+            self.pair.value = pair
+        else:
+            self._try(lambda: self.lab.show_pair(pair))
+
     def _try(self, action) -> None:
         try:
             action()
@@ -188,6 +195,8 @@ class Controls:
         try:
             for knobs, side in zip(self.knobs, self.lab.sides, strict=True):
                 knobs.show(side.settings)
+            if list(self.data.options) != self.lab.data_names:
+                self.data.options = self.lab.data_names
             self.kind.value, self.data.value = (self.lab.settings[name] for name in ("kind", "data"))
         finally:
             self.quiet = False
@@ -196,11 +205,11 @@ class Controls:
         self.play.description, self.play.icon = ("Pause", "pause") if playing else ("Play", "play")
 
 
-def _pairs(latent_dim: int) -> dict[str, tuple[int, int] | None]:
+def _pairs(latent_dim: int) -> dict[str, tuple[int, ...]]:
     """The pairs there are to choose; of very many dimensions, those of the first twelve."""
     dims = range(min(latent_dim, 12))
     pairs = {f"z{i + 1}, z{j + 1}": (i, j) for i in dims for j in dims if i < j}
-    return {"most active": None} | pairs
+    return {"most active": ()} | pairs  # None would leave the menu blank: to ipywidgets it is no choice
 
 
 def _at(place: float, beta: float) -> bool:

@@ -110,6 +110,10 @@ class Engine:
         """Turn knobs: of all runs, or of those at `sides`."""
         return self.post(lambda: self._turn(changes, sides))
 
+    def replace(self, make_run: Callable[[], Run | tuple[Run, ...]]) -> Future:
+        """Go on with other runs. When they cannot be made, the future has the error and nothing changes."""
+        return self.post(lambda: self._replace(make_run))
+
     def follow(self, recordings: Sequence[Recording]) -> Future:
         """Back to the beginning, and from there as recorded, one recording for each run: see Run.follow."""
         return self.post(lambda: self._follow(recordings))
@@ -374,6 +378,11 @@ class Engine:
         made = make_run()
         self.runs = made if isinstance(made, tuple) else (made,)
         self.history = History(len(self.runs))
+
+    def _replace(self, make_run) -> None:
+        self._pause(None)
+        self._begin(make_run)
+        self._begin_again()
 
     def _follow(self, recordings: Sequence[Recording]) -> None:
         for run, recording in zip(self.runs, recordings, strict=True):

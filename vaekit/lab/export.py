@@ -80,18 +80,21 @@ def _state(view) -> tuple[dict, bytes]:
         return [{"step": k.step, "pair": k.pair, "parts": [put(part) for part in k.parts]} for k in kept]
 
     state = {
-        "planes": [{name: put(value) for name, value in _traits(side.plane).items()} for side in view.sides],
-        "curves": {name: put(getattr(view.curves, name)) for name in CURVES},
+        "planes": [{name: put(value) for name, value in _plane(side.plane).items()} for side in view.sides],
+        "curves": {name: put(value) for name, value in _traits(view.curves, CURVES).items()},
         "trail": {"frames": trail(view.trail.frames), "decoders": trail(_some(view.trail.decoders))},
         "images": put(to_bytes(view.sides[0].images[:POINTS]).tobytes()),
     }
     return state, bytes(payload)
 
 
-def _traits(plane) -> dict:
-    traits = {name: getattr(plane, name) for name in PLANE}
-    traits["status"] = plane.status | {"playing": False}  # in the file it stands still, and can be looked back on
-    return traits | {"decoder": shrink_decoder(plane.decoder)}
+def _plane(plane) -> dict:
+    return _traits(plane, PLANE) | {"decoder": shrink_decoder(plane.decoder)}
+
+
+def _traits(widget, names: list[str]) -> dict:
+    """Its traits; in the file the run stands still, and can be looked back on."""
+    return {name: getattr(widget, name) for name in names} | {"status": widget.status | {"playing": False}}
 
 
 def _some(decoders: list[Kept]) -> list[Kept]:

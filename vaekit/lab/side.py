@@ -29,9 +29,9 @@ class Side:
     It draws from a generator of its own and puts the model back as it was: looking changes nothing.
     """
 
-    def __init__(self, shown: int = 1000, pair: tuple[int, int] = (0, 1)):
+    def __init__(self, shown: int = 1000, pair: tuple[int, int] = (0, 1), share: float = MEASURE_SHARE):
         self.plane = Plane(pair=list(pair))
-        self.shown, self.pair = shown, pair
+        self.shown, self.pair, self.share = shown, pair, share
         self.number, self.extent = 0, 3.8
         self.last: Frame | None = None
         self.last_backdrop: tuple[np.ndarray, float] | None = None
@@ -155,7 +155,7 @@ class Side:
     def _measure_sharing(self, run, mu, logvar, playing: bool) -> None:
         """Overlap, continuity and completeness, and what is shown of them: dear, so not at every frame."""
         start = time.monotonic()
-        if playing and start - self._measured_at < max(MEASURE_SECONDS, self._measure_cost / MEASURE_SHARE):
+        if playing and start - self._measured_at < max(MEASURE_SECONDS, self._measure_cost / self.share):
             return
         # On the pair that is shown: in many dimensions every code is alone, and the plane shows otherwise.
         seen = [v[:, list(self.pair)] for v in (mu, logvar)]

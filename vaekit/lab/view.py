@@ -5,7 +5,7 @@ import torch
 
 from vaekit.lab.frames import pack_json
 from vaekit.lab.page import Curves
-from vaekit.lab.side import Side
+from vaekit.lab.side import MEASURE_SHARE, Side
 from vaekit.lab.trail import Trail
 
 
@@ -14,7 +14,7 @@ class View:
 
     def __init__(self, shown: int = 1000, pair: tuple[int, int] | None = None, runs: int = 1):
         self.pair = pair  # None: the two dimensions that say most
-        self.sides = [Side(shown, pair or (0, 1)) for _ in range(runs)]
+        self.sides = [Side(shown, pair or (0, 1), MEASURE_SHARE / runs) for _ in range(runs)]
         self.curves = Curves(runs=runs)
         self.trail, self.data = Trail(), None
         self.plane = self.sides[0].plane  # the page draws the other's as well

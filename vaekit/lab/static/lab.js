@@ -22,6 +22,7 @@ async function render({ model, el }) {
 
   const lab = {
     z: [0, 0],
+    count: models.length,
     moveTo(where, limit) {
       lab.z = where.map((v) => Math.max(-limit, Math.min(limit, v)));
       panel.showZ(lab.z);

@@ -82,7 +82,7 @@ function makeDimensions(planes) {
         }));
       kl.forEach((nats, dim) => {
         const bar = bars.children[dim];
-        bar.firstChild.style.height = `${(100 * (nats ?? most)) / most}%`;
+        bar.firstChild.style.height = `calc(${(nats ?? most) / most} * (100% - 1.4em))`; // below it stands the name
         bar.title = `${axisName(dim)}: ${nats?.toFixed(2) ?? "∞"} nats`;
         bar.setAttribute("aria-pressed", shown.includes(dim));
       });

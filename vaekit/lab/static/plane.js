@@ -94,7 +94,8 @@ function makePlane({ model, life, host, name, lab }) {
     report();
     return moving;
   }
-  const ask = painter(paint, (navigator.hardwareConcurrency || 4) <= 2 ? 20 : 60);
+  // with few cores painting is at the training's cost: two planes share what one may take
+  const ask = painter(paint, ((navigator.hardwareConcurrency || 4) <= 2 ? 20 : 60) / lab.count);
 
   function drawScale(context, width, height, ink, halo) {
     context.font = `600 ${0.9 * px.em}px sans-serif`;
