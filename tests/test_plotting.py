@@ -14,7 +14,7 @@ from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle
 
-from vaekit.plotting import PALETTE, plot_curves, plot_images, plot_latent
+from vaekit.plotting import PALETTE, plot_curves, plot_images, plot_latent, plot_rate_distortion
 
 ROWS = np.array([[1, 200.0, 5.0], [2, 180.0, 6.0], [3, 170.0, 7.0]])
 
@@ -38,6 +38,7 @@ CALLS = {
     "plot_latent": lambda ax: plot_latent(*cloud(), ax=ax),
     "plot_images": lambda ax: plot_images(np.zeros((3, 1, 4, 4), np.uint8), ax=ax),
     "plot_curves": lambda ax: plot_curves(ROWS, [(2, "β = 2")], ax=ax),
+    "plot_rate_distortion": lambda ax: plot_rate_distortion(ROWS, ax=ax),
 }
 
 
@@ -160,6 +161,18 @@ def test_curves_of_no_steps(ax):
     assert plot_curves(np.zeros((0, 3)), ax=ax) is ax
 
 
+def test_rate_distortion_dots_labels_and_style(ax):
+    points = [(0.1, 30.0, 110.0), (1, 13.5, 120.0), (10, 1.5, 174.0)]
+    assert plot_rate_distortion(points, ax=ax, linestyle="--", marker="s") is ax
+    (line,) = ax.lines
+    np.testing.assert_array_equal(line.get_xydata(), [(30, 110), (13.5, 120), (1.5, 174)])
+    assert (line.get_linestyle(), line.get_marker()) == ("--", "s")
+    assert texts(ax) == ["β = 0.1", "β = 1", "β = 10"]
+    assert [text.xy for text in ax.texts] == [(30, 110), (13.5, 120), (1.5, 174)]
+    assert "rate" in ax.get_xlabel() and "distortion" in ax.get_ylabel()
+    assert "nats" in ax.get_xlabel() and "nats" in ax.get_ylabel()
+
+
 # What is left of linear red, green and blue to the colour-blind: Machado, Oliveira & Fernandes 2009, severity 1.
 SEEN_AS = {
     "all": np.eye(3),
@@ -191,6 +204,8 @@ def test_ten_colours_that_every_eye_tells_apart(eye, palette, ground):
 
 
 def test_errors_are_one_line(ax, refuses):
+    with refuses(ValueError, r"points must be .*\(N, 3\); these have the shape \(3,\)"):
+        plot_rate_distortion([1, 2, 3], ax=ax)
     with refuses(ValueError, r"\(N, 2\): choose two dimensions of your \(5, 3\)"):
         plot_latent(np.zeros((5, 3)), ax=ax)
     with refuses(ValueError, r"std must have the shape \(5, 2\), as mu has \(5, 2\); it has \(4, 2\)"):

@@ -84,6 +84,7 @@ def test_1_gradients_are_taken_and_applied_in_training_py_alone():
     calls = {
         (path.relative_to(PACKAGE).as_posix(), node.func.attr)
         for path in PACKAGE.rglob("*.py")
+        if "exercises" not in path.parts  # the loss doctor takes gradients of what a learner wrote
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
         if node.func.attr in ("backward", "grad", "zero_grad")

@@ -130,7 +130,7 @@ NAN, INF = float("nan"), float("inf")
         ({"kind": "poisson"}, ValueError, "kind must be one of bernoulli, gaussian"),
         ({"kind": None}, ValueError, "kind must be one of bernoulli, gaussian"),
         ({"data": "cats"}, ValueError, "data must be one of 'digits'"),
-        ({"data": ["digits"]}, TypeError, "list"),
+        ({"data": ["digits"]}, ValueError, "data must be one of 'digits'"),
         ({"gamma": 1.0}, TypeError, "there is no knob 'gamma': the knobs are beta, prior, lr, kind, data"),
         ({"beta": 2.0, "lr": -1.0}, ValueError, "lr must be"),
     ],

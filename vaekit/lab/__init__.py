@@ -353,8 +353,7 @@ class LatentLab:
         return self.engine.post(lambda: self._export(path)).result()
 
     def _export(self, path: str | Path) -> Path:
-        self.view.frame(self.engine)  # a run that plays unseen has not been looked at for long
-        self.view.rest(self.engine)
+        self.view.catch_up(self.engine)
         return write_html(path, self.view, self._title())
 
     # -- showing it ---------------------------------------------------------------------------------------
@@ -404,15 +403,22 @@ class LatentLab:
     def _on_status(self, status: dict) -> None:
         self.controls.show_playing(status.get("playing", False))
         following = status.get("following", False)
-        if following or self._was_following:
-            self._take_settings()
-        self._was_following = following
+        if (following or self._was_following) and self._take_settings():
+            self._was_following = following
 
-    def _take_settings(self) -> None:
-        """A recording turns the knobs: show where they stand. On the trainer thread."""
-        with self.turning:
+    def _take_settings(self) -> bool:
+        """A recording turns the knobs: show where they stand. False when somebody is turning one just now.
+
+        This is the trainer's thread: it must not wait for one that may be waiting for it.
+        """
+        if not self.turning.acquire(blocking=False):
+            return False
+        try:
             self._settings = [run.settings for run in self.engine.runs]
             self.controls.show()
+        finally:
+            self.turning.release()
+        return True
 
     def offer_recording(self) -> None:
         """Give the page the recording, to be saved as a file."""

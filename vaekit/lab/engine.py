@@ -330,8 +330,10 @@ class Engine:
 
     def _pause(self, notice: str | None) -> None:
         try:
+            before = self.error
             self._digest()
-            self.notice, self.playing, self.speed, self._answer_knob = notice, False, 0.0, False
+            self.notice = notice if self.error is before else None  # what has just gone wrong is said first
+            self.playing, self.speed, self._answer_knob = False, 0.0, False
             self._look("frame", "rest", "status")
         finally:
             self.playing = False

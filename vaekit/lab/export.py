@@ -6,14 +6,11 @@ import html
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
 from vaekit.files import write_whole
 from vaekit.lab.frames import pack_json, shrink_decoder, to_bytes
 from vaekit.lab.page import STATIC, STYLE, script
 from vaekit.lab.trail import POINTS, Kept
 
-WAYPOINTS = 2  # decoders beside the last ones: 0.3 MB each
 PLANE = [
     *("frame", "classes", "backdrop", "pictures", "probe", "traversals"),
     *("chosen", "shape", "pair", "palette", "deaths", "status", "message"),
@@ -80,7 +77,7 @@ def _state(view) -> tuple[dict, bytes]:
         return [{"step": k.step, "pair": k.pair, "parts": [put(part) for part in k.parts]} for k in kept]
 
     state = {
-        "planes": [{name: put(value) for name, value in _plane(side.plane).items()} for side in view.sides],
+        "planes": [{name: put(value) for name, value in _plane(side).items()} for side in view.sides],
         "curves": {name: put(value) for name, value in _traits(view.curves, CURVES).items()},
         "trail": {"frames": trail(view.trail.frames), "decoders": trail(_some(view.trail.decoders))},
         "images": put(to_bytes(view.sides[0].images[:POINTS]).tobytes()),
@@ -88,8 +85,10 @@ def _state(view) -> tuple[dict, bytes]:
     return state, bytes(payload)
 
 
-def _plane(plane) -> dict:
-    return _traits(plane, PLANE) | {"decoder": shrink_decoder(plane.decoder)}
+def _plane(side) -> dict:
+    """Its traits, of as many points as there are images in the file."""
+    few = {"frame": side.last.first(POINTS).pack(), "classes": side.plane.classes[:POINTS]}
+    return _traits(side.plane, PLANE) | few | {"decoder": shrink_decoder(side.plane.decoder)}
 
 
 def _traits(widget, names: list[str]) -> dict:
@@ -98,7 +97,6 @@ def _traits(widget, names: list[str]) -> dict:
 
 
 def _some(decoders: list[Kept]) -> list[Kept]:
-    """The last of the decoders and a few of those before it, each made smaller."""
-    count = min(len(decoders), 1 + WAYPOINTS // len(decoders[0].parts))
-    chosen = np.linspace(len(decoders) - 1, 0, count).round().astype(int)[::-1]
+    """Two of the decoders, half-way and the last, each made smaller: 0.3 MB for each run."""
+    chosen = dict.fromkeys([len(decoders) // 2, len(decoders) - 1])
     return [replace(decoders[i], parts=[shrink_decoder(part) for part in decoders[i].parts]) for i in chosen]

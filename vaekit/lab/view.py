@@ -76,6 +76,14 @@ class View:
         self._choose_pair(engine, at_once=True)
         self.status(engine)
 
+    def catch_up(self, engine) -> None:
+        """All of it as the run is now: one that plays unseen has not been looked at for long."""
+        for side, run in self._both(engine):
+            side.frame(run, playing=False, looked_at=True)
+        self._add_to_trail(engine)
+        self.rest(engine)
+        self.status(engine)
+
     def send_trail(self) -> None:
         """To a page that looks back: the frames along the run, and the decoders kept on the way."""
         header, payload = self.trail.pack()
@@ -83,8 +91,8 @@ class View:
 
     def _choose_pair(self, engine, at_once: bool = False) -> None:
         """The pair asked for, or the two dimensions with most KL; a pair that is nearly as good stays."""
-        pair = self.pair
-        if pair is None:
+        pair = self.pair or self.sides[0].pair
+        if self.pair is None and all(side.kl for side in self.sides):  # no KL: never yet a number
             now = self.sides[0].pair
             kl = [sum(nats) for nats in zip(*(side.kl for side in self.sides), strict=True)]
             best = sorted(range(len(kl)), key=lambda dim: -kl[dim])[:2]

@@ -1,0 +1,311 @@
+"""What a side shows of its run: the pair of dimensions, traversals, deaths, and the mean of each pixel."""
+
+import numpy as np
+import pytest
+import torch
+from lab_helpers import SECONDS, same_bits, small_vae, some_digits, weights
+from matplotlib.figure import Figure
+from torch import nn
+
+import vaekit
+from vaekit import metrics, theory
+from vaekit.lab.frames import unpack_json
+from vaekit.latent import grid
+
+
+class Dims(nn.Module):
+    """A model whose KL in each dimension is what `kl` says: μ = ±√(2 kl), σ = 1."""
+
+    def __init__(self, *kl: float):
+        super().__init__()
+        self.register_buffer("kl", torch.tensor(kl))
+        self.decoder = nn.Sequential(nn.Linear(len(kl), 784), nn.Unflatten(1, (1, 28, 28)))
+
+    def encode(self, x):
+        sign = 1 - 2 * (torch.arange(len(x), device=x.device) % 2)[:, None]
+        mu = sign * (2 * self.kl).sqrt()
+        return mu, torch.zeros_like(mu)
+
+    def decode(self, z):
+        return self.decoder(z)
+
+    def forward(self, x, generator=None):
+        mu, logvar = self.encode(x)
+        return self.decode(mu), mu, logvar
+
+
+def say_nats(lab, *kl: float, side: int = 0) -> None:
+    """From here on the dimensions have this much KL, and the lab has looked."""
+    lab.engine.post(lambda: lab.sides[side].model.kl.copy_(torch.tensor(kl))).result(SECONDS)
+    lab.pause()
+
+
+def done(lab) -> None:
+    lab.engine.post(lambda: None).result(SECONDS)
+
+
+def points(lab, side: int = 0) -> np.ndarray:
+    return np.frombuffer(lab.view.sides[side].plane.frame, np.float16, offset=24).reshape(-1, 4).astype(np.float32)
+
+
+def shown_images(lab) -> torch.Tensor:
+    return lab.engine.run.images[:100].float() / 255
+
+
+# -- the pair that is shown -------------------------------------------------------------------------------
+
+
+def test_the_two_dimensions_that_say_most_are_shown(labs):
+    lab = labs(model=Dims(0.5, 3.0, 0.1, 2.0, 0.2))
+    done(lab)
+    assert lab.view.plane.pair == [1, 3] and lab.controls.pair.label == "most active"
+    kl = lab.view.plane.status["kl"]
+    np.testing.assert_allclose(kl, [0.5, 3.0, 0.1, 2.0, 0.2], atol=1e-3)
+    np.testing.assert_allclose(np.abs(points(lab)[:, :2]), [[6**0.5, 2.0]] * 100, rtol=1e-3)
+    say_nats(lab, 5.0, 0.0, 0.0, 0.0, 4.0)
+    assert lab.view.plane.pair == [0, 4] and lab.view.trail.frames[-1].pair in ([1, 3], [0, 4])
+    np.testing.assert_allclose(np.abs(points(lab)[:, :2]), [[10**0.5, 8**0.5]] * 100, rtol=1e-3)
+
+
+def test_a_pair_that_is_nearly_as_good_stays(labs):
+    lab = labs(model=Dims(4.0, 2.0, 0.1, 0.1))
+    say_nats(lab, 2.0, 4.0, 2.1, 0.1)
+    assert lab.view.plane.pair == [0, 1]
+    lab.run(3)
+    assert lab.view.plane.pair == [0, 1]
+    say_nats(lab, 2.0, 4.0, 2.5, 0.1)
+    assert lab.view.plane.pair == [1, 2]
+    say_nats(lab, 2.6, 4.0, 2.5, 0.1)
+    assert lab.view.plane.pair == [1, 2]
+    lab.show_pair(None)  # asked for: at once the two that say most
+    done(lab)
+    assert lab.view.plane.pair == [0, 1]
+
+
+def test_of_a_twin_both_show_the_same_pair_the_one_that_says_most_in_both_together(labs):
+    lab = labs(model=Dims(1.0, 1.0, 1.0, 1.0), twin=True)
+    say_nats(lab, 5.0, 0.0, 0.0, 2.0)
+    say_nats(lab, 0.0, 1.0, 6.0, 2.0, side=1)
+    assert [side.plane.pair for side in lab.view.sides] == [[0, 2]] * 2  # 5, 1, 6 and 4 nats
+    say_nats(lab, 2.0, 0.0, 0.0, 3.0)
+    assert [side.plane.pair for side in lab.view.sides] == [[2, 3]] * 2  # 2, 1, 6 and 5
+    np.testing.assert_allclose(np.abs(points(lab, 1)[:, :2]), [[12**0.5, 2.0]] * 100, rtol=1e-3)
+
+
+def test_a_pair_asked_for_stays_in_the_order_asked(labs):
+    lab = labs(model=Dims(0.5, 3.0, 0.1, 2.0), pair=(2, 0))
+    assert lab.run(2).view.plane.pair == [2, 0]
+    np.testing.assert_allclose(np.abs(points(lab)[0, :2]), [0.2**0.5, 1.0], rtol=1e-3)
+    lab.show_pair((3, 1))
+    done(lab)
+    assert lab.view.plane.pair == [3, 1]
+    np.testing.assert_allclose(np.abs(points(lab)[0, :2]), [2.0, 6**0.5], rtol=1e-3)
+    say_nats(lab, 9.0, 0.0, 9.0, 0.0)
+    assert lab.view.plane.pair == [3, 1]
+    lab.controls.pair.label = "z1, z3"
+    done(lab)
+    assert lab.view.plane.pair == [0, 2]
+    lab._on_message(lab.view.plane, {"kind": "pair", "pair": [2, 1]}, [])  # a bar was clicked
+    done(lab)
+    assert lab.view.plane.pair == [1, 2] and lab.controls.pair.label == "z2, z3"
+
+
+def test_a_pair_beyond_those_in_the_menu_can_be_clicked_too_and_none_does_no_harm(labs):
+    lab = labs(latent_dim=20).run(1)
+    assert len(lab.controls.pair.options) == 1 + 12 * 11 // 2
+    lab._on_message(lab.view.plane, {"kind": "pair", "pair": [0, 17]}, [])
+    done(lab)
+    assert lab.view.plane.pair == [0, 17]
+    for pair in ([0, 20], [3, 3], [-1, 2]):
+        lab._on_message(lab.view.plane, {"kind": "pair", "pair": pair}, [])
+        done(lab)
+        assert lab.view.plane.pair == [0, 17] and "two latent dimensions" in lab.view.plane.message
+    assert lab.run(1).error is None
+
+
+def test_the_meters_are_those_of_the_pair_that_is_shown(labs):
+    lab = labs(latent_dim=4, pair=(0, 1)).run(60)
+    before = lab.measured
+    lab.show_pair((3, 2))
+    done(lab)
+    with torch.no_grad():
+        mu, logvar = (v[:, [3, 2]] for v in lab.model.encode(shown_images(lab)))
+    expected = metrics.completeness(mu, logvar, torch.Generator().manual_seed(0), draws=400)
+    assert lab.measured.overlap == pytest.approx(float(metrics.overlap(mu, logvar)), rel=1e-4)
+    assert lab.measured.completeness == pytest.approx(float(expected)) and lab.measured != before
+    [meter] = [value for name, value in lab.view.plane.status["meters"] if name.startswith("overlap")]
+    assert meter == f"{lab.measured.overlap:.0%}"
+    assert lab.measured.kl == before.kl  # the whole code's
+
+
+@pytest.mark.parametrize("pair", [(0,), (0, 1, 2), (0, 0), (0, 5), (-1, 0), "ab", (0.0, 1.0), (True, False), 3])
+def test_a_pair_that_makes_no_sense_is_one_line_and_shows_what_it_did(labs, refuses, pair):
+    lab = labs(latent_dim=5, pair=(1, 2)).run(1)
+    frame = lab.view.plane.frame
+    with refuses(ValueError, "two latent dimensions"):
+        lab.show_pair(pair)
+    done(lab)
+    assert lab.view.plane.pair == [1, 2] and lab.view.plane.frame == frame
+
+
+def test_looking_at_pairs_changes_nothing(labs):
+    lab, alone = labs(latent_dim=5), labs(latent_dim=5, pair=(0, 1))
+    for pair in ((3, 1), None, (0, 4)):
+        lab.run(5).show_pair(pair)
+    assert same_bits(weights(lab.run(5).model), weights(alone.run(20).model))
+
+
+# -- traversals -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("twin", [False, True])
+def test_the_traversals_are_the_decoders_images_of_one_dimension_at_a_time(labs, twin):
+    lab = labs(latent_dim=7, twin=twin).run(30)
+    lab._on_message(None, {"kind": "choose", "index": 17}, [])
+    done(lab)
+    for side, its in zip(lab.view.sides, lab.sides, strict=True):
+        header, payload = unpack_json(side.plane.traversals)
+        with torch.no_grad():
+            mu, logvar = its.model.encode(shown_images(lab))
+            kl = vaekit.kl_to_prior(mu, logvar).mean(0)
+            assert header == {"dims": kl.argsort(descending=True)[:5].tolist(), "across": 9}
+            images = np.frombuffer(payload, np.uint8).reshape(5, 9, 28, 28)
+            for row, dim in zip(images, header["dims"], strict=True):
+                codes = mu[17].repeat(9, 1)
+                codes[:, dim] = torch.tensor([-3.0, -2.25, -1.5, -0.75, 0.0, 0.75, 1.5, 2.25, 3.0])
+                expected = torch.sigmoid(its.model.decode(codes)).mul(255)[:, 0].numpy()
+                np.testing.assert_allclose(row, expected, atol=0.51)
+
+
+def test_with_two_dimensions_there_are_none_and_with_three_each_is_there(labs):
+    assert labs().run(1).view.plane.traversals == b""
+    header, payload = unpack_json(labs(latent_dim=3).run(1).view.plane.traversals)
+    assert sorted(header["dims"]) == [0, 1, 2] and len(payload) == 3 * 9 * 784
+
+
+# -- deaths -----------------------------------------------------------------------------------------------
+
+
+def linear(k: int = 3) -> vaekit.LinearVAE:
+    return vaekit.LinearVAE(k, init_generator=torch.Generator().manual_seed(0))
+
+
+def deaths_of(images: torch.Tensor, k: int) -> np.ndarray:
+    """λ / ½ of the k largest variances, in plain numpy."""
+    x = images.flatten(1).double().numpy() / 255
+    return np.linalg.eigvalsh(np.cov(x.T, bias=True))[::-1][:k] / 0.5
+
+
+def test_a_linear_models_deaths_are_the_theorys(labs):
+    lab = labs(model=linear(), kind="linear").run(1)
+    np.testing.assert_allclose(lab.view.plane.deaths, deaths_of(some_digits(300).images, 3), rtol=1e-6)
+    optimum = theory.linear_vae(theory.eigenvalues(some_digits(300).images), 3, 0.5, beta=lab.view.plane.deaths[1])
+    assert optimum.live.tolist() == [True, False, False]
+
+
+def test_the_deaths_follow_the_kind_and_the_data(labs):
+    lab = labs(some_digits(1100), model=linear(2), kind="linear", twin=True)
+    done(lab)
+    first = [side.plane.deaths for side in lab.view.sides]
+    assert first[0] == first[1] and len(first[0]) == 2
+    lab.set(kind="bernoulli")
+    lab.pause()
+    assert [side.plane.deaths for side in lab.view.sides] == [[], []]
+    lab.set(kind="linear", side="right")
+    lab.pause()
+    assert [side.plane.deaths for side in lab.view.sides] == [[], first[1]]
+    lab.set(kind="linear", data="500 digits")
+    lab.pause()
+    few = deaths_of(some_digits(500).images, 2)
+    for side in lab.view.sides:
+        np.testing.assert_allclose(side.plane.deaths, few, rtol=1e-6)
+    assert abs(few[0] - first[0][0]) > 1e-3
+
+
+@pytest.mark.parametrize("kind", ["bernoulli", "gaussian", "linear"])
+def test_the_theory_claims_nothing_of_other_models_and_kinds(labs, kind):
+    assert labs(kind=kind).run(1).view.plane.deaths == []
+    if kind != "linear":
+        assert labs(model=linear(), kind=kind).run(1).view.plane.deaths == []
+
+
+# -- the mean of each pixel -------------------------------------------------------------------------------
+
+MEAN = {"bernoulli": torch.sigmoid, "gaussian": torch.sigmoid, "linear": lambda x: x.clamp(0, 1)}
+
+
+def check_pictures(lab, kind: str, side: int = 0) -> None:
+    """Backdrop, chosen image and decoder against the model itself."""
+    view, model = lab.view.sides[side], lab.sides[side].model
+    c, h, w = view.plane.shape
+    header, payload = unpack_json(view.plane.backdrop)
+    assert header["size"] == [15 * h, 15 * w] and header["channels"] == c
+    with torch.no_grad():
+        codes = torch.zeros(225, view.latent_dim)
+        codes[:, view.plane.pair] = grid(header["extent"], 15)
+        tiles = MEAN[kind](model.decode(codes)).mul(255).numpy()
+        mu, _ = model.encode(shown_images(lab)[:1])
+        x_hat = MEAN[kind](model.decode(mu)).mul(255)[0].numpy()
+    picture = np.frombuffer(payload, np.uint8).reshape(15, h, 15, w, c)
+    np.testing.assert_allclose(picture.transpose(0, 2, 4, 1, 3).reshape(225, c, h, w), tiles, atol=0.52)
+    pictures = np.frombuffer(view.plane.pictures, np.uint8).reshape(5, c, h, w)
+    np.testing.assert_allclose(pictures[1], x_hat, atol=0.52)
+    assert unpack_json(view.plane.decoder)[0]["kind"] == kind
+
+
+@pytest.mark.parametrize("kind", ["bernoulli", "gaussian", "linear"])
+def test_pictures_are_the_pixels_means_and_change_with_the_kind(labs, kind):
+    lab = labs(model=linear(), kind=kind).run(10)
+    check_pictures(lab, kind)
+    other = {"linear": "bernoulli"}.get(kind, "linear")
+    lab.set(kind=other)
+    lab.run(1)
+    check_pictures(lab, other)
+
+
+def test_what_a_page_asks_for_is_the_pixels_mean_too(labs, monkeypatch):
+    lab, sent = labs(model=linear(2), kind="linear").run(10), []
+    monkeypatch.setattr(lab.view.plane, "send", lambda content, buffers: sent.append(buffers[0]))
+    lab._on_message(None, {"kind": "decode", "z": [0.5, 1.0]}, [])
+    done(lab)
+    with torch.no_grad():
+        expected = lab.model.decode(torch.tensor([[0.5, 1.0]])).clamp(0, 1).mul(255).flatten().numpy()
+    np.testing.assert_allclose(np.frombuffer(sent[0], np.uint8), expected, atol=0.51)
+
+
+@pytest.mark.parametrize("twin", [False, True])
+def test_colour_images_that_are_not_square(labs, twin):
+    images = torch.randint(0, 256, (150, 3, 6, 5), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    lab = labs(images, latent_dim=3, twin=twin).run(5)
+    for number, side in enumerate(lab.view.sides):
+        assert side.plane.shape == [3, 6, 5]
+        check_pictures(lab, "bernoulli", number)
+        header, payload = unpack_json(side.plane.traversals)
+        assert len(payload) == 3 * header["across"] * 90
+    assert isinstance(lab.figure(), Figure) and lab.error is None
+
+
+def test_a_plain_autoencoder_of_more_than_two_dimensions(labs):
+    """No σ and no KL: every dimension counts the same, and nothing is in the way of showing it."""
+    lab = labs(model=vaekit.Autoencoder(4, 16, init_generator=torch.Generator().manual_seed(0))).run(20)
+    assert lab.error is None and lab.view.plane.pair == [0, 1] and (points(lab)[:, 2:] == 0).all()
+    assert lab.view.plane.status["kl"] == [None] * 4  # infinite: no number that JSON has
+    header, payload = unpack_json(lab.view.plane.traversals)
+    assert header["dims"] == [0, 1, 2, 3] and len(payload) == 4 * 9 * 784
+    check_pictures(lab, "bernoulli")
+    for pair in ((3, 1), None):
+        lab.show_pair(pair)
+        lab.show("walk")
+        done(lab)
+    assert unpack_json(lab.view.plane.probe)[0]["what"] == "walk" and lab.run(2).error is None
+    assert isinstance(lab.figure(), Figure)
+
+
+def test_the_side_leaves_the_model_as_it_was(labs):
+    lab = labs(model=small_vae(latent_dim=4))
+    lab.model.train()
+    before = weights(lab.model)
+    for _ in range(3):
+        lab.pause()
+    assert lab.model.training and same_bits(weights(lab.model), before)
+    assert all(p.grad is None for p in lab.model.parameters())
