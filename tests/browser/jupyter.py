@@ -335,6 +335,13 @@ class Lab:
         )
         return {name: [_metered(text) for text in values] for name, *values in texts}
 
+    def save(self, path: Path) -> None:
+        """Press "Save", and keep the file that the browser then has at `path`."""
+        with self.page.expect_download() as download:
+            self.press("Save")
+        assert download.value.suggested_filename == "vaekit-recording.json"
+        download.value.save_as(path)
+
     def load(self, *files) -> None:
         """Press "Load" and choose a file: a path, or what Playwright takes for one."""
         with self.page.expect_file_chooser() as chooser:

@@ -23,6 +23,16 @@ ORDER = [
     ("button", "submit", "More"),
     ("canvas", "application", ""),
 ]
+# with the third row open
+ORDER_OF_MORE = [
+    ("button", "submit", "More"),
+    ("select", "select-one", None),
+    ("input", "checkbox", ""),
+    ("button", "submit", "Save"),
+    ("button", "submit", "Load (0)"),
+    ("canvas", "application", ""),
+    ("input", "range", ""),
+]
 STYLE = """(it) => {
     const found = getComputedStyle(it ?? document.activeElement);
     return [found.outlineStyle, found.outlineWidth, found.boxShadow, found.borderColor, found.backgroundColor].join();
@@ -34,9 +44,13 @@ def press(page, key: str, times: int = 1) -> None:
         page.keyboard.press(key)
 
 
-def test_tab_goes_through_all_controls_in_order_and_focus_is_seen(desk, lab):
-    lab.button("Play").focus()
-    for number, (tag, kind, text) in enumerate(ORDER):
+@pytest.mark.parametrize("order", [ORDER, ORDER_OF_MORE], ids=["plain", "more"])
+def test_tab_goes_through_all_controls_in_order_and_focus_is_seen(desk, lab, order):
+    if order is ORDER_OF_MORE:
+        lab.press("More")
+        lab.button("Save").wait_for()
+    lab.button(order[0][2]).focus()
+    for number, (tag, kind, text) in enumerate(order):
         if number:
             press(desk, "Tab")
         found = desk.evaluate(FOCUS)
@@ -101,16 +115,28 @@ NAMES = {
     "slider": ["β"],
     "textbox": ["β", "learning rate"],
     "combobox": ["Reconstruction", "images", "Slow motion"],
-    "checkbox": ["digits as marks"],
     "application": ["latent plane"],
     "img": ["Loss curves", "decoded image"],
 }
 
 
-def test_roles_and_names(lab):
+NAMES_OF_MORE = {
+    "button": ["More", "Save", "Load"],
+    "combobox": ["Show in the plane"],
+    "checkbox": ["digits as marks"],
+    "slider": ["Look back along the run"],
+}
+
+
+@pytest.mark.parametrize("more", [False, True])
+def test_roles_and_names(lab, more):
+    if more:
+        assert not lab.root.get_by_role("checkbox").count()  # closed, it is out of everybody's way
+        lab.press("More")
+        lab.button("Save").wait_for()
     missing = [
         (role, name)
-        for role, names in NAMES.items()
+        for role, names in (NAMES_OF_MORE if more else NAMES).items()
         for name in names
         if not lab.root.get_by_role(role, name=name).count()
     ]
@@ -120,7 +146,7 @@ def test_roles_and_names(lab):
 
 def test_a_polite_summary_is_spoken(lab):
     spoken = lab.root.locator(".vk-spoken[aria-live=polite]")
-    spoken.filter(has_text="A cloud.").filter(has_text="spread of the means").wait_for(state="attached", timeout=8000)
+    spoken.filter(has_text="A cloud.").filter(has_text="spread of means").wait_for(state="attached", timeout=8000)
     lab.press("Play")
     lab.type_beta("50")
     spoken.filter(has_text="Posterior = prior.").wait_for(state="attached", timeout=60_000)
@@ -160,11 +186,15 @@ TOO_WIDE = """(root) => [root, ...root.querySelectorAll("*")]
 def test_a_narrow_page_wraps_and_cuts_nothing(desk, lab):
     desk.set_viewport_size({"width": 700, "height": 900})
     try:
+        lab.press("More")
+        lab.button("Save").wait_for()
         lab.show()
         lab.wait("d.painted > 0")
         box = lab.root.bounding_box()
         assert box["width"] < 700
-        for part in lab.root.locator(".vk-controls > *, .vk-plane, .vk-panel section, .vk-curves, .vk-verdict").all():
+        for part in lab.root.locator(
+            ".vk-controls > *, .vk-plane, .vk-panel section, .vk-back > *, .vk-curves, .vk-verdict"
+        ).all():
             inner = part.bounding_box()
             assert inner["x"] >= box["x"] - 1
             assert inner["x"] + inner["width"] <= box["x"] + box["width"] + 1

@@ -87,10 +87,10 @@ def test_the_same_lab_in_two_cells(desk, lab):
         view.show()
         painted, step = view.state()["painted"], view.state()["step"]
         view.wait(f"d.painted > {painted + 10} && d.step > {step + 20} && d.playing === 'true'")
-    lab.press("Pause")
+    step = lab.pause()["step"]
     for view in (again, lab):
         view.show()
-        view.wait(f"d.playing === 'false' && d.step === {execute(desk, 'lab.steps_taken')}")
+        view.wait(f"d.playing === 'false' && d.step === {step}")
 
 
 def test_a_cell_run_again_stops_the_older_lab(desk, lab):

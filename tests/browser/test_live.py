@@ -213,7 +213,7 @@ def test_bad_input_gets_one_line_and_changes_nothing(desk, lab):
         shown = lab.box(name).input_value()
         lab.type(name, text)
         lab.message.filter(has_text="must be").wait_for()
-        said = lab.message.inner_text()
+        said = lab.message.text_content()
         assert "\n" not in said and 10 < len(said) < 160, said
         wait_until(lambda: lab.box(name).input_value() == shown)  # noqa: B023
         now = lab.state()
@@ -234,7 +234,7 @@ def test_a_learning_rate_of_a_million_pauses_at_the_last_good_step(desk, lab):
     lab.wait("d.step > 320")
     lab.type("lr", "1e6")
     lab.message.filter(has_text="Lower the learning rate").wait_for()
-    said = lab.message.inner_text()
+    said = lab.message.text_content()
     state = lab.paused()
     assert f"Paused at step {state['step']:.0f}" in said
     assert lab.box("lr").input_value() == "1e+06"
@@ -261,7 +261,7 @@ def test_an_exception_in_a_step_is_said_and_play_goes_on(desk, lab):
     execute(desk, FAIL_ONCE)
     lab.message.filter(has_text="RuntimeError: a cosmic ray").wait_for()
     state = lab.paused()
-    said = lab.message.inner_text()
+    said = lab.message.text_content()
     assert f"Paused at step {state['step']:.0f}" in said
     assert "and more" not in said
     assert lab.button("Play").count() == 1

@@ -20,7 +20,8 @@ BOXES = """(root) => {
         const { left, top, right, bottom } = it.getBoundingClientRect();
         return { name: `${it.className || it.tagName} ${it.textContent.slice(0, 20)}`, left, top, right, bottom };
     };
-    const parts = ".vk-controls > *, .vk-message, .vk-plane, .vk-verdict, .vk-legend > *, .vk-curves, .vk-foot > *";
+    const rows = ".vk-controls > *, .vk-back > *, .vk-legend > *, .vk-foot > *";
+    const parts = `${rows}, .vk-message, .vk-plane, .vk-verdict, .vk-curves`;
     const inner = ".vk-panel h4, .vk-decoded, .vk-hint, .vk-thumb, .vk-panel figcaption, .vk-meters span, .vk-meters b";
     return [box(root), [...root.querySelectorAll(`${parts}, ${inner}`)].filter(shown).map(box)];
 }"""
@@ -32,6 +33,7 @@ CUT = """(root) => {
         if (it.clientWidth > 1 && it.scrollWidth > it.clientWidth + 1 && getComputedStyle(it).display !== "inline")
             cut.push(it.value ?? it.textContent);
     for (const it of root.querySelectorAll("select")) {
+        if (!it.getClientRects().length) continue;
         const style = getComputedStyle(it);
         pen.font = `${style.fontWeight} ${style.fontSize} ${style.fontFamily}`;
         const room = it.clientWidth - parseFloat(style.paddingLeft) - parseFloat(style.paddingRight);
@@ -64,7 +66,7 @@ TEXTS = """(root) => {
     const found = [];
     for (const it of root.querySelectorAll("*")) {
         const own = [...it.childNodes].some((node) => node.nodeType === 3 && node.textContent.trim().length);
-        const form = ["INPUT", "SELECT"].includes(it.tagName) && it.type !== "checkbox";
+        const form = ["INPUT", "SELECT"].includes(it.tagName) && !["checkbox", "range"].includes(it.type);
         if (!(own || form) || !it.getClientRects().length || it.closest(".vk-spoken, option")) continue;
         const style = getComputedStyle(it), tones = [light(rgba(style.color)), light(ground(it))];
         const contrast = (Math.max(...tones) + 0.05) / (Math.min(...tones) + 0.05);
@@ -79,6 +81,8 @@ def state(request, desk, lab):
     code, name = STATES[request.param]
     execute(desk, code)
     scroll_to(desk, 0)
+    lab.press("More")
+    lab.button("Save").wait_for()
     lab.show()
     lab.wait(f"d.state === '{name}' && d.decoderStep === {execute(desk, 'lab.steps_taken')}")
     yield request.param

@@ -8,7 +8,7 @@ from vaekit.files import short_path
 from vaekit.recording import Recording
 
 PACES = {"full speed": 0.0, "20 steps/s": 20.0, "5 steps/s": 5.0, "1 step/s": 1.0}
-KINDS = {"BCE": "bernoulli", "squared error": "gaussian", "squared error, no sigmoid": "linear"}
+KINDS = {"BCE": "bernoulli", "squared error": "gaussian", "squared error, linear": "linear"}
 SHOWN = {"nothing more": "", "draws from the prior": "draws", "a walk between two codes": "walk"}
 LOWEST, HIGHEST = 0.01, 100.0
 SLIDER_STEP = 0.05  # of log₁₀ β
@@ -61,10 +61,10 @@ class Controls:
         self.reset = button(icon="undo", description="Start again", layout={"width": "146px"})
         # A linear model's slider carries marks that lie close together.
         self.knobs = [Knobs(name, "310px" if linear else "200px") for name in lab.side_names]
-        self.kind = widgets.Dropdown(options=KINDS, layout={"width": "158px"})
+        self.kind = widgets.Dropdown(options=KINDS, layout={"width": "186px"})
         self.data = widgets.Dropdown(options=lab.data_names, layout={"width": "184px"})
         self.pace = widgets.Dropdown(options=PACES, layout={"width": "112px"})
-        self.showing = widgets.Dropdown(options=SHOWN, layout={"width": "198px"})
+        self.showing = widgets.Dropdown(options=SHOWN, layout={"width": "226px"})
         self.pair = widgets.Dropdown(options=_pairs(latent_dim), layout={"width": "130px"})
         self.digits = widgets.Checkbox(description="digits as marks", indent=False, layout={"width": "136px"})
         self.more = widgets.ToggleButton(description="More", icon="ellipsis-h", layout={"width": "90px"})

@@ -374,7 +374,7 @@ class Engine:
         self._answer_knob, self.notice = True, None
         if not (self.playing or self._goal):
             self._answer_knob = False
-            self._look("frame", "rest" if "data" in changes else "status")
+            self._look("frame", "rest" if changes.keys() & {"data", "kind"} else "status")
 
     def _begin(self, make_run) -> None:
         made = make_run()

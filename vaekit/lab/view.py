@@ -147,7 +147,7 @@ def _label(name: str, value) -> str:
     if name == "prior":
         return f"prior {'on' if value else 'off'}"
     if name == "kind":
-        return {"bernoulli": "BCE", "gaussian": "squared error", "linear": "squared error, no sigmoid"}[value]
+        return {"bernoulli": "BCE", "gaussian": "squared error", "linear": "squared error, linear"}[value]
     return str(value) if name == "data" else f"{'β' if name == 'beta' else name} = {value:.3g}"
 
 

@@ -1,0 +1,174 @@
+"""More than two latents: bars, pairs and traversals. And a linear model: where the theory has its dimensions die."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+from jupyter import Lab, add_cell, decoded_by_torch, execute, pixels, wait_until
+
+pytestmark = pytest.mark.browser
+
+CELL = "import vaekit\n\nlab = vaekit.LatentLab(latent_dim=5, hidden=100)\nlab.run(steps=300)\nlab"
+MOST = 2 / 255  # see test_live
+
+
+@pytest.fixture(scope="module")
+def five(desk) -> Lab:
+    five = Lab(desk)
+    five.show()
+    five.wait("d.step === 300 && d.decoderStep === 300")
+    return five
+
+
+@pytest.fixture(autouse=True)
+def console(desk):
+    desk.problems.clear()
+    yield
+    assert desk.problems == []
+
+
+def shown(lab) -> list[int]:
+    """The pair of dimensions in the plane, from 0."""
+    return [int(dim) for dim in lab.state()["pair"].split(",")]
+
+
+def pressed(lab) -> list[int]:
+    return [
+        dim for dim, bar in enumerate(lab.root.locator(".vk-bar").all()) if bar.get_attribute("aria-pressed") == "true"
+    ]
+
+
+def selected(menu) -> str:
+    return menu.evaluate("(it) => it.selectedOptions[0].text").replace("\xa0", " ")
+
+
+def corner(lab) -> np.ndarray:
+    """The plane's lower right corner, where the axis is named."""
+    return pixels(lab.plane)[-26:, -60:]
+
+
+def test_bars_and_the_menu_choose_the_pair(desk, five):
+    kl = json.loads(execute(desk, "import json; print(json.dumps(lab.view.sides[0].kl))"))
+    bars = five.root.locator(".vk-bar")
+    assert bars.count() == 5
+    heights = [bar.locator("i").bounding_box()["height"] for bar in bars.all()]
+    assert heights == pytest.approx([nats / max(kl) * max(heights) for nats in kl], abs=2.5)
+    assert [bar.get_attribute("title") for bar in bars.all()] == [
+        f"z{'₁₂₃₄₅'[dim]}: {nats:.2f} nats" for dim, nats in enumerate(kl)
+    ]
+    first = sorted(sorted(range(5), key=lambda dim: -kl[dim])[:2])
+    assert shown(five) == first == pressed(five)
+
+    menu = five.root.locator("select", has=desk.locator('option:text-is("most active")'))
+    before, axis = five.state(), corner(five)
+    other = next(dim for dim in range(5) if dim not in first)
+    bars.nth(other).click()
+    pair = sorted([first[1], other])
+    five.wait(f"d.pair === '{pair[0]},{pair[1]}' && d.frame > {before['frame']}")
+    wait_until(lambda: pressed(five) == pair)
+    assert selected(menu) == f"z{pair[0] + 1}, z{pair[1] + 1}"
+    if pair[0] != first[0]:
+        wait_until(lambda: (corner(five) != axis).any())
+    execute(desk, CODES)
+    wait_until(lambda: five.state()["sigma"] == pytest.approx(sigma_of(desk, pair), rel=0.01))
+    assert sigma_of(desk, pair) != pytest.approx(sigma_of(desk, first), rel=0.01)
+
+    five.press("More")
+    menu.select_option(label="z1, z2")
+    five.wait("d.pair === '0,1'")
+    wait_until(lambda: pressed(five) == [0, 1])
+    wait_until(lambda: five.state()["sigma"] == pytest.approx(sigma_of(desk, [0, 1]), rel=0.01))
+    menu.select_option(label="most active")
+    five.wait(f"d.pair === '{first[0]},{first[1]}'")
+    five.press("More")
+
+
+CODES = """
+import torch
+with torch.no_grad():
+    mu, logvar = lab.model.encode(lab.view.sides[0].images)
+    std = (0.5 * logvar).exp()
+"""
+
+
+def sigma_of(desk, pair: list[int]) -> float:
+    return float(execute(desk, f"std[:, {pair}].mean().item()"))
+
+
+def test_the_decoder_and_the_traversals_show_the_other_dimensions(desk, five):
+    pair = shown(five)
+    desk.mouse.click(*five.client(1.1, -0.8))
+    state = five.wait("d.z1 > 0.9")
+    code = [0.0] * 5
+    code[pair[0]], code[pair[1]] = state["z1"], state["z2"]
+    off = np.abs(pixels(five.root.locator(".vk-decoded"))[..., 0] / 255 - decoded_by_torch(desk, [code])[0])
+    assert off.max() <= MOST
+
+    # the chosen image's code, with one dimension after the other from −3 to 3, those that say most first
+    execute(desk, CODES)
+    chosen, kl, mu = json.loads(
+        execute(desk, "i = lab.view.sides[0].chosen; print(json.dumps([i, lab.view.sides[0].kl, mu[i].tolist()]))")
+    )
+    rows = five.root.locator(".vk-traversals .vk-row")
+    assert rows.count() == 5
+    for row, dim in zip(rows.all(), sorted(range(5), key=lambda dim: -kl[dim]), strict=True):
+        assert row.locator("span").inner_text() == f"z{'₁₂₃₄₅'[dim]}"
+        codes = [[*mu[:dim], value, *mu[dim + 1 :]] for value in np.linspace(-3, 3, 9).tolist()]
+        seen = np.stack([pixels(image)[..., 0] for image in row.locator("canvas").all()])
+        assert np.abs(seen / 255 - decoded_by_torch(desk, codes)).max() <= MOST
+        if kl[dim] > 0.5:
+            assert np.abs(seen[0].astype(int) - seen[-1]).mean() > 3
+
+
+# -- a linear model ---------------------------------------------------------------------------------------
+
+LINEAR = """\
+linear = vaekit.LatentLab(model=vaekit.LinearVAE(8, init_generator=torch.Generator().manual_seed(0)), kind="linear")
+linear.run(20)
+linear"""
+DEATHS = """
+import json
+from vaekit import theory
+print(json.dumps(theory.linear_vae(theory.eigenvalues(vaekit.mnist().images), 8, 0.5).deaths.tolist()))
+"""
+# of the β slider: the middle of its handle and of each mark, in px
+PLACES = """(slider) => {
+    const middle = (it) => { const { left, right } = it.getBoundingClientRect(); return (left + right) / 2; };
+    return [middle(slider.querySelector(".noUi-handle")), [...slider.querySelectorAll(".vk-death")].map(middle)];
+}"""
+
+
+def test_the_slider_is_marked_where_the_theory_has_dimensions_die(desk, five):
+    execute(desk, "import torch")
+    add_cell(desk, LINEAR)
+    lab = Lab(desk, 1)
+    lab.show()
+    marks, slider = lab.root.locator(".vk-death"), lab.root.locator(".vk-beta")
+    deaths = json.loads(execute(desk, DEATHS))
+    wait_until(lambda: marks.count() == 8, 60)
+    left = [float(style.split("left: ")[1].split("%")[0]) for style in marks.evaluate_all(STYLES)]
+    assert left == pytest.approx([100 * (math.log10(beta) + 2) / 4 for beta in deaths], abs=0.01)
+    assert "dimension 1 dies at β = " + f"{deaths[0]:.3g}" in marks.first.get_attribute("title")
+    assert five.root.locator(".vk-death").count() == 0
+    # they stand where the handle stands at that β, but for the slider's own places
+    width = slider.locator(".noUi-base").bounding_box()["width"]
+    for number in (0, 7):
+        lab.type_beta(f"{deaths[number]:.4g}")
+        wait_until(lambda: abs(handle_and_mark(slider, number)) < 0.03 / 4 * width + 1)  # noqa: B023
+    # with another reconstruction the theory has nothing to say
+    lab.choose("BCE")
+    lab.press("Step")
+    marks.first.wait_for(state="detached")
+    lab.choose("squared error, no sigmoid")
+    lab.press("Step")
+    wait_until(lambda: marks.count() == 8)
+    execute(desk, "linear.engine.close()")
+
+
+STYLES = "(nodes) => nodes.map((it) => it.getAttribute('style'))"
+
+
+def handle_and_mark(slider, number: int) -> float:
+    handle, marks = slider.evaluate(PLACES)
+    return handle - marks[number]

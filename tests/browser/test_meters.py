@@ -1,0 +1,107 @@
+"""The meters in the page, and what they are measured on, shown in the plane."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+from jupyter import execute, pixels, wait_until
+
+pytestmark = pytest.mark.browser
+
+BLUE, ORANGE = (11, 87, 208), (179, 71, 11)  # --vk-blue, --vk-orange by day
+# Hits and misses anew, in float64 from the codes that the plane shows.
+WITHIN = """
+import json, struct, numpy as np
+from vaekit.lab.frames import unpack_json
+header, _ = unpack_json(lab.view.plane.probe)
+frame = lab.view.sides[0].last
+z = np.array([point[:2] for point in header["points"]])
+mu, std = frame.mu.astype(float), frame.std.astype(float)
+distance = np.sqrt((((z[:, None] - mu) / std) ** 2).sum(-1)).min(1)
+print(json.dumps([header, distance.tolist()]))
+"""
+
+
+def one(lab) -> dict[str, float]:
+    return {name: values[0] for name, values in lab.meters().items()}
+
+
+def test_the_meters_move_the_right_way_when_the_prior_is_toggled(desk, lab):
+    lab.press("Play")
+    lab.wait("d.step > 600")
+    on = one(lab)
+    assert list(on) == [
+        *("mean σ", "spread of means", "KL, nats", "active units"),
+        *("overlap", "continuity", "completeness", "reconstruction"),
+    ]
+    assert on["continuity"] > 0.8 and on["completeness"] > 0.6
+    lab.press("Prior on")
+    lab.wait("d.state === 'points'", 90)
+    wait_until(lambda: one(lab)["continuity"] < 0.4 and one(lab)["completeness"] < 0.3, 60)
+    off = one(lab)
+    for name in ("mean σ", "overlap", "continuity", "completeness"):
+        assert off[name] < on[name], name
+    assert off["mean σ"] < on["mean σ"] / 4
+    for name in ("spread of means", "KL, nats"):
+        assert off[name] > 1.15 * on[name], name
+
+    lab.press("Prior off")
+    lab.wait("d.state === 'cloud'", 90)
+    wait_until(lambda: one(lab)["continuity"] > 0.8 and one(lab)["completeness"] > 0.6, 90)
+    back = one(lab)
+    assert back["mean σ"] > 3 * off["mean σ"]
+    assert back["spread of means"] < off["spread of means"] / 1.1
+    lab.pause()
+    # what is read there is what Python measures
+    exact = execute(
+        desk, "m = lab.measured; print(m.mean_std, m.spread, m.kl, m.overlap, m.continuity, m.completeness)"
+    )
+    names = ("mean σ", "spread of means", "KL, nats", "overlap", "continuity", "completeness")
+    assert [one(lab)[name] for name in names] == pytest.approx([float(v) for v in exact.split()], abs=0.006)
+
+
+TITLES = {"draws": r"(\d+) of (\d+) draws from the prior within 2σ", "walk": r"(\d+) of (\d+) stops on a walk"}
+
+
+@pytest.mark.parametrize(
+    ("what", "option", "images"), [("draws", "draws from the prior", 10), ("walk", "a walk between two codes", 11)]
+)
+def test_what_is_measured_can_be_seen_hits_and_misses_apart(desk, lab, what, option, images):
+    execute(desk, "lab.set(prior=False); lab.run(600)")
+    lab.wait("d.step === 900 && d.state === 'points'")
+    lab.press("More")
+    strip = lab.root.locator(".vk-strips")
+    assert strip.locator("canvas").count() == 0
+    lab.choose(option)
+    strip.locator("h4").wait_for()
+    said, all_of_them = [int(number) for number in re.search(TITLES[what], strip.inner_text()).groups()]
+    header, distance = json.loads(execute(desk, WITHIN))
+    sure = [abs(d - 2) > 0.02 for d in distance]  # the rest hangs on the places' rounding
+    hits = [bool(point[2]) for point in header["points"]]
+    assert header["what"] == what
+    assert len(hits) == all_of_them == {"draws": 100, "walk": 21}[what]
+    assert said == sum(hits)
+    assert 0 < said < all_of_them, "a run with the prior off should have hits and misses"
+    assert sum(sure) > 0.9 * len(sure)
+    assert all(hit == (d < 2) for hit, d, certain in zip(hits, distance, sure, strict=True) if certain)
+
+    frames = strip.locator("canvas")
+    assert frames.count() == len(header["decoded"]) == images
+    wanted = ["vk-small vk-hit" if hits[point] else "vk-small vk-miss" for point in header["decoded"]]
+    assert [frame.get_attribute("class") for frame in frames.all()] == wanted
+    assert strip.get_by_role("img", name="miss").count() == sum("miss" in it for it in wanted)
+    assert len({pixels(frame).tobytes() for frame in frames.all()}) > images / 2
+
+    # in the plane a hit is a blue ring, a miss an orange cross; by far not all may lie under another
+    seen = pixels(lab.plane)[..., :3].astype(int)
+    size = float(lab.plane.evaluate("(it) => parseFloat(getComputedStyle(it).fontSize)")) * 0.36
+    for hit, colour, (dx, dy) in ((True, BLUE, (-size, 0)), (False, ORANGE, (size / 2, size / 2))):
+        places = [lab.place(*point[:2]) for point in header["points"] if bool(point[2]) is hit]
+        inside = [(round(x + dx), round(y + dy)) for x, y in places if min(x, y) > 9 and max(x, y) < len(seen) - 9]
+        found = [(np.abs(seen[y - 1 : y + 2, x - 1 : x + 2] - colour) < 40).all(-1).any() for x, y in inside]
+        assert len(found) < 5 or np.mean(found) > 0.5, (hit, found)
+
+    lab.choose("nothing more")
+    strip.locator("canvas").first.wait_for(state="detached")
+    assert (pixels(lab.plane)[..., :3].astype(int) != seen).any()
