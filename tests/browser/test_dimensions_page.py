@@ -160,7 +160,7 @@ def test_the_slider_is_marked_where_the_theory_has_dimensions_die(desk, five):
     lab.choose("BCE")
     lab.press("Step")
     marks.first.wait_for(state="detached")
-    lab.choose("squared error, no sigmoid")
+    lab.choose("squared error, linear")
     lab.press("Step")
     wait_until(lambda: marks.count() == 8)
     execute(desk, "linear.engine.close()")
