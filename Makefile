@@ -25,7 +25,7 @@ test: .venv/test.stamp ## everything: lint, unit tests, notebooks, the lab in a 
 	@$(PYTEST) tests notebooks $(ARGS)
 
 check: .venv/test.stamp ## lint and the quick unit tests only, in under a minute
-	@$(PYTEST) -m "not browser and not slow" tests $(ARGS)
+	@$(PYTEST) -m "not browser and not slow" --numprocesses auto --dist worksteal tests $(ARGS)
 
 lint: .venv/test.stamp ## ruff, over code and notebooks
 	@$(PY) -m ruff check . && $(PY) -m ruff format --check .

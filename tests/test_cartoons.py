@@ -157,6 +157,7 @@ def test_the_range_of_skin_tones():
 # -- smooth -----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("size", "most"), [(16, 7), (32, 9), (64, 10)])
 @pytest.mark.parametrize("name", FACTORS)
 def test_a_small_step_changes_the_picture_a_little(name, size, most):

@@ -82,6 +82,7 @@ def test_torchvision_works_on_the_folder_unchanged_and_offline(folder, no_networ
     assert torch.equal(digits.targets, vaekit.mnist(train=False).labels)
 
 
+@pytest.mark.slow
 def test_found_from_any_working_directory(tmp_path):
     """A process that starts elsewhere, with only the clone on its path."""
     environment = {k: v for k, v in os.environ.items() if k != "VAEKIT_DATA"} | {"PYTHONPATH": str(CLONE)}

@@ -204,7 +204,9 @@ FAULTS = [
 ]
 
 
-@pytest.mark.parametrize(("path", "value", "pattern"), FAULTS, ids=lambda value: str(value)[:30])
+@pytest.mark.parametrize(
+    ("path", "value", "pattern"), FAULTS, ids=lambda value: "dropped" if value is DROP else str(value)[:30]
+)
 def test_a_fault_is_named_with_the_file_and_the_field(tmp_path, refuses, path, value, pattern):
     (tmp_path / "run.json").write_text(deep(path, value))
     with refuses(RecordingError, rf"run\.json: {pattern}"):
@@ -347,6 +349,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_draft(tmp_path, refuses, 
     assert path.read_bytes() == b"new"
 
 
+@pytest.mark.slow
 def test_a_disk_that_is_full_in_the_middle_of_a_file(tmp_path):
     """A real failure of the system's: no file may grow beyond 100,000 bytes."""
     program = """
@@ -386,6 +389,7 @@ def test_where_nothing_can_be_written(tmp_path, refuses):
     assert (tmp_path / "file").read_bytes() == b"old"
 
 
+@pytest.mark.slow
 def test_what_is_read_only_stays_as_it_is():
     """Root may write everywhere: then the program becomes nobody, in a folder that nobody may enter."""
     program = """

@@ -25,6 +25,8 @@ from vaekit import VAE, Knobs, train
 from vaekit.sweeps import Row, sweep
 from vaekit.sweeps.pool import ctrl_c_later
 
+pytestmark = pytest.mark.slow  # all of them together
+
 SMALL = {"hidden": 16, "steps": 20, "batch_size": 64, "progress": False}
 BETAS, SEEDS = (4.0, 0.5), (1, 0)
 SECONDS = 120  # no end after so long is a deadlock

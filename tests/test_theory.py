@@ -323,6 +323,7 @@ def trained(images, k, beta, steps, lr=2e-2):
     return model
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("beta", "live"), [(1.0, 3), (2.0, 2)])
 def test_training_ends_where_the_theory_says_on_toy_images(beta, live):
     """Three factors that lighten and darken stripes and checks, ± 0.2, 0.15 and 0.1: λ = 2.56, 1.44, 0.64."""

@@ -358,6 +358,7 @@ def test_bfloat16_keeps_weights_and_losses_in_float32(toys, toy_model):
     assert not same(exact, rough)  # the matrix products really were rougher
 
 
+@pytest.mark.slow
 def test_flushing_denormals_leaves_the_weights_alone(toy_model, monkeypatch):
     """Pixels lit for ten steps, then dark for 900: Adam's moments of them become denormal numbers, the weights stay."""
 

@@ -44,12 +44,13 @@ _LATER = {
     "LinearVAE": "vaekit.model",
     "Recording": "vaekit.recording",
     "Run": "vaekit.run",
+    "diagnose": "vaekit.exercises",
     "faces": "vaekit.cartoons",
     "replay": "vaekit.playback",
     "resume": "vaekit.playback",
     "sweep": "vaekit.sweeps",
 }
-_MODULES = {"data", "latent", "losses", "metrics", "model", "plotting", "theory", "training"}
+_MODULES = {"data", "exercises", "latent", "losses", "metrics", "model", "plotting", "theory", "training"}
 
 
 def __getattr__(name):

@@ -98,6 +98,24 @@ def plot_curves(rows, marks=(), *, ax: Axes | None = None):
     return ax
 
 
+def plot_rate_distortion(points, *, ax: Axes | None = None, **style):
+    """The plane of the trade-off: each run a dot at its rate and distortion, with its β beside it.
+
+    points: (N, 3): β, rate, distortion, in nats per image, joined in this order. style: as of `Axes.plot`.
+    Returns the ax. Raises ValueError when the shape is another.
+    """
+    ax = _axes(ax)
+    points = np.asarray(points, float)
+    if points.ndim != 2 or points.shape[1] != 3:
+        raise ValueError(f"points must be (β, rate, distortion) each: (N, 3); these have the shape {points.shape}")
+    ax.plot(points[:, 1], points[:, 2], **{"marker": "o", "color": "#0b57d0"} | style)
+    for beta, *where in points:
+        ax.annotate(f"β = {beta:g}", where, xytext=(7, 5), textcoords="offset points", fontsize=10)
+    ax.margins(x=0.15)  # room for what is written beside the dot furthest right
+    ax.set(xlabel="rate R, nats per image", ylabel="distortion D, nats per image")
+    return ax
+
+
 def _axes(ax: Axes | None) -> Axes:
     if ax is not None:
         return ax

@@ -19,6 +19,8 @@ from vaekit.data import ImageSet
 from vaekit.lab.frames import pack_decoder, shrink_decoder, to_bytes, unpack_json
 from vaekit.lab.trail import FRAMES, POINTS
 
+pytestmark = pytest.mark.slow  # all of them together
+
 MEGABYTE = 1e6
 
 

@@ -14,6 +14,8 @@ import vaekit.lab.engine
 from vaekit.lab import LatentLab
 from vaekit.recording import Recording, RecordingError
 
+pytestmark = pytest.mark.slow  # all of them together
+
 TURNS = [
     (4, {"beta": 4.0}),
     (3, {"prior": False}),

@@ -73,6 +73,7 @@ def test_outside_of_a_kernel_there_is_no_cell():
     assert registry._current_cell() == (None, "")
 
 
+@pytest.mark.slow
 def test_a_lab_that_is_gone_is_forgotten(cell):
     cell("a", "1")
     made()

@@ -172,6 +172,7 @@ def test_start_again_and_a_failure_forget_what_lay_ahead(labs, at_pauses_only):
     assert steps(lab.view.trail.frames) == steps(lab.view.trail.decoders) == [0]
 
 
+@pytest.mark.slow
 def test_a_long_look_keeps_its_size(labs, monkeypatch):
     for name in ("FRAME_SECONDS", "REST_SECONDS"):
         monkeypatch.setattr(vaekit.lab.engine, name, 0.0)

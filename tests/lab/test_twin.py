@@ -15,6 +15,8 @@ import vaekit
 import vaekit.lab.engine
 from vaekit.lab.view import marks
 
+pytestmark = pytest.mark.slow  # all of them together
+
 ONE_LINE = re.compile(r"[^\n]{20,400}")
 
 

@@ -51,6 +51,7 @@ def test_untrained_it_is_the_prior_and_says_that_nothing_is_learned():
     assert verdict(m, 0)[0] == "Untrained." and verdict(m, 5)[0] == "Posterior = prior."
 
 
+@pytest.mark.slow
 def test_prior_on_off_and_collapsed_are_told_apart():
     """A narrow model, which is quick: a cloud, then points, a cloud again, then the prior."""
     training = Training(small_vae(hidden=64))

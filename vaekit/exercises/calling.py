@@ -1,5 +1,6 @@
 """Calling a learner's code: it may raise, never return, or return anything at all."""
 
+import contextvars
 import ctypes
 import inspect
 import random
@@ -26,25 +27,28 @@ class Halt(Exception):
         self.finding = Finding(code, **evidence)
 
 
-class _Stopped(BaseException):
-    """Thrown into a thread that is out of time."""
+class _Stopped(SystemExit):
+    """Thrown into a thread that is out of time; of a kind that a thread may end with in silence."""
 
 
 def within_limit(work: Callable, seconds: float | None = None):
     """`work()` in a thread of its own, and what it returns; TimeoutError when the time is up.
 
     The thread is then told to stop. It obeys when it next runs Python: a sleep, or a call into C, ends first.
-    An error of `work`, whatever its kind, is raised here as it is.
+    A Halt of `work` is raised here as it is, any other error of its as a Halt.
     """
     outcome: dict = {}
 
     def body():
         try:
             outcome["value"] = work()
+        except Halt as halt:
+            outcome["error"] = halt
         except BaseException as error:  # SystemExit and KeyboardInterrupt of a learner's code included
-            outcome["error"] = error
+            outcome["error"] = Halt("raises", came=_said(error))
 
-    thread = threading.Thread(target=body, name="vaekit-exercise", daemon=True)
+    here = contextvars.copy_context()  # what the learner prints goes to the cell that asked
+    thread = threading.Thread(target=here.run, args=(body,), name="vaekit-exercise", daemon=True)
     thread.start()
     try:
         thread.join(LIMIT_S if seconds is None else seconds)
@@ -75,7 +79,7 @@ def state_kept() -> Iterator[None]:
     drawn = numpy.random.get_state() if numpy else None
     try:
         with torch.random.fork_rng(devices=cuda):
-            torch.manual_seed(20130131)  # what a verdict shows does not depend on what ran before it
+            torch.default_generator.manual_seed(20130131)  # what a verdict shows does not depend on what ran before it
             yield
     finally:
         torch.set_default_dtype(dtype)
@@ -143,7 +147,7 @@ def described(value) -> str:
 
 
 def numbers(values: Tensor, most: int = 4) -> str:
-    """"3.2" or "(1.6, 0.5, …)"."""
+    """ "3.2" or "(1.6, 0.5, …)"."""
     shown = [f"{value:.4g}" for value in values.detach().flatten()[:most].tolist()]
     if values.dim() == 0:
         return shown[0]

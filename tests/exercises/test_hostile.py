@@ -1,0 +1,223 @@
+"""Whatever a learner's code does, a verdict comes back, in time, and the notebook is left as it was."""
+
+import random
+import sys
+import threading
+import time
+
+import numpy
+import pytest
+import torch
+
+import vaekit
+from vaekit.exercises import calling, diagnose
+from vaekit.exercises.doctor import EXERCISES
+
+pytestmark = pytest.mark.slow  # all of them together
+
+
+class EvilError(Exception):
+    def __str__(self):
+        raise RuntimeError("not even a message")
+
+
+class EvilRepr:
+    def __repr__(self):
+        raise SystemExit
+
+
+def raiser(error):
+    def function(*given):
+        raise error
+
+    return function
+
+
+def deep(*given):
+    return deep(*given)
+
+
+HOSTILE = {
+    "a number": (3, "wrong_type"),
+    "a string": ("kl", "wrong_type"),
+    "a module": (torch, "wrong_type"),
+    "SystemExit": (raiser(SystemExit(3)), "raises"),
+    "KeyboardInterrupt": (raiser(KeyboardInterrupt()), "raises"),
+    "GeneratorExit": (raiser(GeneratorExit()), "raises"),
+    "TimeoutError": (raiser(TimeoutError("mine")), "raises"),
+    "an error without words": (raiser(EvilError()), "raises"),
+    "NotImplementedError": (raiser(NotImplementedError()), "not_started"),
+    "recursion": (deep, "raises"),
+    "an arithmetic gap": (lambda *given: 0.5 * ..., "not_started"),
+    "None": (None, "not_started"),
+    "...": (..., "not_started"),
+}
+RETURNS = {
+    "a string": "nats",
+    "a dict": {},
+    "a set": set(),
+    "an empty list": [],
+    "ragged": [[1.0], [1.0, 2.0]],
+    "bytes": b"1",
+    "a class": int,
+    "a function": len,
+    "a complex tensor": torch.ones(5, dtype=torch.complex64),
+    "evil": EvilRepr(),
+    "True": True,
+    "inf": torch.full((5,), torch.inf),
+    "an empty tensor": torch.empty(0),
+    "a huge shape": torch.zeros(1).expand(1000, 1000, 3),
+    "numpy objects": numpy.array([None, 1]),
+    "a meta tensor": torch.empty(5, device="meta"),
+    "whole numbers": torch.ones(5, dtype=torch.int64),
+    "a sparse tensor": torch.eye(5).to_sparse(),
+}
+
+
+@pytest.mark.parametrize("exercise", EXERCISES)
+@pytest.mark.parametrize("what", HOSTILE)
+def test_hostile_code_gets_a_verdict(exercise, what):
+    code, fault = HOSTILE[what]
+    found = diagnose(**{exercise: code})
+    if exercise == "model" and callable(code):
+        fault = "wrong_type"
+    assert found.faults == (fault,)
+    assert "\n" not in repr(found)
+    assert found._repr_html_()
+
+
+@pytest.mark.parametrize("exercise", [name for name in EXERCISES if name != "model"])
+@pytest.mark.parametrize("what", RETURNS)
+def test_whatever_comes_back_gets_a_verdict(exercise, what):
+    found = diagnose(**{exercise: lambda *given: RETURNS[what]})
+    assert not found.ok
+    assert "not_started" not in found.faults
+    assert found._repr_html_()
+
+
+@pytest.mark.parametrize("what", RETURNS)
+def test_a_model_that_gives_back_anything(what):
+    for method in ("encode", "decode", "forward"):
+        assert not diagnose(model=type("Odd", (vaekit.VAE,), {method: lambda self, *given: RETURNS[what]})).ok
+
+
+@pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt(), ValueError("odd")])
+def test_an_error_is_shown_with_what_was_given(error):
+    (finding,) = diagnose(kl=raiser(error)).findings
+    assert finding.input == "mu (5, 3), logvar (5, 3)"
+    assert finding.came.startswith(type(error).__name__)
+
+
+def test_a_backward_pass_that_raises():
+    class Cut(torch.autograd.Function):
+        @staticmethod
+        def forward(context, value):
+            return value.clone()
+
+        @staticmethod
+        def backward(context, slope):
+            raise SystemExit
+
+    assert not diagnose(kl=lambda mu, logvar: vaekit.kl_to_prior(Cut.apply(mu), logvar).sum(1)).ok
+
+
+@pytest.mark.slow
+def test_five_seconds_and_no_more():
+    start = time.monotonic()
+    found = diagnose(kl=forever)
+    assert 5 <= time.monotonic() - start < 7
+    assert found.faults == ("timeout",)
+    assert "5 seconds" in found.findings[0].came
+
+
+def forever(*given):
+    while True:
+        pass
+
+
+def stubborn(*given):
+    """Swallows everything that is thrown at it, for a while."""
+    end = time.monotonic() + 1.5
+    while time.monotonic() < end:
+        try:
+            while time.monotonic() < end:
+                pass
+        except BaseException:
+            pass
+
+
+LOOPS = [(exercise, forever) for exercise in EXERCISES]
+LOOPS += [("kl", stubborn), ("model", stubborn), ("kl", lambda *given: time.sleep(1.5))]
+
+
+@pytest.mark.parametrize(("exercise", "loop"), LOOPS)
+def test_a_loop_is_left_and_its_thread_ends(monkeypatch, exercise, loop):
+    monkeypatch.setattr(calling, "LIMIT_S", 0.3)
+    candidate = type("Slow", (vaekit.VAE,), {"forward": loop}) if exercise == "model" else loop
+    start = time.monotonic()
+    assert diagnose(**{exercise: candidate}).faults == ("timeout",)
+    assert time.monotonic() - start < 1.4
+    end = time.monotonic() + 5
+    while [one for one in threading.enumerate() if one.name == "vaekit-exercise"]:
+        assert time.monotonic() < end, "the learner's thread is still running"
+        time.sleep(0.05)
+
+
+def meddling(mu, logvar):
+    torch.manual_seed(1)
+    random.seed(1)
+    numpy.random.seed(1)
+    torch.set_default_dtype(torch.float64)
+    torch.set_grad_enabled(False)
+    return vaekit.kl_to_prior(mu, logvar).sum(1)
+
+
+@pytest.mark.parametrize("exercise", ["kl", "reparameterize", "step", "model"])
+def test_the_notebooks_state_is_left_alone(exercise):
+    def state():
+        return torch.get_rng_state(), random.getstate(), numpy.random.get_state()[1].tolist()
+
+    torch.manual_seed(17)
+    before = state()
+    diagnose(**{exercise: vaekit.VAE if exercise == "model" else meddling})
+    after = state()
+    assert torch.equal(before[0], after[0])
+    assert before[1:] == after[1:]
+    assert torch.get_default_dtype() == torch.float32
+    assert torch.is_grad_enabled()
+
+
+def test_a_model_without_parameters():
+    class Empty(torch.nn.Module):
+        def encode(self, x):
+            return x.flatten(1)[:, :2], x.flatten(1)[:, 2:4]
+
+        decode = encode
+
+    assert diagnose(model=Empty).faults == ("unrecognized",)
+
+
+def test_a_model_is_examined_as_a_copy():
+    model = vaekit.VAE(2, 8).eval()
+    start = {name: value.clone() for name, value in model.state_dict().items()}
+    assert diagnose(model=model).ok
+    assert not model.training
+    assert all(torch.equal(start[name], value) for name, value in model.state_dict().items())
+    assert all(weight.grad is None for weight in model.parameters())
+    assert "decode" not in vars(model)
+    assert not any(part._forward_pre_hooks for part in model.modules())
+
+
+def test_what_a_learner_prints_is_seen(capsys):
+    def chatty(mu, logvar):
+        print("the learner's own words", file=sys.stdout)
+        return vaekit.kl_to_prior(mu, logvar).sum(1)
+
+    assert diagnose(kl=chatty).ok
+    assert "the learner's own words" in capsys.readouterr().out
+
+
+def test_works_inside_no_grad():
+    with torch.no_grad():
+        assert diagnose(kl=lambda mu, logvar: vaekit.kl_to_prior(mu, logvar).sum(1)).ok
+        assert diagnose(model=vaekit.VAE).ok

@@ -1,0 +1,80 @@
+"""Written predictions: kept on disk, shown back, and never in the way."""
+
+import json
+
+import ipywidgets as widgets
+import pytest
+
+from vaekit.exercises.predictions import Prediction, answers_file, kept_answers
+
+
+@pytest.fixture(autouse=True)
+def file(tmp_path, monkeypatch):
+    path = tmp_path / "folder" / "answers.json"
+    monkeypatch.setenv("VAEKIT_ANSWERS", str(path))
+    return path
+
+
+def test_an_answer_outlives_the_kernel_and_leaves_the_others_alone(file):
+    Prediction("one", "What?").keep("σ → 0, I think\nor “not”")
+    Prediction("two", "And?").keep("more")
+    assert Prediction("one", "What?").answer == "σ → 0, I think\nor “not”"
+    assert kept_answers() == {"one": "σ → 0, I think\nor “not”", "two": "more"} and json.loads(file.read_text())
+
+
+def test_shown_back_before_and_after_something_was_written():
+    guess = Prediction("one", "What?")
+    assert "nothing yet" in guess.shown_back._repr_html_()
+    guess.keep("<b>bold</b>")
+    assert "&lt;b&gt;bold&lt;/b&gt;" in guess.shown_back._repr_html_()
+
+
+def test_what_stands_where_no_widget_can_live():
+    bundle = Prediction("one", "Is σ < 1?")._repr_mimebundle_()
+    assert "Is σ &lt; 1?" in bundle["text/html"] and bundle["text/plain"] == "Prediction('one')"
+    assert "application/vnd.jupyter.widget-view+json" in bundle
+
+
+def test_writing_in_the_box_keeps_the_answer(monkeypatch):
+    made = []
+    real = widgets.Textarea
+
+    def textarea(**options):
+        made.append(real(**options))
+        return made[-1]
+
+    monkeypatch.setattr(widgets, "Textarea", textarea)
+    guess = Prediction("one", "What?")
+    guess._repr_mimebundle_()
+    made[0].value = "it falls"
+    assert guess.answer == "it falls" and kept_answers() == {"one": "it falls"}
+    Prediction("one", "What?")._repr_mimebundle_()
+    assert made[1].value == "it falls"
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b"[1, 2]", b'{"one": 5}'])
+def test_a_file_that_is_none_is_no_hindrance(file, content):
+    file.parent.mkdir()
+    file.write_bytes(content)
+    if content in (b"[1, 2]", b'{"one": 5}'):
+        assert kept_answers() == {}
+        guess = Prediction("one", "What?")
+    else:
+        with pytest.warns(UserWarning, match="your predictions begin anew"):
+            guess = Prediction("one", "What?")
+    assert guess.answer == ""
+
+
+def test_where_nothing_can_be_written_the_answer_lives_as_long_as_the_kernel(tmp_path, monkeypatch):
+    (tmp_path / "taken").write_text("a file, where a folder should be")
+    monkeypatch.setenv("VAEKIT_ANSWERS", str(tmp_path / "taken" / "answers.json"))
+    guess = Prediction("one", "What?")
+    with pytest.warns(UserWarning, match="kept in this session only"):
+        guess.keep("still here")
+    assert guess.answer == "still here"
+
+
+def test_where_answers_are_kept(monkeypatch, file):
+    assert answers_file() == file
+    monkeypatch.delenv("VAEKIT_ANSWERS")
+    assert answers_file().name == "predictions.json" and "vaekit" in str(answers_file())

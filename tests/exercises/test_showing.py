@@ -1,0 +1,106 @@
+"""How a verdict is shown: short and stable as text, in words and without colours as HTML, with hints and buttons."""
+
+import re
+import sys
+
+import pytest
+
+import vaekit
+from vaekit.exercises import CODES, buttons, check, diagnose
+from vaekit.exercises.words import FACTS, HINTS
+
+
+def kl(mu, logvar):
+    return vaekit.kl_to_prior(mu, logvar).sum(1)
+
+
+def test_the_text_is_short_and_always_the_same():
+    assert repr(diagnose(kl=kl)) == "Diagnosis(kl: ok)"
+    wrong = lambda mu, logvar: -2 * kl(mu, logvar)  # noqa: E731
+    assert repr(diagnose(kl=wrong)) == repr(diagnose(kl=wrong)) == "Diagnosis(kl: sign, missing_half)"
+    assert repr(check(kl=wrong)) == (
+        f"✗ kl: 2 mistakes found.\n  sign: {FACTS['sign']}\n  missing_half: {FACTS['missing_half']}"
+    )
+    assert repr(check(kl=lambda mu, logvar: None)) == "○ kl: not started yet."
+    assert repr(check(kl=kl)) == "✓ kl: right."
+
+
+def test_every_code_has_words_and_two_hints():
+    for code in CODES:
+        assert FACTS[code]
+        assert len(HINTS[code]) == 2
+    promised = """not_started raises timeout wrong_type wrong_shape sign missing_half std_for_variance
+        log_std_for_logvar exp_logvar_as_std mean_over_pixels mean_over_latents sum_over_batch beta_ignored
+        noise_missing noise_reused noise_shared noise_at_eval broadcast logits_as_probabilities softmax
+        wrong_target gradient_cut"""
+    assert set(promised.split()) <= set(CODES)
+
+
+def test_the_page_has_the_mistake_the_evidence_and_no_colours():
+    page = diagnose(kl=lambda mu, logvar: -kl(mu, logvar))._repr_html_()
+    assert "A sign is flipped." in page
+    assert "came out: (-1.614, -0.5); should have: (1.614, 0.5)" in page
+    assert "Effective β: -1 times" in page
+    assert not re.search(r"color:|#[0-9a-f]{3}|rgb|background", page.replace("currentColor", ""))
+    assert "Effective" not in diagnose(kl=kl)._repr_html_()
+
+
+def test_a_learners_words_are_no_markup():
+    def wrong(mu, logvar):
+        raise ValueError("<script>alert(1)</script>")
+
+    page = diagnose(kl=wrong)._repr_html_()
+    assert "<script>" not in page
+    assert "&lt;script&gt;" in page
+
+
+def test_hints_come_one_by_one():
+    wrong = lambda mu, logvar: -kl(mu, logvar)  # noqa: E731
+    first, second = HINTS["sign"]
+    assert first not in check(kl=wrong)._repr_html_()
+    assert first in repr(check(kl=wrong, hint=1))
+    assert second not in repr(check(kl=wrong, hint=1))
+    assert second in repr(check(kl=wrong, hint=2))
+    assert check(kl=kl, hint=2).hints == []
+
+
+@pytest.mark.parametrize("hint", [3, -1, "one", None])
+def test_a_hint_that_is_not_there(refuses, hint):
+    with refuses(ValueError, "hint must be 0, 1 or 2"):
+        check(kl=kl, hint=hint)
+
+
+def press(box, description: str) -> str:
+    next(button for button in box.children[0].children if button.description == description).click()
+    return box.children[1].value
+
+
+def test_the_buttons_answer_and_follow_the_name(monkeypatch):
+    module = sys.modules[__name__]
+    wrong = lambda mu, logvar: -kl_right(mu, logvar)  # noqa: E731
+    wrong.__name__ = "kl"
+    kl_right = kl
+    box = buttons(kl=wrong)  # as a notebook: the name leads to what it means now
+    monkeypatch.setattr(module, "kl", wrong)
+    page = press(box, "Check")
+    assert "A sign is flipped." in page
+    assert HINTS["sign"][0] not in page
+    assert HINTS["sign"][0] in press(box, "Hint")
+    assert HINTS["sign"][1] in press(box, "Another hint")
+    monkeypatch.setattr(module, "kl", kl_right)
+    assert "✓ kl: right." in press(box, "Check")
+
+
+def test_the_buttons_have_a_verdict_before_a_click():
+    def gap(mu, logvar): ...
+
+    assert "○ kl: not started yet." in buttons(kl=gap).children[1].value
+
+
+def test_a_function_without_a_place_of_its_own_is_examined_as_it_is():
+    assert "✓ kl: right." in press(buttons(kl=lambda mu, logvar: kl(mu, logvar)), "Check")
+
+
+def test_buttons_refuse_a_call_that_makes_no_sense(refuses):
+    with refuses(TypeError, "exactly one of"):
+        buttons(elbo=kl)

@@ -1,0 +1,273 @@
+"""The doctor's examination of `kl`, `reconstruction` and `loss`: probe, explain, look at the gradients."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from vaekit.exercises import slips
+from vaekit.exercises.calling import Halt, Learner, as_tensor, described, numbers
+from vaekit.exercises.diagnosis import Diagnosis, Finding
+from vaekit.exercises.slips import Slip, batched, explain, same
+
+NAMES = {
+    "kl": "mu logvar",
+    "reconstruction": "x_logits x",
+    "loss": "x_logits x mu logvar beta",
+    "step": "x_logits x mu logvar beta",  # as its model writes them down
+}
+WHOLE = ("loss", "step")  # one number for the whole batch
+REDUCTIONS = ("none", "mean over batch", "sum over batch", "mean over pixels", "mean over latents")
+BETAS = (3.7, 0.4, 1.0, 2.2)
+
+
+@dataclass
+class Probe:
+    """Inputs of one call, the shape and the value of what came out, and its gradients."""
+
+    inputs: list
+    came: Tensor | None = None
+    gradients: list | None = None
+    shape: tuple = ()
+
+    @property
+    def leaves(self) -> list[Tensor]:
+        return [value for value in self.inputs if isinstance(value, Tensor) and value.requires_grad]
+
+
+def probes(exercise: str, tame: bool = False) -> list[Probe]:
+    """Four batches: different examples, pixels, latents and β, so that no two mistakes give one number.
+
+    tame: logits in (0, 1), for functions that take them as probabilities.
+    """
+    generator = torch.Generator().manual_seed(4)
+    made = []
+    for beta in BETAS:
+        shape = (slips.BATCH, 1, 28, 28)
+        x = torch.rand(shape, generator=generator)
+        x_logits = 1.5 * torch.randn(shape, generator=generator)
+        x_logits = (0.05 + 0.9 * x_logits.sigmoid() if tame else x_logits).requires_grad_()
+        mu = (3 * torch.randn(slips.BATCH, slips.LATENTS, generator=generator)).requires_grad_()
+        logvar = (5 * torch.rand(slips.BATCH, slips.LATENTS, generator=generator) - 3).requires_grad_()
+        inputs = {"x_logits": x_logits, "x": x, "mu": mu, "logvar": logvar, "beta": beta}
+        made.append(Probe([inputs[name] for name in NAMES[exercise].split()]))
+    return made
+
+
+def examine(exercise: str, function, declared: set[str]) -> Diagnosis:
+    """The verdict on `kl`, `reconstruction` or `loss`. declared: those of REDUCTIONS that are meant."""
+    learner = Learner(function, NAMES[exercise])
+    if exercise == "kl":
+        return _examine(exercise, learner, probes(exercise), declared)
+    return untamed_or_tame(lambda tame: _examine(exercise, learner, probes(exercise, tame), declared), exercise)
+
+
+def untamed_or_tame(examination: Callable, exercise: str) -> Diagnosis:
+    """`examination(tame=False)`; after an error or nonsense the tame one, if it finds logits taken as probabilities."""
+    try:
+        verdict = examination(False)
+        if "unrecognized" not in verdict.faults:
+            return verdict
+    except Halt as halt:
+        if halt.finding.code != "raises":
+            raise
+        verdict = Diagnosis(exercise, (halt.finding,))
+    try:
+        second = examination(True)
+    except Halt:
+        return verdict
+    return second if "logits_as_probabilities" in second.faults else verdict
+
+
+def _examine(exercise: str, learner: Learner, asked: list[Probe], declared: set[str]) -> Diagnosis:
+    odd: dict[tuple, Slip] = {}  # of type and shape, each once
+    for probe in asked:
+        came, code = as_tensor(learner(*probe.inputs))
+        probe.shape = tuple(came.shape)
+        probe.came, slip = _in_shape(came, exercise, probe)
+        if code:
+            odd[code, ""] = Slip(code, {})
+        if slip:
+            odd[slip.code, slip.reduction] = slip
+        probe.gradients = gradients(probe.came, probe.leaves)
+    return judge(exercise, asked, list(odd.values()), declared, _evidence(exercise, learner, asked))
+
+
+def judge(exercise: str, asked: list[Probe], odd: list[Slip], declared: set[str], evidence: Finding) -> Diagnosis:
+    """The verdict on what came out of the probes. odd: what is known to be wrong before any value is looked at."""
+    found, options, targets = _explained(exercise, asked)
+    if found is None:
+        beta, note = _multiple(exercise, asked)
+        found = [Slip("unrecognized", {}, note)]
+    else:
+        beta = _whole_batch(slips.effective_beta(options), exercise, options)
+        if not {slip.code for slip in odd} & {"wrong_type", "gradient_cut", "step_missing"}:
+            if exercise == "step" and _cut(exercise, asked, {}, targets) is None:
+                found, beta = [], 1.0  # what it returns, to be shown, is not what it steps along
+            elif cut := _cut(exercise, asked, options, targets):
+                odd, beta = [*odd, cut], None
+    if targets is not None:
+        found, beta = [*found, Slip("wrong_target", {}, "It is compared with another example of the batch.")], None
+    every = _undeclared([*odd, *found], declared, exercise)
+    beta = None if beta is None else float(f"{beta:.6g}")
+    return Diagnosis(exercise, tuple(_finding(slip, evidence, asked[0], exercise) for slip in every), beta)
+
+
+def _whole_batch(beta: float | None, exercise: str, options: dict) -> float | None:
+    """The effective β when one of the two terms alone is summed over the batch."""
+    if beta is None or options.get("batch") != "sum":
+        return beta
+    return {"kl": beta * slips.BATCH, "reconstruction": beta / slips.BATCH}.get(exercise, beta)
+
+
+def _in_shape(came: Tensor, exercise: str, probe: Probe) -> tuple[Tensor, Slip | None]:
+    """What came, in a shape that can be compared, and the slip of its shape if it has one."""
+    batch, shape = slips.BATCH, tuple(came.shape)
+    whole = exercise in WHOLE
+    if shape == ((1,) if whole else (batch,)) or shape == ():
+        return (came.reshape(()) if whole else came), None
+    slip = Slip("wrong_shape", {}, "")
+    if shape == (batch, batch):
+        return (came.mean() if whole else came.diagonal()), Slip("broadcast", {}, "")
+    if whole and shape == (batch,):
+        return came.mean(), slip
+    if not whole and came.numel() == batch:
+        return came.reshape(batch), slip
+    each = probe.inputs[0]
+    if not whole and came.numel() == each.numel() and shape[:1] == (batch,):
+        return came.flatten(1).sum(1), Slip(slip.code, {}, "The sum is missing.", "none")
+    raise Halt("wrong_shape", input=described(each), came=str(shape), expected="()" if whole else "(B,)")
+
+
+def gradients(came: Tensor, leaves: list[Tensor]) -> list[Tensor | None]:
+    """d(Σ came · w)/d(each leaf), with weights w that tell the examples apart; None where no path leads."""
+    if not came.requires_grad:
+        return [None] * len(leaves)
+    weights = torch.linspace(1, 2, max(came.numel(), 1)).reshape(came.shape).to(came)
+    try:
+        return list(torch.autograd.grad((came * weights).sum(), leaves, allow_unused=True, retain_graph=True))
+    except RuntimeError:
+        return [None] * len(leaves)
+
+
+def _maker(exercise: str, asked: list[Probe], targets: list | None):
+    memo: dict = {}
+    inputs = [list(probe.inputs) for probe in asked]
+    for i, order in enumerate(targets or ()):
+        inputs[i][1] = inputs[i][1][order]
+
+    def make(i: int, *, keep: bool = True, **options) -> Tensor:
+        if exercise in WHOLE:
+            return slips.loss(*inputs[i], memo=memo if keep else None, **options)
+        batch = options.pop("batch", None)
+        return batched(getattr(slips, exercise)(*inputs[i], **options), batch)
+
+    return make
+
+
+def _explained(exercise: str, asked: list[Probe]) -> tuple:
+    """(slips, options, order of the targets or None); slips None when nothing explains what came."""
+    known = {
+        "kl": slips.KL_SLIPS + slips.BATCH_SLIPS,
+        "reconstruction": slips.RECONSTRUCTION_SLIPS + slips.BATCH_SLIPS,
+    }.get(exercise, slips.LOSS_SLIPS + slips.RECONSTRUCTION_SLIPS + slips.KL_SLIPS)
+    came = [probe.came.item() if exercise in WHOLE else probe.came for probe in asked]
+    if not all(probe.came.isfinite().all() for probe in asked):
+        return None, {}, None
+    targets = None
+    if exercise != "kl":
+        orders = [_order(probe) for probe in asked]
+        if all(order is not None for order in orders) and any(order != list(range(len(order))) for order in orders):
+            targets = orders
+    with torch.no_grad():
+        found = explain(came, _maker(exercise, asked, targets), known)
+    return (*found, targets) if found else (None, {}, None)
+
+
+def _order(probe: Probe) -> list[int] | None:
+    """Which example each reconstruction was compared with, read off ∂/∂logits = w (sigmoid(logits) − target)."""
+    slope = probe.gradients[0]
+    if slope is None:
+        return None
+    gap = (probe.inputs[0].detach().sigmoid()[:, None] - probe.inputs[1][None]).flatten(2)  # (B, B, P)
+    likeness = torch.cosine_similarity(slope.flatten(1)[:, None], gap, dim=2).abs()
+    best = likeness.max(1)
+    return best.indices.tolist() if bool((best.values > 0.999).all()) else None
+
+
+def _multiple(exercise: str, asked: list[Probe]) -> tuple[float | None, str]:
+    """The effective β, and words for it, of a result that is off by nothing but constant factors."""
+    make = _maker(exercise, asked, None)
+    with torch.no_grad():
+        came = torch.stack([probe.came.double().mean() for probe in asked])
+        if exercise in WHOLE:
+            right = [make(i, weigh="no KL") for i in range(len(asked))]
+            parts = [[r, make(i) - r] for i, r in enumerate(right)]
+        else:
+            parts = [[make(i).mean()] for i in range(len(asked))]
+        columns = torch.tensor(parts, dtype=torch.float64)
+    if not came.isfinite().all():
+        return None, "It is not a finite number."
+    factors = torch.linalg.lstsq(columns, came[:, None]).solution.flatten()
+    if not same(columns @ factors, came):
+        return None, ""
+    of_r, of_kl = {"kl": (1.0, factors[0]), "reconstruction": (factors[0], 1.0)}.get(exercise, factors.tolist())
+    told = f"the reconstruction {of_r:.4g} and the KL {of_kl:.4g}" if exercise in WHOLE else f"{float(factors[0]):.4g}"
+    return float(of_kl / of_r), f"It is off by constant factors: {told} times what it should be."
+
+
+def _cut(exercise: str, asked: list[Probe], options: dict, targets: list | None) -> Slip | None:
+    """A slip when the values have an explanation, but the gradients are not those that go with it."""
+    make = _maker(exercise, asked, targets)
+    names = [name for name in NAMES[exercise].split() if name not in ("x", "beta")]
+    for i, probe in enumerate(asked):
+        right = gradients(make(i, keep=False, **options), probe.leaves)
+        for name, came, expected in zip(names, probe.gradients, right, strict=True):
+            none_due = expected is None or not expected.abs().max() > 1e-7
+            none_came = came is None or not came.abs().max() > 1e-7
+            pixel = options.get("pixel", "bernoulli") if name == "x_logits" else "bernoulli"
+            if none_due or pixel == "itself":  # a loss that is compared with itself may well have no slope
+                continue
+            if none_came:
+                return Slip("gradient_cut", {}, f"None reaches {name}.")
+            size = expected.abs()
+            if pixel == "bernoulli" and ((came - expected).abs() > 1e-2 * size + 1e-4 * size.max()).any():
+                return Slip("gradient_cut", {}, f"Only a part of it reaches {name}.")
+    return None
+
+
+def _undeclared(found: list[Slip], declared: set[str], exercise: str) -> list[Slip]:
+    """Without the reductions that were declared; with those that were declared, but are not there."""
+    there = {slip.reduction for slip in found} | ({"mean over batch"} if exercise in WHOLE else set())
+    note = "You declared “{}”; that is not what it does."
+    missing = [Slip("wrong_shape", {}, note.format(name)) for name in sorted(declared - there)]
+    return [slip for slip in found if not slip.reduction or slip.reduction not in declared] + missing
+
+
+def _evidence(exercise: str, learner: Learner, asked: list[Probe]) -> Finding:
+    """For `kl` a case that can be worked out by hand, for the others the first probe."""
+    if exercise == "kl":
+        mu, logvar = torch.tensor([[0.0, 0.0], [1.0, 0.0]]), torch.tensor([[4.0, 4.0], [1.0, 1.0]]).log()
+        try:
+            came = as_tensor(learner(mu, logvar))[0]
+            given = "μ = (0, 0) and (1, 0), σ = (2, 2) and (1, 1)"
+            return Finding("", given, numbers(came), numbers(slips.kl(mu, logvar)))
+        except Halt:  # it takes 3 latents only
+            pass
+    return first_probe(exercise, asked)
+
+
+def first_probe(exercise: str, asked: list[Probe]) -> Finding:
+    """The first probe's input, what came out and what should have."""
+    given = {"kl": "5 examples of 3 latents", "reconstruction": "5 images"}.get(exercise, f"5 images, β = {BETAS[0]}")
+    return Finding("", given, numbers(asked[0].came), numbers(_maker(exercise, asked, None)(0, keep=False)))
+
+
+def _finding(slip: Slip, evidence: Finding, first: Probe, exercise: str) -> Finding:
+    if slip.code in ("gradient_cut", "zero_grad_missing", "step_missing"):
+        return Finding(slip.code, f"a batch of {slips.BATCH}", note=slip.note)
+    if slip.code in ("wrong_shape", "broadcast"):
+        should = "()" if exercise in WHOLE else f"({slips.BATCH},)"
+        return Finding(slip.code, f"a batch of {slips.BATCH}", str(first.shape), should, slip.note)
+    return replace(evidence, code=slip.code, note=slip.note)

@@ -1,0 +1,210 @@
+"""The examination of `step`: a real small VAE that writes down what it was asked, and how the gradients came back."""
+
+import copy
+
+import torch
+from torch import Tensor, nn
+
+from vaekit.exercises import slips
+from vaekit.exercises.calling import OPEN, Halt, Learner, as_tensor
+from vaekit.exercises.diagnosis import Diagnosis, Finding
+from vaekit.exercises.formulas import BETAS, Probe, first_probe, judge, untamed_or_tame
+from vaekit.exercises.noise import POWER_OF, Draws, faults_of
+from vaekit.exercises.slips import Slip
+from vaekit.model import VAE
+
+
+class _Noted:
+    """A tensor on its way through the model: its value, and the gradient that came back to it."""
+
+    def __init__(self, value: Tensor):
+        self.value, self.slope, self.learns = value.detach().clone(), None, value.requires_grad
+        self.passed = value.clone()
+        if self.passed.requires_grad:
+            self.passed.register_hook(self._add)
+
+    def _add(self, slope: Tensor) -> None:
+        self.slope = slope.clone() if self.slope is None else self.slope + slope
+
+
+class _Half(nn.Module):
+    """The encoder or the decoder; keeps a note of every pass: the first is of what came out."""
+
+    def __init__(self, inner: nn.Module):
+        super().__init__()
+        self.inner, self.notes = inner, []
+
+    def used(self) -> list[_Noted]:
+        """The notes of the last pass that gradients came back to, or of the last; with the slopes of all passes."""
+        if not self.notes:
+            raise Halt("unrecognized", came="the model's encoder or decoder was not called")
+        learnt = [noted for noted in self.notes if noted[0].slope is not None or noted[1].slope is not None]
+        last = (learnt or self.notes)[-1]
+        for earlier in learnt[:-1]:
+            for kept, noted in zip(last, earlier, strict=True):
+                if noted.slope is not None:
+                    kept._add(noted.slope)
+        self.notes = [last]
+        return last
+
+
+class _EncoderHalf(_Half):
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        mu, logvar = map(_Noted, self.inner(x))
+        self.notes.append([mu, logvar])
+        return mu.passed, logvar.passed
+
+
+class _DecoderHalf(_Half):
+    tame = False  # logits in (0, 1), for steps that take them as probabilities
+
+    def forward(self, z: Tensor) -> Tensor:
+        z = _Noted(z)
+        x_logits = self.inner(z.passed)
+        x_logits = _Noted(0.05 + 0.9 * x_logits.sigmoid() if self.tame else x_logits)
+        self.notes.append([x_logits, z])
+        return x_logits.passed
+
+
+class _Descent(torch.optim.SGD):
+    """Plain gradient descent in tiny steps; counts them, and keeps the gradients of the last one."""
+
+    steps = 0
+    taken: list | None = None
+
+    def step(self, closure=None):
+        value = closure() if closure is not None else None
+        self.steps += 1
+        weights = self.param_groups[0]["params"]
+        self.taken = [None if weight.grad is None else weight.grad.clone() for weight in weights]
+        super().step()
+        return value
+
+
+def _model(tame: bool) -> VAE:
+    generator = torch.Generator().manual_seed(7)
+    model = VAE(slips.LATENTS, 16, init_generator=generator)
+    with torch.no_grad():  # codes far from 0, and variances far from 1: the default weights hardly leave them
+        model.encoder.mu.weight *= 24
+        model.encoder.logvar.weight *= 24
+        model.decoder[2].weight *= 3
+    model.encoder, model.decoder = _EncoderHalf(model.encoder), _DecoderHalf(model.decoder)
+    model.decoder.tame = tame
+    return model
+
+
+def _images(count: int, generator: torch.Generator) -> Tensor:
+    """Patches of grey, bright and dark ones: (count, 1, 28, 28) in [0, 1]."""
+    coarse = torch.rand(count, 1, 4, 4, generator=generator).repeat_interleave(7, 2).repeat_interleave(7, 3)
+    return coarse * torch.rand(count, 1, 1, 1, generator=generator)
+
+
+def examine(function, declared: set[str]) -> Diagnosis:
+    """The verdict on `step`. declared: those of formulas.REDUCTIONS that are meant."""
+    learner = Learner(function, "model x beta optimizer")
+    return untamed_or_tame(lambda tame: _examine(learner, declared, tame), "step")
+
+
+def _examine(learner: Learner, declared: set[str], tame: bool) -> Diagnosis:
+    model, generator = _model(tame), torch.Generator().manual_seed(8)
+    optimizer = _Descent(model.parameters(), lr=1e-7)
+    noise = _noise(learner, model, optimizer, _images(400, generator))
+    power = next((POWER_OF[finding.code] for finding in noise if finding.code in POWER_OF), 0.5)
+    odd: dict[str, Slip] = {}
+    asked = []
+    for beta in BETAS:
+        probe, slip = _one_step(learner, model, optimizer, _images(slips.BATCH, generator), beta, power)
+        asked.append(probe)
+        if slip:
+            odd[slip.code] = slip
+    verdict = judge("step", asked, list(odd.values()), declared, first_probe("step", asked))
+    findings = verdict.findings
+    if any(finding.code == "unrecognized" for finding in noise):
+        # which part of mu's gradient came through such noise, and which straight from the loss, cannot be told
+        findings = tuple(finding for finding in findings if finding.code != "gradient_cut")
+    return Diagnosis("step", (*findings, *noise), verdict.effective_beta)
+
+
+def prepare() -> None:
+    """Make a step: torch loads seconds' worth of modules at the first, which no learner should pay for."""
+    weight = torch.zeros(1, requires_grad=True)
+    weight.sum().backward()
+    _Descent([weight], lr=0.1).step()
+
+
+def _one_step(learner, model, optimizer, x: Tensor, beta: float, power: float) -> tuple[Probe, Slip | None]:
+    """One step, written down as a call of `loss`; with a slip when the weights or their gradients are not in order."""
+    weights = list(model.parameters())
+    before = [weight.detach().clone() for weight in weights]
+    left = [None if weight.grad is None else weight.grad.clone() for weight in weights]
+    steps = optimizer.steps
+    came = _call(learner, model, x, beta, optimizer)
+    (mu, logvar), (x_logits, z) = model.encoder.used(), model.decoder.used()
+    direct = [x_logits.slope, _less(mu.slope, z.slope, 1.0), _less(logvar.slope, z.slope, power * (z.value - mu.value))]
+    inputs = [x_logits.value, x, mu.value, logvar.value, beta]
+    for value in (inputs[0], inputs[2], inputs[3]):
+        value.requires_grad_()
+    probe = Probe(inputs, came, direct)
+    moved = any(not old.equal(new) for old, new in zip(before, weights, strict=True))
+    if not z.learns:
+        return probe, Slip("gradient_cut", {}, "None goes through z.")
+    if not moved:
+        if x_logits.slope is None and optimizer.steps > steps:
+            return probe, Slip("gradient_cut", {}, "No gradient came back: is there a `loss.backward()`?")
+        note = "The gradients were cleared just before." if optimizer.steps > steps else ""
+        return probe, Slip("step_missing", {}, note)
+    if _piled_up(left, optimizer.taken, model):
+        return probe, Slip("zero_grad_missing", {})
+    return probe, None
+
+
+def _less(slope: Tensor | None, through_z: Tensor | None, factor) -> Tensor | None:
+    """The gradient without the part that came along z: what is left came straight from the loss."""
+    return slope if slope is None or through_z is None else slope - factor * through_z
+
+
+def _piled_up(left: list, taken: list | None, model: nn.Module) -> bool:
+    """Do the gradients that were stepped along hold those left over from the call before?"""
+    for old, new, fresh in zip(left, taken or (), model.fresh, strict=False):
+        there = old is not None and new is not None and fresh is not None and old.abs().max() > 0
+        if there and (new - old - fresh).abs().max() <= 1e-3 * old.abs().max():
+            return True
+    return False
+
+
+def _call(learner: Learner, model: nn.Module, x: Tensor, beta: float, optimizer: _Descent) -> Tensor:
+    """The learner's step; `model.fresh` then holds the gradients of this backward pass alone."""
+    model.encoder.notes, model.decoder.notes = [], []
+    weights = list(model.parameters())
+    model.fresh = [None] * len(weights)
+
+    def hold(i: int):
+        return lambda slope: model.fresh.__setitem__(i, slope.clone())
+
+    hooks = [weight.register_hook(hold(i)) for i, weight in enumerate(weights)]
+    steps = optimizer.steps
+    try:
+        came = learner(model, x, beta, optimizer, gap_is_none=False)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    if any(came is nothing for nothing in OPEN):
+        started = model.encoder.notes or optimizer.steps > steps
+        raise Halt("wrong_type" if started else "not_started", came=type(came).__name__, expected="the loss")
+    came, _ = as_tensor(came)  # a plain number is as good here: the step is done
+    if came.numel() != 1:
+        raise Halt("wrong_shape", came=str(tuple(came.shape)), expected="()")
+    return came.detach().reshape(())
+
+
+def _noise(learner: Learner, model: nn.Module, optimizer: _Descent, x: Tensor) -> list[Finding]:
+    """Two steps on the same 400 images: what is wrong with the noise between encoder and decoder."""
+    seen, start = [], copy.deepcopy(model.state_dict())
+    for _ in range(2):
+        model.load_state_dict(start)
+        _call(learner, model, x, 1.0, optimizer)
+        (mu, logvar), (_, z) = model.encoder.used(), model.decoder.used()
+        if z.value.shape != mu.value.shape:
+            raise Halt("wrong_shape", came=f"z {tuple(z.value.shape)}", expected=f"z {tuple(mu.value.shape)}")
+        seen.append(z.value)
+    return faults_of(Draws(mu.value, logvar.value, *seen))
