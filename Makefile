@@ -5,6 +5,9 @@ PY := .venv/bin/python
 INSTALL := $(PY) -m pip --disable-pip-version-check install
 PYTEST := $(PY) -m pytest --nbval-lax --nbval-current-env --nbval-cell-timeout=120 --nbval-sanitize-with tests/sanitize.cfg
 
+# The unit tests need no page, and share the cores. The browser and the notebooks have them to themselves.
+PARALLEL := --numprocesses auto --dist worksteal
+
 # Where to look for Python; make PYTHON=/path/to/python3 names one instead.
 PYTHONS := $(if $(PYTHON),'$(PYTHON)',python3.11 python3.12 python3.13 python3.14 python3 python)
 # JupyterLab's offer to fetch its news would lie over the lab, and ask for a network.
@@ -22,10 +25,11 @@ lab: .venv/lab.stamp ## the live lab, in JupyterLab on localhost
 		$(if $(filter 0,$(shell id -u)),--allow-root) $(ARGS)
 
 test: .venv/test.stamp ## everything: lint, unit tests, notebooks, the lab in a browser
-	@$(PYTEST) tests notebooks $(ARGS)
+	@$(PYTEST) -m "not browser" $(PARALLEL) tests $(ARGS)
+	@$(PYTEST) -m browser tests notebooks $(ARGS)
 
 check: .venv/test.stamp ## lint and the quick unit tests only, in under a minute
-	@$(PYTEST) -m "not browser and not slow" --numprocesses auto --dist worksteal tests $(ARGS)
+	@$(PYTEST) -m "not browser and not slow" $(PARALLEL) tests $(ARGS)
 
 lint: .venv/test.stamp ## ruff, over code and notebooks
 	@$(PY) -m ruff check . && $(PY) -m ruff format --check .

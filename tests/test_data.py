@@ -241,3 +241,19 @@ def test_nonsense_is_refused(bare, refuses, name):
     bare.setenv("VAEKIT_DEVICE", "quantum")
     with refuses(ValueError, "device 'quantum' is unknown"):
         vaekit.device()
+
+
+@pytest.mark.slow
+def test_many_processes_may_unpack_the_files_at_the_same_moment(tmp_path):
+    raw = tmp_path / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    for packed in (Path(vaekit.__file__).parents[1] / "data" / "MNIST" / "raw").glob("*.gz"):
+        shutil.copy(packed, raw)
+    program = "import vaekit; print(len(vaekit.mnist(device='cpu')), len(vaekit.mnist(False, device='cpu')))"
+    environment = os.environ | {"VAEKIT_DATA": str(tmp_path), "PYTHONPATH": str(Path(vaekit.__file__).parents[1])}
+    running = [
+        subprocess.Popen([sys.executable, "-c", program], env=environment, stdout=subprocess.PIPE, text=True)
+        for _ in range(4)
+    ]
+    assert [process.communicate(timeout=100)[0].split() for process in running] == [["60000", "10000"]] * 4
+    assert not list(raw.glob("*.saving"))

@@ -1,8 +1,10 @@
 """Images as one uint8 tensor on the device, and the order in which they are visited."""
 
+import gzip
 import hashlib
 import os
 import warnings
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -10,6 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from vaekit.files import write_whole
 from vaekit.messages import first_line
 
 # MD5 of the canonical files, and of what they unpack to. The first are the sums that torchvision checks.
@@ -108,6 +111,7 @@ def _mnist_on_cpu(root: str, train: bool) -> tuple[Tensor, Tensor]:
     raw = Path(root) / "MNIST" / "raw"
     for name, (packed_md5, unpacked_md5) in MNIST_FILES.items():
         _check(raw / f"{name}.gz", packed_md5)
+        _unpack(raw / name)
         _check(raw / name, unpacked_md5)
     try:
         digits = MNIST(root, train=train, download=True)
@@ -117,6 +121,14 @@ def _mnist_on_cpu(root: str, train: bool) -> tuple[Tensor, Tensor]:
             "put the four .gz files there, or set VAEKIT_DATA to a folder that has them in MNIST/raw"
         ) from error
     return digits.data.unsqueeze(1).contiguous(), digits.targets
+
+
+def _unpack(path: Path) -> None:
+    """Unpack a file whole or not at all: another process may be looking for it. Else torchvision will try."""
+    packed = path.with_name(f"{path.name}.gz")
+    if packed.is_file() and not path.exists():
+        with suppress(OSError):
+            write_whole(path, gzip.decompress(packed.read_bytes()))
 
 
 def _check(path: Path, expected: str) -> None:

@@ -68,7 +68,7 @@ def test_everything_by_keyboard(desk, lab):
     press(desk, "Space")
     lab.wait("d.playing === 'true' && d.step > 310")
     press(desk, "Enter")
-    step = lab.wait("d.playing === 'false'")["step"]
+    step = lab.paused()["step"]
     press(desk, "Tab")
     press(desk, "Enter")
     lab.wait(f"d.step === {step + 1}")

@@ -37,7 +37,7 @@ def test_prior_off_shrinks_the_codes_to_points_and_on_brings_the_cloud_back(desk
     assert lab.button("Prior off").count() == 1
 
     lab.press("Prior off")
-    lab.wait(f"d.state === 'cloud' && d.sigma > {5 * off['sigma']} && d.beta === 1", 90)
+    lab.wait(f"d.state === 'cloud' && d.sigma > {2.5 * off['sigma']} && d.beta === 1", 90)
     lab.verdict.filter(has_text="A cloud").wait_for()
 
     lab.pause()
