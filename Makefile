@@ -26,7 +26,8 @@ lab: .venv/lab.stamp ## the live lab, in JupyterLab on localhost
 
 test: .venv/test.stamp ## everything: lint, unit tests, notebooks, the lab in a browser
 	@$(PYTEST) -m "not browser" $(PARALLEL) tests $(ARGS)
-	@$(PYTEST) -m browser tests notebooks $(ARGS)
+	@$(PYTEST) -m browser tests $(ARGS)
+	@$(PYTEST) notebooks $(ARGS)
 
 check: .venv/test.stamp ## lint and the quick unit tests only, in under a minute
 	@$(PYTEST) -m "not browser and not slow" $(PARALLEL) tests $(ARGS)
