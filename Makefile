@@ -5,7 +5,7 @@ PY := .venv/bin/python
 INSTALL := $(PY) -m pip --disable-pip-version-check install
 PYTEST := $(PY) -m pytest --nbval-lax --nbval-current-env --nbval-cell-timeout=120 --nbval-sanitize-with tests/sanitize.cfg
 
-# The unit tests need no page, and share the cores. The browser and the notebooks have them to themselves.
+# The unit tests need no page: a process for each core, one torch thread each. The browser and the notebooks have them to themselves.
 PARALLEL := --numprocesses auto --dist worksteal
 
 # Where to look for Python; make PYTHON=/path/to/python3 names one instead.
@@ -25,12 +25,12 @@ lab: .venv/lab.stamp ## the live lab, in JupyterLab on localhost
 		$(if $(filter 0,$(shell id -u)),--allow-root) $(ARGS)
 
 test: .venv/test.stamp ## everything: lint, unit tests, notebooks, the lab in a browser
-	@$(PYTEST) -m "not browser" $(PARALLEL) tests $(ARGS)
+	@OMP_NUM_THREADS=1 $(PYTEST) -m "not browser" $(PARALLEL) tests $(ARGS)
 	@$(PYTEST) -m browser tests $(ARGS)
 	@$(PYTEST) notebooks $(ARGS)
 
 check: .venv/test.stamp ## lint and the quick unit tests only, in under a minute
-	@$(PYTEST) -m "not browser and not slow" $(PARALLEL) tests $(ARGS)
+	@OMP_NUM_THREADS=1 $(PYTEST) -m "not browser and not slow" $(PARALLEL) tests $(ARGS)
 
 lint: .venv/test.stamp ## ruff, over code and notebooks
 	@$(PY) -m ruff check . && $(PY) -m ruff format --check .
