@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -77,6 +78,16 @@ def wait_for(condition, seconds: float = SECONDS) -> None:
     while not condition():
         assert time.monotonic() < end, "it did not happen in time"
         time.sleep(0.002)
+
+
+@contextmanager
+def playing_on(lab):
+    """What is done inside must not stop a lab that plays."""
+    lab.play()
+    wait_for(lambda: lab.steps_taken > 3)
+    yield
+    assert lab.playing and lab.error is None
+    wait_for(lambda now=lab.steps_taken: lab.steps_taken > now + 3)
 
 
 class CountingView:

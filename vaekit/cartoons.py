@@ -1,12 +1,12 @@
 """Cartoon faces drawn from known factors: what a VAE finds in them can be held against the truth."""
 
-import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from vaekit.data import ImageSet, choose_device
+from vaekit.messages import check_whole
 
 FACTORS = ("smile", "skin tone", "hair length", "hair colour", "glasses", "beard", "eye opening", "head width")
 
@@ -46,9 +46,9 @@ def faces(n: int, size: int = 32, seed: int = 0, device: str | torch.device | No
     The same seed gives the same factors on every device, and the first k of them are those of `faces(k)`.
     Raises ValueError when n < 1, size < 16, or the seed is negative or no whole number.
     """
-    _check_whole("n", n, 1)
-    _check_whole("size", size, 16)
-    _check_whole("seed", seed, 0, 2**63 - 1)
+    check_whole("n", n, 1)
+    check_whole("size", size, 16)
+    check_whole("seed", seed, 0, 2**63 - 1)
     factors = torch.rand(n, len(FACTORS), generator=torch.Generator("cpu").manual_seed(seed), device="cpu")
     factors = factors.to(choose_device(device))
     return FaceSet(draw_faces(factors, size), None, "Cartoon faces", factors)
@@ -62,19 +62,13 @@ def draw_faces(factors: Tensor, size: int = 32) -> Tensor:
     Raises TypeError or ValueError when the factors are not such a tensor, or size < 16.
     """
     _check_factors(factors)
-    _check_whole("size", size, 16)
+    check_whole("size", size, 16)
     images = torch.empty(len(factors), 3, size, size, dtype=torch.uint8, device=factors.device)
     chunk = max(1, 2**18 // size**2)  # one megabyte per plane: fits the cache, whatever n
     with torch.no_grad():
         for some, out in zip(factors.to(torch.float32).split(chunk), images.split(chunk), strict=True):
             out.copy_(_draw(some, size).clamp_(0, 255).round_())
     return images
-
-
-def _check_whole(name: str, value, least: int, most: float = math.inf) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-        up = "up" if most == math.inf else f"to {most}"
-        raise ValueError(f"{name} must be a whole number from {least} {up}, not {value!r}")
 
 
 def _check_factors(factors) -> None:

@@ -20,7 +20,7 @@ from torch.utils.weak import WeakIdKeyDictionary
 from vaekit.data import DataError, ImageSet, mnist
 from vaekit.files import as_path, short_path, write_whole
 from vaekit.messages import first_line
-from vaekit.model import VAE, Autoencoder, Decoder, Encoder, initialize
+from vaekit.model import VAE, Autoencoder, Decoder, Encoder, from_seed
 from vaekit.recording import SOURCES, Recording, RecordingError, fingerprint
 from vaekit.training import default_optimizer
 
@@ -81,11 +81,8 @@ def build_model(description: dict, seed: int) -> nn.Module:
     name = description["class"]
     if name not in FROM_A_SEED:
         raise RecordingError(f"the model {name[:40]!r} cannot be made again here: give it as model=")
-    with torch.device("meta"):  # where nn.Linear draws nothing from the generator that everybody uses
-        model = FROM_A_SEED[name](
-            description["latent_dim"], description["hidden"], tuple(description["image_shape"]), init_generator=None
-        )
-    return initialize(model.to_empty(device="cpu"), torch.Generator().manual_seed(seed))
+    sizes = (description[part] for part in ("latent_dim", "hidden", "image_shape"))
+    return from_seed(FROM_A_SEED[name], *sizes, seed)
 
 
 def describe_images(images: ImageSet) -> dict:

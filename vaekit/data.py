@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from vaekit.files import write_whole
-from vaekit.messages import first_line
+from vaekit.messages import check_whole, first_line
 
 # MD5 of the canonical files, and of what they unpack to. The first are the sums that torchvision checks.
 MNIST_FILES = {
@@ -163,8 +163,7 @@ def check_images(images: Tensor, batch_size: int = 1) -> None:
         low, high = (float(v) for v in images.aminmax())
         if not (low >= 0 and high <= 1):
             raise ValueError(f"{wanted}; these reach from {low:g} to {high:g}: try images / {high:g} or clamp(0, 1)")
-    if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
-        raise ValueError(f"batch_size must be a whole number from 1 up, not {batch_size!r}")
+    check_whole("batch_size", batch_size)
     if len(images) < batch_size:
         raise ValueError(
             f"{len(images)} images do not fill one batch of {batch_size}: give more, or batch_size={len(images)}"

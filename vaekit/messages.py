@@ -1,4 +1,6 @@
-"""What messages have in common: one line, never too long."""
+"""What messages have in common: one line, never too long; and the check that most functions make."""
+
+import math
 
 
 def shown(value, most: int = 80) -> str:
@@ -18,3 +20,10 @@ def one_line(error: BaseException) -> str:
     """An error's kind, and the first line of what it says."""
     kind = type(error).__name__
     return f"{kind}: {first_line(error)}" if str(error).strip() else kind
+
+
+def check_whole(name: str, value, least: int = 1, most: float = math.inf) -> None:
+    """Raises ValueError, in one line, when the argument `name` is not an int from `least` to `most`."""
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+        up = "up" if most == math.inf else f"to {most}"
+        raise ValueError(f"{name} must be a whole number from {least} {up}, not {value!r}")

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from vaekit.data import as_floats, check_images
 from vaekit.losses import reconstruction_nll
+from vaekit.messages import check_whole
 from vaekit.model import watching
 
 PLACES = 64  # measured against all codes at once: (64, N) numbers stay in a CPU's cache
@@ -86,7 +87,7 @@ def prior_draws(mu: Tensor, n: int, generator: torch.Generator) -> Tensor:
 
     mu: (N, D). Returns z (n, D), of mu's type and on its device, where the generator must be too.
     """
-    _check_count("n", n)
+    check_whole("n", n)
     return torch.randn(n, mu.shape[1], generator=generator, device=mu.device, dtype=mu.dtype)
 
 
@@ -98,8 +99,8 @@ def walks(mu: Tensor, n: int, points: int, generator: torch.Generator) -> Tensor
     mu: (N, D). Returns z (n, points, D), in the order of the walk.
     Raises ValueError when N < 2.
     """
-    _check_count("n", n)
-    _check_count("points", points)
+    check_whole("n", n)
+    check_whole("points", points)
     if len(mu) < 2:
         raise ValueError(f"a walk goes between two codes, and mu has {len(mu)}: give the codes of 2 images or more")
     start = torch.randint(len(mu), (n,), generator=generator, device=mu.device)
@@ -118,7 +119,7 @@ def completeness(mu: Tensor, logvar: Tensor | None, generator: torch.Generator, 
     A collapsed or untrained model scores high, each posterior being the prior itself (86 % in 2-D): never show this
     without the reconstruction and the active units. A plain autoencoder (logvar None) scores 0.
     """
-    _check_count("draws", draws)
+    check_whole("draws", draws)
     return covered(prior_draws(mu, draws, generator), mu, logvar).float().mean()
 
 
@@ -133,7 +134,7 @@ def continuity(
     A collapsed or untrained model scores high, its ellipses being larger than the whole cloud: never show this
     without the reconstruction and the active units. A plain autoencoder (logvar None) scores 0.
     """
-    _check_count("pairs", pairs)
+    check_whole("pairs", pairs)
     return covered(walks(mu, pairs, points, generator), mu, logvar).float().mean()
 
 
@@ -146,7 +147,7 @@ def recall(real: Tensor, generated: Tensor, k: int = 5) -> Tensor:
     Not measured: whether the generated look real (precision), or x is reconstructed; a collapsed model scores high.
     Source: Kynkäänniemi et al. 2019, eq. 1 and 2 (there on features of a network, k = 3).
     """
-    _check_count("k", k)
+    check_whole("k", k)
     if k >= len(generated):
         raise ValueError(f"k = {k} neighbours need {k + 1} generated samples or more, not {len(generated)}")
     if real.shape[1:] != generated.shape[1:]:
@@ -175,7 +176,7 @@ def log_likelihood(
     Raises ValueError for a plain autoencoder, which has no q; TypeError or ValueError when something does not fit.
     Source: Burda et al. 2016, eq. 8.
     """
-    _check_count("samples", samples)
+    check_whole("samples", samples)
     if not isinstance(model, nn.Module) or not isinstance(x, Tensor):
         found = f"{type(model).__name__} and {type(x).__name__}"
         raise TypeError(f"model must be a torch.nn.Module such as vaekit.VAE(), x a tensor of images; not {found}")
@@ -205,11 +206,6 @@ def _log_weights(model, x: Tensor, mu: Tensor, logvar: Tensor, n: int, generator
     nll = reconstruction_nll(x_logits, x.expand(n, *x.shape).flatten(0, 1), kind).view(n, -1)
     # Both densities have the same 2π, and (z − μ)/σ is ε: exact for the narrowest q.
     return 0.5 * (eps.square() + logvar - z.square()).sum(2) - nll
-
-
-def _check_count(name: str, value) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ValueError(f"{name} must be a whole number from 1 up, not {value!r}")
 
 
 def bits(nats: Tensor | float) -> Tensor | float:

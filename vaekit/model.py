@@ -7,6 +7,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from vaekit.messages import check_whole
+
 
 class Encoder(nn.Module):
     """q_φ(z|x) = N(μ(x), diag σ²(x)): from an image to a distribution over codes.
@@ -84,8 +86,8 @@ class VAE(nn.Module):
         init_generator: torch.Generator | None = None,
     ):
         super().__init__()
-        _check_size("latent_dim", latent_dim)
-        _check_size("hidden", hidden)
+        check_whole("latent_dim", latent_dim)
+        check_whole("hidden", hidden)
         self.latent_dim = latent_dim
         self.encoder = encoder if encoder is not None else Encoder(latent_dim, hidden, image_shape)
         self.decoder = decoder if decoder is not None else Decoder(latent_dim, hidden, image_shape)
@@ -104,11 +106,6 @@ class VAE(nn.Module):
         mu, logvar = self.encode(x)
         z = reparameterize(mu, logvar, generator)
         return self.decode(z), mu, logvar
-
-
-def _check_size(name: str, value) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ValueError(f"{name} must be a whole number from 1 up, not {value!r}")
 
 
 class Autoencoder(VAE):
@@ -161,7 +158,7 @@ class LinearVAE(VAE):
         mean: Tensor | None = None,
         init_generator: torch.Generator | None = None,
     ):
-        _check_size("latent_dim", latent_dim)
+        check_whole("latent_dim", latent_dim)
         mean = torch.zeros(image_shape) if mean is None else _check_mean(mean, image_shape)
         affine = nn.Linear(latent_dim, mean.numel())
         super().__init__(
@@ -181,6 +178,13 @@ def _check_mean(mean, image_shape: tuple[int, ...]) -> Tensor:
     if mean.shape != tuple(image_shape) or not mean.isfinite().all():
         raise ValueError(f"{wanted}; this has the shape {tuple(mean.shape)}, or values that are not finite")
     return mean.detach().to("cpu", torch.get_default_dtype()).clone()
+
+
+def from_seed(kind: type[VAE], latent_dim: int, hidden: int, image_shape: tuple[int, ...], seed: int) -> VAE:
+    """The VAE or Autoencoder whose first weights a seed decides, on the CPU: for labs, sweeps and recordings alike."""
+    with torch.device("meta"):  # where nn.Linear draws nothing from the generator that everybody uses
+        model = kind(latent_dim, hidden, tuple(image_shape))
+    return initialize(model.to_empty(device="cpu"), torch.Generator().manual_seed(seed))
 
 
 @torch.no_grad()

@@ -12,9 +12,9 @@ from jupyter import (
     PANEL,
     Lab,
     browser,
-    execute,
     find_chromium,
     jupyterlab,
+    lab_as_new,
     new_page,
     open_notebook,
     run_cell,
@@ -145,11 +145,5 @@ def desk(server, open_page, request):
 @pytest.fixture
 def lab(desk) -> Lab:
     """The lab of `desk`, as new and in sight. Whatever a test does, the console must stay free of errors."""
-    desk.problems.clear()
-    execute(desk, AS_NEW)
-    lab = Lab(desk)
-    lab.show()
-    lab.wait("d.step === 300 && d.playing === 'false' && d.decoderStep === 300")
-    yield lab
-    execute(desk, "lab.pause()")
-    assert desk.problems == []
+    with lab_as_new(desk, AS_NEW, "d.step === 300 && d.playing === 'false' && d.decoderStep === 300") as lab:
+        yield lab

@@ -249,6 +249,19 @@ def wait_until(condition, seconds: float = 20) -> None:
         time.sleep(0.1)
 
 
+@contextmanager
+def lab_as_new(page, as_new: str, ready: str):
+    """The lab of `page` after the kernel ran `as_new`, in sight and `ready`; the console must stay free of errors."""
+    page.problems.clear()
+    execute(page, as_new)
+    lab = Lab(page)
+    lab.show()
+    lab.wait(ready)
+    yield lab
+    execute(page, "lab.pause()")
+    assert page.problems == []
+
+
 RIGHT = ".querySelector('.vk-lab-right')"  # of a twin's node: its right plane's
 
 

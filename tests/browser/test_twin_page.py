@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from jupyter import Lab, decoded_by_torch, execute, pixels, wait_until
+from jupyter import Lab, decoded_by_torch, execute, lab_as_new, pixels, wait_until
 
 import vaekit
 
@@ -29,14 +29,9 @@ MOST = 2 / 255  # see test_live
 
 @pytest.fixture
 def twin(desk) -> Lab:
-    desk.problems.clear()
-    execute(desk, AS_NEW)
-    lab = Lab(desk)
-    lab.show()
-    lab.wait("d.step === 300 && r.step === 300 && d.decoderStep === 300 && r.decoderStep === 300 && r.beta === 1")
-    yield lab
-    execute(desk, "lab.pause()")
-    assert desk.problems == []
+    ready = "d.step === 300 && r.step === 300 && d.decoderStep === 300 && r.decoderStep === 300 && r.beta === 1"
+    with lab_as_new(desk, AS_NEW, ready) as lab:
+        yield lab
 
 
 def near(found: np.ndarray, colour: tuple[int, int, int], most: int = 40) -> np.ndarray:

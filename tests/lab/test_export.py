@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from lab_helpers import same_bits, some_digits, wait_for, weights
+from lab_helpers import playing_on, same_bits, some_digits, wait_for, weights
 from torch import nn
 
 import vaekit
@@ -219,17 +219,15 @@ def test_exporting_changes_nothing(labs, tmp_path):
 
 def test_where_it_cannot_be_written_is_one_line_and_the_lab_plays_on(labs, tmp_path, refuses):
     lab = labs()
-    lab.play()
-    wait_for(lambda: lab.steps_taken > 3)
-    for path in (tmp_path / "no folder" / "run.html", tmp_path):
-        with refuses(OSError, "could not be written"):
-            lab.export_html(path)
-    with refuses(TypeError, "path"):
-        lab.export_html(None)
-    with refuses(ValueError, "no path"):
-        lab.export_html("")
-    assert list(tmp_path.iterdir()) == [] and lab.playing and lab.error is None
-    wait_for(lambda now=lab.steps_taken: lab.steps_taken > now + 3)
+    with playing_on(lab):
+        for path in (tmp_path / "no folder" / "run.html", tmp_path):
+            with refuses(OSError, "could not be written"):
+                lab.export_html(path)
+        with refuses(TypeError, "path"):
+            lab.export_html(None)
+        with refuses(ValueError, "no path"):
+            lab.export_html("")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_it_is_written_whole_or_not_at_all(labs, tmp_path, monkeypatch, refuses):

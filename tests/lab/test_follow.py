@@ -7,7 +7,7 @@ from datetime import datetime
 import numpy as np
 import pytest
 import torch
-from lab_helpers import SECONDS, Flaky, plain_loop, same_bits, small_vae, some_digits, wait_for, weights
+from lab_helpers import SECONDS, Flaky, plain_loop, playing_on, same_bits, small_vae, some_digits, wait_for, weights
 
 import vaekit
 import vaekit.lab.engine
@@ -445,15 +445,13 @@ def test_a_model_of_ones_own_is_resumed_when_it_is_given(labs, tmp_path, refuses
 
 def test_where_nothing_can_be_written_is_one_line_and_the_lab_plays_on(labs, tmp_path, refuses):
     lab = labs()
-    lab.play()
-    wait_for(lambda: lab.steps_taken > 3)
-    for path in (tmp_path / "no folder" / "run", tmp_path):
-        with refuses(OSError, "could not be written"):
-            lab.save(path)
-    with refuses(TypeError, "path"):
-        lab.save(7)
-    assert lab.playing and list(tmp_path.iterdir()) == []
-    wait_for(lambda now=lab.steps_taken: lab.steps_taken > now + 3)
+    with playing_on(lab):
+        for path in (tmp_path / "no folder" / "run", tmp_path):
+            with refuses(OSError, "could not be written"):
+                lab.save(path)
+        with refuses(TypeError, "path"):
+            lab.save(7)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(

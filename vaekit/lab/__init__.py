@@ -19,11 +19,10 @@ from vaekit.lab.export import write_html
 from vaekit.lab.still import draw_still, png
 from vaekit.lab.view import View
 from vaekit.lab.words import Measured
-from vaekit.losses import KINDS
-from vaekit.messages import one_line
-from vaekit.model import VAE, watching
+from vaekit.messages import check_whole, one_line
+from vaekit.model import VAE, from_seed, watching
 from vaekit.playback import resume
-from vaekit.recording import Recording
+from vaekit.recording import Recording, checked_changes
 from vaekit.run import KNOBS, Run, save_runs
 from vaekit.theory import applies_to
 from vaekit.training import Knobs
@@ -92,8 +91,7 @@ class LatentLab:
         device: str | torch.device | None = None,
         threads: int | None = None,
     ):
-        Knobs(beta, prior, lr)
-        _check_kind(kind)
+        checked_changes({"beta": beta, "prior": prior, "lr": lr, "kind": kind})
         _check_shown(shown, pair)
         where = choose_device(device)
         if data is not None and not isinstance(data, ImageSet):
@@ -118,13 +116,12 @@ class LatentLab:
             run.turn({"prior": False})
             return run, other
 
-        def find() -> ImageSet:
-            return mnist(device=where) if data is None else data.to(where)
-
-        # Images of another kind need another model: they are a choice where the lab makes it.
-        other = [partial(mnist, device=where), partial(faces, FACES, device=where)] if data is None is model else []
-        self._worlds = {name: partial(make_runs, each) for name, each in zip(WORLDS, other, strict=False)}
-        self._start(partial(make_runs, find), shown, pair, 2 if twin else 1, threads)
+        first = partial(make_runs, partial(mnist, device=where) if data is None else partial(data.to, where))
+        self._worlds = {}
+        if data is None is model:  # images of another kind need another model: a choice where the lab makes it
+            other = partial(make_runs, partial(faces, FACES, device=where))
+            self._worlds = dict(zip(WORLDS, (first, other), strict=True))
+        self._start(first, shown, pair, 2 if twin else 1, threads)
 
     def _start(self, make_runs, shown: int, pair, runs: int, threads: int | None) -> None:
         self.view = View(shown, pair, runs)
@@ -155,8 +152,7 @@ class LatentLab:
 
         The kernel's interrupt ends it at the step it has come to. A failure is warned about and kept in `error`.
         """
-        if isinstance(steps, bool) or not isinstance(steps, int) or steps < 0:
-            raise ValueError(f"steps must be a whole number from 0 up, not {steps!r}")
+        check_whole("steps", steps, least=0)
         try:
             self.engine.steps(steps).result()
         except KeyboardInterrupt:
@@ -231,11 +227,9 @@ class LatentLab:
         return (number,)
 
     def _checked(self, wanted: dict) -> dict:
-        knobs = Knobs(**{name: wanted[name] for name in KNOBS})
-        _check_kind(wanted["kind"])
         if wanted["data"] not in self.data_names:
             raise ValueError(f"data must be one of {', '.join(map(repr, self.data_names))}; not {wanted['data']!r}")
-        return wanted | {name: getattr(knobs, name) for name in KNOBS}  # plain numbers: a recording is JSON
+        return checked_changes(wanted)
 
     @property
     def settings(self) -> dict:
@@ -425,11 +419,6 @@ class LatentLab:
         self.engine.post(lambda: self.view.offer("vaekit-recording.json", self._record().to_json()))
 
 
-def _check_kind(kind) -> None:
-    if kind not in KINDS:
-        raise ValueError(f"kind must be one of {', '.join(KINDS)}; not {kind!r}")
-
-
 def _check_shown(shown, pair) -> None:
     if isinstance(shown, bool) or not isinstance(shown, int) or shown < 1:
         raise ValueError(f"shown must be a whole number of images from 1 up, not {shown!r}")
@@ -445,8 +434,7 @@ def _check_pair(pair, latent_dim: int) -> None:
 
 def _make_model(model, images: ImageSet, latent_dim: int, hidden: int, seed: int, device) -> nn.Module:
     if model is None:
-        generator = torch.Generator().manual_seed(seed)
-        model = VAE(latent_dim, hidden, tuple(images.images.shape[1:]), init_generator=generator)
+        model = from_seed(VAE, latent_dim, hidden, images.images.shape[1:], seed)
     if not isinstance(model, nn.Module):
         raise TypeError(f"model must be a torch.nn.Module such as vaekit.VAE(), not {model!r}")
     return model.to(device)

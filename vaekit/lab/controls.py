@@ -5,10 +5,11 @@ import math
 import ipywidgets as widgets
 
 from vaekit.files import short_path
+from vaekit.lab.words import KIND_NAMES
 from vaekit.recording import Recording
 
 PACES = {"full speed": 0.0, "20 steps/s": 20.0, "5 steps/s": 5.0, "1 step/s": 1.0}
-KINDS = {"BCE": "bernoulli", "squared error": "gaussian", "squared error, linear": "linear"}
+KINDS = {name: kind for kind, name in KIND_NAMES.items()}
 SHOWN = {"nothing more": "", "draws from the prior": "draws", "a walk between two codes": "walk"}
 LOWEST, HIGHEST = 0.01, 100.0
 SLIDER_STEP = 0.05  # of log₁₀ β

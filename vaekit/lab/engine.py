@@ -17,7 +17,7 @@ import torch
 
 from vaekit.lab import threads
 from vaekit.lab.history import History
-from vaekit.messages import one_line
+from vaekit.messages import check_whole, one_line
 from vaekit.recording import Recording
 from vaekit.run import Run
 from vaekit.training import Step
@@ -51,8 +51,8 @@ class Engine:
     """
 
     def __init__(self, make_run: Callable[[], Run | tuple[Run, ...]], view=None, threads: int | None = None):
-        if threads is not None and (isinstance(threads, bool) or not isinstance(threads, int) or threads < 1):
-            raise ValueError(f"threads must be a whole number from 1 up, not {threads!r}")
+        if threads is not None:
+            check_whole("threads", threads)
         self.make_run, self.view, self.wanted_threads = make_run, view, threads
         self._threads_before = torch.get_num_threads()  # asked here, where no lab has changed it
         self.runs: tuple[Run, ...] = ()

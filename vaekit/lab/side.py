@@ -77,6 +77,7 @@ class Side:
             self.chosen = self.plane.chosen = index
             with watching(run.model):
                 self._send_chosen(run)
+            if self.plane.showing:
                 self._send_probe(run, *self._encode(run))
 
     def decode(self, run, z: list[float]) -> None:
@@ -89,8 +90,7 @@ class Side:
     def show(self, run, what: str) -> None:
         """Show "draws" from the prior or a "walk" in the plane, or neither: ""."""
         self.plane.showing = what
-        with watching(run.model):
-            self._send_probe(run, *self._encode(run))
+        self._send_probe(run, *self._encode(run))
 
     def show_pair(self, run, pair: tuple[int, int]) -> None:
         """Show these two dimensions of the latent space."""

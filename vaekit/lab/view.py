@@ -7,6 +7,7 @@ from vaekit.lab.frames import pack_json
 from vaekit.lab.page import Curves
 from vaekit.lab.side import MEASURE_SHARE, Side
 from vaekit.lab.trail import Trail
+from vaekit.lab.words import KIND_NAMES
 
 
 class View:
@@ -24,11 +25,13 @@ class View:
 
     # -- called by the engine -----------------------------------------------------------------------------
 
-    def frame(self, engine) -> None:
+    def frame(self, engine, whole: bool = False) -> None:
+        """The clouds; while it plays unseen, or seldom seen, their numbers too only when asked for the `whole`."""
+        playing = engine.playing and not whole
         for side, run in self._both(engine):
-            side.frame(run, engine.playing, engine.looked_at)
+            side.frame(run, playing, engine.looked_at)
         self._add_to_trail(engine)
-        if engine.looked_at or not engine.playing:
+        if engine.looked_at or not playing:
             self.status(engine)
 
     def rest(self, engine) -> None:
@@ -78,9 +81,7 @@ class View:
 
     def catch_up(self, engine) -> None:
         """All of it as the run is now: one that plays unseen has not been looked at for long."""
-        for side, run in self._both(engine):
-            side.frame(run, playing=False, looked_at=True)
-        self._add_to_trail(engine)
+        self.frame(engine, whole=True)
         self.rest(engine)
         self.status(engine)
 
@@ -105,7 +106,7 @@ class View:
         run = engine.run
         if self.data != run.data:  # the points were other images'
             self.trail, self.data = Trail(), run.data
-        turned = max((step for run in engine.runs for step, _ in run.recording.events), default=0)
+        turned = max((run.recording.events[-1][0] for run in engine.runs if run.recording.events), default=0)
         self.trail.add(run.number, [side.last for side in self.sides], self.sides[0].pair, turned)
 
     def offer(self, name: str, text: str) -> None:
@@ -147,7 +148,7 @@ def _label(name: str, value) -> str:
     if name == "prior":
         return f"prior {'on' if value else 'off'}"
     if name == "kind":
-        return {"bernoulli": "BCE", "gaussian": "squared error", "linear": "squared error, linear"}[value]
+        return KIND_NAMES[value]
     return str(value) if name == "data" else f"{'β' if name == 'beta' else name} = {value:.3g}"
 
 

@@ -3,6 +3,8 @@
 import math
 from dataclasses import dataclass
 
+# The kinds of reconstruction, as the page names them.
+KIND_NAMES = {"bernoulli": "BCE", "gaussian": "squared error", "linear": "squared error, linear"}
 SILENT = 0.1  # nats of KL: codes never say more about the image than their mean KL
 
 

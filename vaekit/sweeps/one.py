@@ -11,7 +11,7 @@ from torch import Tensor
 from vaekit.data import as_floats, mnist
 from vaekit.losses import kl_to_prior, reconstruction_nll
 from vaekit.metrics import active_units, mean_std
-from vaekit.model import VAE
+from vaekit.model import VAE, from_seed
 from vaekit.sweeps.table import Row
 from vaekit.training import Knobs, train
 
@@ -57,8 +57,7 @@ def tensors(images: np.ndarray | None, test: np.ndarray | None) -> tuple[Tensor,
 
 def make_model(settings: Settings, images: Tensor, seed: int) -> VAE:
     """A fresh model for images (N, C, H, W), its weights drawn from the seed."""
-    generator = torch.Generator().manual_seed(seed)
-    return VAE(settings.latent_dim, settings.hidden, tuple(images.shape[1:]), init_generator=generator)
+    return from_seed(VAE, settings.latent_dim, settings.hidden, images.shape[1:], seed)
 
 
 @torch.no_grad()
