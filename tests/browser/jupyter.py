@@ -47,6 +47,7 @@ def jupyterlab(folder: Path, *, dark: bool = False, subshells: bool = True):
         "JUPYTER_CONFIG_DIR": str(folder / "config"),
         "JUPYTER_RUNTIME_DIR": str(folder / "runtime"),
         "IPYTHONDIR": str(folder / "ipython"),
+        "VAEKIT_ANSWERS": str(folder / "predictions.json"),
         "PYTHONPATH": os.pathsep.join([str(REPOSITORY), os.environ.get("PYTHONPATH", "")]),
     }
     command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--port=0", "--port-retries=0"]
@@ -169,11 +170,11 @@ KERNEL_READY = """async () => {
     return kernel?.connectionStatus === "connected" && kernel.status === "idle";
 }"""
 
-EXECUTE = """async (code) => {
+EXECUTE = """async ([code, seconds]) => {
     const future = %s.sessionContext.session.kernel.requestExecute({ code, store_history: false });
     let text = "";
     future.onIOPub = ({ content }) => (text += content.text ?? content.data?.["text/plain"] ?? "");
-    const late = new Promise((resolve) => setTimeout(() => resolve({ content: { status: "no answer" } }), 90_000));
+    const late = new Promise((done) => setTimeout(() => done({ content: { status: "no answer" } }), 1000 * seconds));
     const { content } = await Promise.race([future.done, late]);
     return [content.status === "ok" ? null : content.evalue || content.status, text];
 }"""
@@ -187,9 +188,9 @@ ADD_CELL = """(source) => {
 }"""
 
 
-def execute(page, code: str) -> str:
+def execute(page, code: str, seconds: float = 90) -> str:
     """Run `code` in the notebook's kernel, in no cell. Returns what it prints, or the value of its last line."""
-    error, text = page.evaluate(EXECUTE % PANEL, code)
+    error, text = page.evaluate(EXECUTE % PANEL, [code, seconds])
     if error is not None:
         raise RuntimeError(f"{error}, in\n{code}")
     return text.strip()
@@ -217,6 +218,33 @@ def command(page, name: str, **arguments) -> None:
 def scroll_to(page, index: int) -> None:
     """Scroll the notebook so that a cell begins at the top."""
     page.evaluate(f"(index) => {PANEL}.content.widgets[index].node.scrollIntoView()", index)
+
+
+def show_cell(page, index: int):
+    """Scroll a cell into sight, which has JupyterLab draw it; its place in the page."""
+    page.evaluate(f"(index) => {PANEL}.content.scrollToItem(index, 'start')", index)
+    cell = page.locator(f'.jp-Notebook .jp-Cell[data-windowed-list-index="{index}"]')
+    cell.wait_for(timeout=20_000)
+    return cell
+
+
+def sources(page) -> list[str]:
+    """What stands in the notebook's cells."""
+    return page.evaluate(f"() => {PANEL}.content.model.sharedModel.cells.map((cell) => cell.source)")
+
+
+def widget_cells(page) -> list[int]:
+    """The places of the cells that show a widget."""
+    return page.evaluate(
+        f"""() => {PANEL}.content.model.sharedModel.cells.flatMap((cell, index) =>
+            (cell.outputs ?? []).some((it) => it.data?.["application/vnd.jupyter.widget-view+json"]) ? [index] : [])"""
+    )
+
+
+def restart(page) -> None:
+    """Restart the notebook's kernel, and wait until it answers."""
+    page.evaluate(f"() => {PANEL}.sessionContext.restartKernel()")
+    wait_for_kernel(page)
 
 
 def errors_in_cells(page) -> list[str]:

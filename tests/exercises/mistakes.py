@@ -345,6 +345,10 @@ MODEL |= {
     "noise_at_eval": [
         model_with(encode=lambda self, x: [out + torch.randn_like(out) for out in self.encoder(x)]),
     ],
+    "logvar_bounded": [
+        model_with(encode=lambda self, x, bound=bound: (self.encoder(x)[0], bound(self.encoder(x)[1])))
+        for bound in (torch.relu, F.softplus, torch.exp, torch.sigmoid, torch.square)
+    ],
     "logits_as_probabilities": [model_with(decode=lambda self, z: self.decoder(z).sigmoid())],
     "softmax": [
         model_with(decode=lambda self, z: self.decoder(z).softmax(-1)),

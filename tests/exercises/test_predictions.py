@@ -29,6 +29,17 @@ def test_shown_back_before_and_after_something_was_written():
     assert "&lt;b&gt;bold&lt;/b&gt;" in guess.shown_back._repr_html_()
 
 
+def test_shown_back_follows_the_box(monkeypatch):
+    made = []
+    real = widgets.HTML
+    monkeypatch.setattr(widgets, "HTML", lambda text: made.append(real(text)) or made[-1])
+    guess = Prediction("one", "What?")
+    bundle = guess.shown_back._repr_mimebundle_()
+    assert "application/vnd.jupyter.widget-view+json" in bundle and "nothing yet" in made[0].value
+    guess.keep("it falls")
+    assert "it falls" in made[0].value
+
+
 def test_what_stands_where_no_widget_can_live():
     bundle = Prediction("one", "Is σ < 1?")._repr_mimebundle_()
     assert "Is σ &lt; 1?" in bundle["text/html"] and bundle["text/plain"] == "Prediction('one')"

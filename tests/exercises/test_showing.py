@@ -6,7 +6,7 @@ import sys
 import pytest
 
 import vaekit
-from vaekit.exercises import CODES, buttons, check, diagnose
+from vaekit.exercises import CODES, check, diagnose
 from vaekit.exercises.words import FACTS, HINTS
 
 
@@ -61,7 +61,7 @@ def test_hints_come_one_by_one():
     assert first in repr(check(kl=wrong, hint=1))
     assert second not in repr(check(kl=wrong, hint=1))
     assert second in repr(check(kl=wrong, hint=2))
-    assert check(kl=kl, hint=2).hints == []
+    assert "Hint" not in repr(check(kl=kl, hint=2))
 
 
 @pytest.mark.parametrize("hint", [3, -1, "one", None])
@@ -77,30 +77,57 @@ def press(box, description: str) -> str:
 
 def test_the_buttons_answer_and_follow_the_name(monkeypatch):
     module = sys.modules[__name__]
-    wrong = lambda mu, logvar: -kl_right(mu, logvar)  # noqa: E731
-    wrong.__name__ = "kl"
-    kl_right = kl
-    box = buttons(kl=wrong)  # as a notebook: the name leads to what it means now
+    wrong, right = lambda mu, logvar: -right(mu, logvar), kl
+    box = check(kl=kl).widget()  # as in a notebook: the name leads to what it means by then
     monkeypatch.setattr(module, "kl", wrong)
     page = press(box, "Check")
     assert "A sign is flipped." in page
     assert HINTS["sign"][0] not in page
     assert HINTS["sign"][0] in press(box, "Hint")
     assert HINTS["sign"][1] in press(box, "Another hint")
-    monkeypatch.setattr(module, "kl", kl_right)
+    monkeypatch.setattr(module, "kl", right)
     assert "✓ kl: right." in press(box, "Check")
+
+
+def test_a_name_that_means_something_else_is_not_followed():
+    wrong = lambda mu, logvar: -kl(mu, logvar)  # noqa: E731
+    wrong.__name__ = "kl"
+    checked = check(kl=wrong)
+    assert "sign" in repr(checked)
+    assert "A sign is flipped." in press(checked.widget(), "Check")
 
 
 def test_the_buttons_have_a_verdict_before_a_click():
     def gap(mu, logvar): ...
 
-    assert "○ kl: not started yet." in buttons(kl=gap).children[1].value
+    assert "○ kl: not started yet." in check(kl=gap).widget().children[1].value
 
 
-def test_a_function_without_a_place_of_its_own_is_examined_as_it_is():
-    assert "✓ kl: right." in press(buttons(kl=lambda mu, logvar: kl(mu, logvar)), "Check")
+def test_in_a_notebook_it_is_a_widget_and_without_a_kernel_words():
+    bundle = check(kl=kl)._repr_mimebundle_()
+    assert "application/vnd.jupyter.widget-view+json" in bundle
+    assert bundle["text/plain"] == "✓ kl: right."
+    assert "✓ kl: right." in bundle["text/html"]
 
 
-def test_buttons_refuse_a_call_that_makes_no_sense(refuses):
+def test_a_check_of_ones_own_has_one_button_that_asks_again():
+    answers = iter(["Not started yet.", "✓ right: 3 < 4"])
+    checked = check(lambda: next(answers))
+    assert repr(checked) == "Not started yet."
+    box = checked.widget()
+    assert [button.description for button in box.children[0].children] == ["Check"]
+    assert "✓ right: 3 &lt; 4" in press(box, "Check")
+    assert "✗ the check stops with StopIteration" in press(box, "Check")  # and the notebook goes on
+
+
+def test_the_verdict_is_read_aloud():
+    assert '<div role="status"' in check(kl=kl).widget().children[1].value
+
+
+def test_a_call_that_makes_no_sense_is_refused(refuses):
     with refuses(TypeError, "exactly one of"):
-        buttons(elbo=kl)
+        check(elbo=kl)
+    with refuses(TypeError, "check\\(lambda: judge"):
+        check("right")
+    with refuses(TypeError, "check\\(lambda: judge"):
+        check(lambda: "right", kl=kl)

@@ -1,13 +1,13 @@
 """The exercises' checks: the loss doctor names the mistake in a learner's code, and shows how it knows.
 
 diagnose(kl=kl)                  # → Diagnosis: .ok, .faults, .effective_beta, .findings
-check(kl=kl, hint=1)             # the same in words, with a hint
-buttons(kl=kl)                   # the same with buttons, in a notebook
+check(kl=kl, hint=1)             # the same in words, with a hint; in a notebook with buttons
+check(lambda: judge(answer))     # a check of your own, with a button
 """
 
 from vaekit.exercises.diagnosis import Diagnosis, Finding
 from vaekit.exercises.doctor import diagnose
-from vaekit.exercises.showing import Checked, buttons, check
+from vaekit.exercises.showing import Checked, check
 from vaekit.exercises.words import CODES
 
-__all__ = ["CODES", "Checked", "Diagnosis", "Finding", "buttons", "check", "diagnose"]
+__all__ = ["CODES", "Checked", "Diagnosis", "Finding", "check", "diagnose"]

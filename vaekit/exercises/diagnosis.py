@@ -1,11 +1,19 @@
 """What the loss doctor found: codes, evidence, and how they are shown."""
 
+import re
 from dataclasses import dataclass
 from html import escape
 
 from vaekit.exercises.words import CODES, FACTS
 
-_BOX = "border-left: 4px solid currentColor; padding: 0.2em 0.8em; margin: 0.3em 0;"
+# No colours of its own: legible in a light theme and in a dark one.
+# No colours of its own: the page's text colour is legible in a light theme and in a dark one.
+BOX = "border-left: 4px solid currentColor; padding: 0.2em 0.8em; margin: 0.3em 0;"
+
+
+def as_html(words: str) -> str:
+    """Words as HTML: what stands between backticks is code."""
+    return re.sub("`([^`]+)`", r"<code>\1</code>", escape(words))
 
 
 @dataclass(frozen=True)
@@ -66,14 +74,13 @@ class Diagnosis:
         return f"Diagnosis({self.exercise}: {', '.join(self.faults) or 'ok'})"
 
     def _repr_html_(self) -> str:
-        # no colours of our own: the page's text colour is legible in a light theme and in a dark one
         items = "".join(
-            f"<li>{escape(finding.words)} <code>{escape(finding.code)}</code>"
+            f"<li>{as_html(finding.words)} <code>{escape(finding.code)}</code>"
             f"<br><small>{escape(finding.evidence)}</small></li>"
             for finding in self.findings
         )
         beta = "" if self._beta_words is None else f"<p>{escape(self._beta_words)}</p>"
-        return f'<div style="{_BOX}"><b>{escape(self.summary)}</b>{f"<ul>{items}</ul>" if items else ""}{beta}</div>'
+        return f'<div style="{BOX}"><b>{escape(self.summary)}</b>{f"<ul>{items}</ul>" if items else ""}{beta}</div>'
 
     @property
     def _beta_words(self) -> str | None:

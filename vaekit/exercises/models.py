@@ -14,13 +14,14 @@ from vaekit.exercises.noise import POWER_OF, Draws, faults_of
 
 SHAPES = ((1, 28, 28), (3, 64, 64), (3, 32, 32), (1, 64, 64), (1, 8, 8))
 ROWS = 600
+PULLS = 30
 
 
 def examine(candidate, mean_at_eval: bool) -> Diagnosis:
     """The verdict on a model, or on its class. mean_at_eval: no noise is meant after .eval()."""
     model = _instance(candidate)
     x = _images(model)
-    found = _decoder(model, _shapes(model, x))
+    found = _decoder(model, _shapes(model, x)) + _floor(model, x)
     model = _spread(model, x)
     with torch.enable_grad():
         one, two = _watched(model, x), _watched(model, x)
@@ -129,6 +130,22 @@ def _decoder(model: nn.Module, mu: Tensor) -> list[Finding]:
         return [Finding("softmax", "decode", "outputs that add up to 1", "logits of any size")]
     came = f"outputs from {low:.2g} to {high:.2g}"
     return [Finding("logits_as_probabilities", "decode", came, "logits of any size", "The decoder ends in a sigmoid.")]
+
+
+def _floor(model: nn.Module, x: Tensor) -> list[Finding]:
+    """Can log σ² fall below 0, and so σ below 1? Steps that do nothing but pull it down must bring it there."""
+    pulled = _copied(model).train()
+    optimizer = torch.optim.Adam(pulled.parameters(), lr=0.05)
+    with torch.enable_grad():
+        for _ in range(PULLS):
+            logvar = _pair(pulled, x[:16])[1]
+            if not (logvar.min() >= 0 and logvar.requires_grad):
+                return []
+            optimizer.zero_grad()
+            logvar.mean().backward()
+            optimizer.step()
+    came = f"logvar from {float(logvar.detach().min()):.2g} up, after {PULLS} steps that pull it down"
+    return [Finding("logvar_bounded", "encode", came, "logvar below 0 where σ < 1")]
 
 
 def _spread(model: nn.Module, x: Tensor) -> nn.Module:

@@ -4,9 +4,12 @@ import html
 import json
 import os
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 from vaekit.files import write_whole
+
+SIZE = "font-size: 1.1em; line-height: 1.4"  # widgets write smaller than the prose around them
 
 
 def answers_file() -> Path:
@@ -31,6 +34,12 @@ def kept_answers() -> dict[str, str]:
     return {key: text for key, text in found.items() if isinstance(text, str)} if isinstance(found, dict) else {}
 
 
+def as_bundle(widget, text: str, html: str) -> dict:
+    """A widget for IPython to show, with what stands in its place where no kernel is."""
+    bundle = widget._repr_mimebundle_() or {}
+    return dict(bundle[0] if isinstance(bundle, tuple) else bundle) | {"text/plain": text, "text/html": html}
+
+
 class Prediction:
     """A question and a box for what the learner expects; the answer outlives the kernel.
 
@@ -41,10 +50,13 @@ class Prediction:
     def __init__(self, key: str, question: str):
         self.key, self.question = key, question
         self.answer = kept_answers().get(key, "")
+        self.listeners: list[Callable[[], None]] = []  # called when the answer is another
 
     def keep(self, text: str) -> None:
         """Keep `text` as the answer; where it cannot be written, it lives as long as the kernel."""
         self.answer = text
+        for tell in self.listeners:
+            tell()
         path = answers_file()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -58,24 +70,22 @@ class Prediction:
         """What the learner wrote, to be displayed beside what happened."""
         return ShownBack(self)
 
-    def _repr_mimebundle_(self, **kwargs):
+    def _repr_mimebundle_(self, **_):
         import ipywidgets as widgets
 
         box = widgets.Textarea(value=self.answer, placeholder="I expect …", rows=2, layout={"width": "100%"})
         box.tooltip = self.question
         box.observe(lambda change: self.keep(change.new), "value")
-        title = widgets.HTML(f"<b>Your prediction.</b> {html.escape(self.question)}")
-        bundle = widgets.VBox([title, box])._repr_mimebundle_(**kwargs) or {}
-        bundle = dict(bundle[0] if isinstance(bundle, tuple) else bundle)
+        title = widgets.HTML(f"<span style='{SIZE}'><b>Your prediction.</b> {html.escape(self.question)}</span>")
         still = f"<p><b>Your prediction.</b> {html.escape(self.question)}</p><p>________________________________</p>"
-        return bundle | {"text/plain": repr(self), "text/html": still}
+        return as_bundle(widgets.VBox([title, box]), repr(self), still)
 
     def __repr__(self) -> str:
         return f"Prediction({self.key!r})"
 
 
 class ShownBack:
-    """An answer, beside what happened."""
+    """An answer, beside what happened; in a notebook it follows what is written into the box."""
 
     def __init__(self, prediction: Prediction):
         self.prediction = prediction
@@ -83,7 +93,14 @@ class ShownBack:
     def _repr_html_(self) -> str:
         text = self.prediction.answer.strip()
         said = f"“{html.escape(text)}”" if text else "<i>nothing yet: the box above keeps what you write</i>"
-        return f"<p><b>You expected:</b> {said}<br><b>Now compare.</b></p>"
+        return f"<p style='{SIZE}'><b>You expected:</b> {said}<br><b>Now compare.</b></p>"
+
+    def _repr_mimebundle_(self, **_):
+        import ipywidgets as widgets
+
+        shown = widgets.HTML(self._repr_html_())
+        self.prediction.listeners.append(lambda: setattr(shown, "value", self._repr_html_()))
+        return as_bundle(shown, repr(self), self._repr_html_())
 
     def __repr__(self) -> str:
         return f"ShownBack({self.prediction.key!r})"

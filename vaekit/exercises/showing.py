@@ -1,69 +1,102 @@
-"""Verdicts for a notebook: in words, with hints, and with buttons."""
+"""Verdicts for a notebook: in words, with hints, and with buttons that ask again."""
 
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from html import escape
 
-from vaekit.exercises.diagnosis import Diagnosis
+from vaekit.exercises.diagnosis import BOX, Diagnosis, as_html
 from vaekit.exercises.doctor import diagnose
+from vaekit.exercises.predictions import SIZE, as_bundle
 from vaekit.exercises.words import FACTS, HINTS
+from vaekit.messages import one_line, shown
 
 
 @dataclass(frozen=True)
+class Verdict:
+    """What is said of an answer, as text and as HTML."""
+
+    text: str
+    html: str
+
+
 class Checked:
-    """A diagnosis, and so many hints for each of its mistakes: 0, 1 or 2."""
+    """A verdict, and how to ask for another: `ask(hint)`. In a notebook each of `buttons` asks, with 0, 1, 2 hints."""
 
-    diagnosis: Diagnosis
-    hint: int = 0
-
-    @property
-    def hints(self) -> list[str]:
-        """The hints asked for, of each mistake in turn."""
-        return [text for code in self.diagnosis.faults for text in HINTS[code][: self.hint]]
+    def __init__(self, ask: Callable[[int], Verdict], buttons: tuple[str, ...], hint: int = 0):
+        self.ask, self.buttons, self.verdict = ask, buttons, ask(hint)
 
     def __repr__(self) -> str:
-        lines = [self.diagnosis.summary]
-        if self.diagnosis.faults != ("not_started",):
-            lines += [f"  {code}: {FACTS[code]}" for code in self.diagnosis.faults]
-        return "\n".join(lines + [f"  Hint: {text}" for text in self.hints])
+        return self.verdict.text
 
     def _repr_html_(self) -> str:
-        hints = "".join(f"<li>{escape(text)}</li>" for text in self.hints)
-        return self.diagnosis._repr_html_() + (f"<p>Hints:</p><ol>{hints}</ol>" if hints else "")
+        return self.verdict.html
+
+    def widget(self):
+        """The buttons and the verdict below them: an ipywidgets box."""
+        import ipywidgets as widgets
+
+        said = widgets.HTML(_spoken(self.verdict.html))
+        row = [widgets.Button(description=text, style={"font_size": "1em"}) for text in self.buttons]
+
+        def show(hint: int) -> None:
+            said.value = _spoken("<p>…</p>")  # a verdict may take seconds, and may be the same again
+            self.verdict = self.ask(hint)
+            said.value = _spoken(self.verdict.html)
+
+        for hint, button in enumerate(row):
+            button.on_click(lambda _, hint=hint: show(hint))
+        return widgets.VBox([widgets.HBox(row), said])
+
+    def _repr_mimebundle_(self, **_):
+        return as_bundle(self.widget(), repr(self), self._repr_html_())
 
 
-def check(*, hint: int = 0, **asked) -> Checked:
-    """The last line of a check cell, `check(kl=kl)`: the verdict in words; `hint` 1 or 2 shows that many hints.
+def check(judge: Callable[[], str] | None = None, /, *, hint: int = 0, **asked) -> Checked:
+    """The last line of a check cell: the verdict in words, with buttons that ask for it again.
 
-    The rest is as in `diagnose`. Raises ValueError when hint is none of 0, 1, 2.
+    `check(kl=kl)`: the loss doctor's, as in `diagnose`; `hint` 1 or 2 shows that many hints. A click examines the
+    function that bears the name by then. `check(lambda: judge(answer))`: a check of your own, which returns a line.
+    Raises TypeError or ValueError when this call itself makes no sense, as where hint is none of 0, 1, 2.
     """
     if hint not in (0, 1, 2):
         raise ValueError(f"hint must be 0, 1 or 2; not {hint!r}")
-    return Checked(diagnose(**asked), hint)
+    if judge is None:
+        return Checked(_doctor(asked), ("Check", "Hint", "Another hint"), hint)
+    if asked or hint or not callable(judge):
+        raise TypeError(f"give check(lambda: judge(answer)) that alone, without arguments; not {shown(judge)}")
+    return Checked(lambda _: _judged(judge), ("Check",))
 
 
-def buttons(**asked):
-    """`check` with buttons: Check, Hint, Another hint. An ipywidgets box; its verdict is there before a click.
-
-    Each click examines the function of that name as it stands then: run the gap's cell again, and press Check.
-    """
-    import ipywidgets as widgets
-
-    diagnose(**asked)  # a call that makes no sense fails here, in the cell
-    words = widgets.HTML()
-    row = [widgets.Button(description=text) for text in ("Check", "Hint", "Another hint")]
-
-    def show(hint: int) -> None:
-        now = check(hint=hint, **{name: _latest(value) for name, value in asked.items()})
-        words.value = f'<div role="status">{now._repr_html_()}</div>'
-
-    for hint, button in enumerate(row):
-        button.on_click(lambda _, hint=hint: show(hint))
-    show(0)
-    return widgets.VBox([widgets.HBox(row), words])
+def _doctor(asked: dict) -> Callable[[int], Verdict]:
+    latest = {name: _following(value) for name, value in asked.items()}
+    return lambda hint: _diagnosed(diagnose(**{name: now() for name, now in latest.items()}), hint)
 
 
-def _latest(candidate):
-    """What bears the candidate's name now, where it was defined; the candidate itself when nothing does."""
+def _diagnosed(diagnosis: Diagnosis, hint: int) -> Verdict:
+    """The doctor's words, with so many hints for each of the mistakes."""
+    hints = [text for code in diagnosis.faults for text in HINTS[code][:hint]]
+    facts = [] if diagnosis.faults == ("not_started",) else [f"  {code}: {FACTS[code]}" for code in diagnosis.faults]
+    text = "\n".join([diagnosis.summary, *facts, *(f"  Hint: {text}" for text in hints)])
+    items = "".join(f"<li>{as_html(text)}</li>" for text in hints)
+    return Verdict(text, diagnosis._repr_html_() + (f"<p>Hints:</p><ol>{items}</ol>" if hints else ""))
+
+
+def _judged(judge: Callable[[], str]) -> Verdict:
+    try:
+        text = str(judge())
+    except Exception as error:  # the learner's run goes on
+        text = f"✗ the check stops with {one_line(error)}"
+    return Verdict(text, f'<div style="{BOX}"><b>{escape(text)}</b></div>')
+
+
+def _spoken(html: str) -> str:
+    return f'<div role="status" style="{SIZE}">{html}</div>'
+
+
+def _following(candidate) -> Callable:
+    """Gives what bears the candidate's name by then, where it was defined; the candidate if the name isn't its own."""
     module = sys.modules.get(getattr(candidate, "__module__", None) or "")
-    return getattr(module, getattr(candidate, "__name__", None) or "", candidate)
+    name = getattr(candidate, "__name__", None) or ""
+    follows = getattr(module, name, None) is candidate
+    return lambda: getattr(module, name, candidate) if follows else candidate

@@ -117,6 +117,11 @@ _ALL = {
         "Follow the path from the loss back to mu and logvar. Where does it end?",
         "Take out `.detach()`, `.item()`, `.data`, `torch.no_grad()`; `rsample()` in place of `sample()`.",
     ),
+    "logvar_bounded": (
+        "log σ² cannot fall below 0: σ is never less than 1.",
+        "Which numbers can the logarithm of σ² be when σ is small? Which ones can your last layer give?",
+        "Nothing follows the layer that makes logvar: no ReLU, softplus, exp or sigmoid. Return log σ², not σ.",
+    ),
     "zero_grad_missing": (
         "Gradients of earlier steps are still in the sum.",
         "`backward()` adds to `.grad`. Who clears it?",

@@ -29,7 +29,7 @@ class Measured:
         return [
             ["mean σ", f"{self.mean_std:.3f}"],
             ["spread of means", f"{self.spread:.2f}"],
-            ["KL, nats", f"{self.kl:.2f}"],
+            ["KL, nats", "∞" if math.isinf(self.kl) else f"{self.kl:.2f}"],
             ["active units", f"{self.active} of {self.latent_dim}"],
             ["overlap", f"{self.overlap:.0%}"],
             ["continuity", f"{self.continuity:.0%}"],
