@@ -15,7 +15,7 @@ NO_NEWS := {"disabledExtensions": {"@jupyterlab/apputils-extension:announcements
 # More arguments for the command behind a target: make lab ARGS="--no-browser --port 9999"
 ARGS ?=
 
-.PHONY: help lab test check lint format notebooks bench clean FORCE
+.PHONY: help lab test check lint format notebooks book bench clean FORCE
 
 help: ## what there is to make
 	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' Makefile | expand -t 14
@@ -41,13 +41,16 @@ format: .venv/test.stamp ## let ruff repair what it can
 notebooks: .venv/test.stamp ## run the notebooks and store what they show
 	@$(PY) tools/execute_notebooks.py $(ARGS)
 
+book: .venv/book.stamp ## the notebooks as pages to read without Python, in book/
+	@$(PY) tools/make_book.py $(ARGS)
+
 bench: .venv/bench.stamp ## the figures that README.md quotes
 	@$(PY) benchmarks/imports.py
 	@$(PY) benchmarks/training.py
 	@$(PY) benchmarks/live.py
 
 clean: ## remove what was made, but for .venv
-	@rm -rf artifacts build dist .pytest_cache .ruff_cache data/MNIST/raw/*-ubyte
+	@rm -rf artifacts book build dist .pytest_cache .ruff_cache data/MNIST/raw/*-ubyte
 	@find . -path ./.venv -prune -o \( -name __pycache__ -o -name .ipynb_checkpoints \) -prune -exec rm -rf {} +
 
 # Without build isolation, an install that has nothing new to fetch needs no network.
@@ -59,7 +62,7 @@ clean: ## remove what was made, but for .venv
 	@echo '$(NO_NEWS)' > .venv/etc/jupyter/labconfig/page_config.json
 	@touch $@
 
-.venv/test.stamp .venv/bench.stamp: .venv/%.stamp: .venv/lab.stamp
+.venv/test.stamp .venv/book.stamp .venv/bench.stamp: .venv/%.stamp: .venv/lab.stamp
 	@$(INSTALL) --no-build-isolation --editable '.[$*]'
 	@touch $@
 

@@ -2,6 +2,7 @@
 
 import re
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 import torch
@@ -54,3 +55,20 @@ def refuses():
         assert len(message) < 400, message
 
     return check
+
+
+@pytest.fixture(scope="session")
+def book_maker():
+    """The tool that makes the book: a script, and so not to be imported from where the tests are."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(Path(__file__).parents[1] / "tools")
+        import make_book
+    return make_book
+
+
+@pytest.fixture(scope="session")
+def book(book_maker, tmp_path_factory):
+    """The folder of the book's pages, made from what the notebooks have stored."""
+    folder = tmp_path_factory.mktemp("book")
+    book_maker.make_book(folder)
+    return folder
