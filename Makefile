@@ -5,8 +5,10 @@ PY := .venv/bin/python
 INSTALL := $(PY) -m pip --disable-pip-version-check install
 PYTEST := $(PY) -m pytest --nbval-lax --nbval-current-env --nbval-cell-timeout=120 --nbval-sanitize-with tests/sanitize.cfg
 
-# The unit tests need no page: a process for each core, one torch thread each. The browser and the notebooks have them to themselves.
+# The unit tests need no page: a process for each core, one torch thread each. The live lab in the browser has all cores
+# to itself. The notebooks are run by nbval in one process, and beside it in the browser by another.
 PARALLEL := --numprocesses auto --dist worksteal
+LECTURES := tests/browser/test_notebooks_page.py
 
 # Where to look for Python; make PYTHON=/path/to/python3 names one instead.
 PYTHONS := $(if $(PYTHON),'$(PYTHON)',python3.11 python3.12 python3.13 python3.14 python3 python)
@@ -26,8 +28,8 @@ lab: .venv/lab.stamp ## the live lab, in JupyterLab on localhost
 
 test: .venv/test.stamp ## everything: lint, unit tests, notebooks, the lab in a browser
 	@OMP_NUM_THREADS=1 $(PYTEST) -m "not browser" $(PARALLEL) tests $(ARGS)
-	@$(PYTEST) -m browser tests $(ARGS)
-	@$(PYTEST) notebooks $(ARGS)
+	@$(PYTEST) -m browser --ignore=$(LECTURES) tests $(ARGS)
+	@$(PYTEST) --numprocesses 2 --dist loadfile notebooks $(LECTURES) $(ARGS)
 
 check: .venv/test.stamp ## lint and the quick unit tests only, in under a minute
 	@OMP_NUM_THREADS=1 $(PYTEST) -m "not browser and not slow" $(PARALLEL) tests $(ARGS)

@@ -21,8 +21,13 @@ MARK = "NBVAL_CHECK_OUTPUT"
 
 def moved(source: str, by: int) -> str:
     """The code with every seed moved."""
-    source = re.sub(r"(manual_seed\(|\bseed=)(\d+)", lambda m: f"{m[1]}{int(m[2]) + by}", source)
-    return re.sub(r"LatentLab\((?![^)]*seed=)", f"LatentLab(seed={by}, ", source)
+    source = re.sub(r"(?m)(manual_seed\(|\bseed=|^SEED = )(\d+)", lambda m: f"{m[1]}{int(m[2]) + by}", source)
+
+    def seeded(match: re.Match) -> str:
+        given = match[1].rstrip().rstrip(",")
+        return match[0] if "seed=" in given else f"LatentLab({given}{', ' if given.strip() else ''}seed={by})"
+
+    return re.sub(r"LatentLab\(((?:[^()]|\([^()]*\))*)\)", seeded, source)
 
 
 def printed(cell) -> str:

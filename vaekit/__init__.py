@@ -40,6 +40,7 @@ __all__ = [
 
 # What costs more to import than it is worth at the start: it loads when first asked for. Name → its module.
 _LATER = {
+    "DrawingPad": "vaekit.lab.pad",
     "LatentLab": "vaekit.lab",
     "LinearVAE": "vaekit.model",
     "Recording": "vaekit.recording",

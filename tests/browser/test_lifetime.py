@@ -3,7 +3,18 @@
 import time
 
 import pytest
-from jupyter import PANEL, Lab, add_cell, command, execute, open_notebook, run_cell, wait_for_kernel, wait_until
+from jupyter import (
+    PANEL,
+    Lab,
+    add_cell,
+    command,
+    execute,
+    open_notebook,
+    restart,
+    run_cell,
+    wait_for_kernel,
+    wait_until,
+)
 
 pytestmark = pytest.mark.browser
 
@@ -131,3 +142,16 @@ def test_two_labs_at_once_share_the_processor_and_say_so(desk, lab):
     execute(desk, "other.pause(); lab.pause()")
     wait_until(lambda: other.state()["playing"] == "false")
     execute(desk, "other.engine.close(); del other")
+
+
+def test_a_lab_whose_kernel_is_gone_says_so(server, open_page):
+    with open_page(server, server.write("gone.ipynb", "import vaekit\n\nvaekit.LatentLab(hidden=16)")) as page:
+        run_cell(page, 0)
+        lab = Lab(page)
+        restart(page)
+        wait_until(lambda: lab.message.is_visible() and "run the cell again" in lab.message.inner_text())
+        page.wait_for_timeout(1500)  # longer than it takes the page to notice, once more
+        assert page.problems == []
+        run_cell(page, 0)
+        assert Lab(page).wait("d.painted > 1")["step"] == 0
+        assert not Lab(page).message.is_visible()

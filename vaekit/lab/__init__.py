@@ -14,6 +14,7 @@ from vaekit.cartoons import faces
 from vaekit.data import ImageSet, as_floats, check_images, choose_device, mnist
 from vaekit.lab import registry
 from vaekit.lab.controls import SHOWN, Controls
+from vaekit.lab.drawing import SHAPE, check_strokes
 from vaekit.lab.engine import Engine
 from vaekit.lab.export import write_html
 from vaekit.lab.still import draw_still, png
@@ -134,7 +135,7 @@ class LatentLab:
         self.side_names = SIDES if runs == 2 else ("",)
         self.sides = tuple(Side(self, number) for number in range(runs))
         self._settings = [run.settings for run in self.engine.runs]
-        self._was_following = False
+        self._was_following = self._drawing_waits = False
         self.turning = threading.RLock()  # a page's callbacks may come on several threads at once
         linear = applies_to(self.engine.run.model, self.engine.run.kind)
         self.controls = Controls(self, self.view.sides[0].latent_dim, linear)
@@ -142,6 +143,7 @@ class LatentLab:
         self.widget = widgets.VBox([*self.controls.rows, self.view.plane, self.view.curves])
         self.view.plane.on_msg(self._on_message)
         self.view.plane.observe(lambda change: self._on_status(change.new), "status")
+        self.view.plane.observe(self._on_strokes, "strokes")
         self.engine.post(lambda: self.engine.view.rest(self.engine))
         registry.register(self)
 
@@ -347,8 +349,13 @@ class LatentLab:
         return self.engine.post(lambda: self._export(path)).result()
 
     def _export(self, path: str | Path) -> Path:
+        drawing, self.view.plane.strokes = self.view.plane.strokes, []  # no pad in a file: nothing there can encode
+        self.view.draw(self.engine, [])
         self.view.catch_up(self.engine)
-        return write_html(path, self.view, self._title())
+        try:
+            return write_html(path, self.view, self._title())
+        finally:
+            self.view.plane.strokes = drawing
 
     # -- showing it ---------------------------------------------------------------------------------------
 
@@ -362,6 +369,30 @@ class LatentLab:
         """Show these two latent dimensions in the plane; None: the two that say most at the time."""
         _check_pair(pair, self.view.sides[0].latent_dim)
         self.engine.post(lambda: self.view.show_pair(self.engine, pair))
+
+    def draw(self, strokes) -> "LatentLab":
+        """Draw a digit on the lab's pad, from code: strokes, each a list of points (x, y) in 0..1. Returns the lab.
+
+        Raises TypeError or ValueError, in one line, when they are none, or the lab's images are no such digits.
+        """
+        strokes = check_strokes(strokes)
+        if why := self.why_no_pad():
+            raise ValueError(why)
+        self.controls.draw.value = True
+        self.view.plane.strokes = strokes
+        self.engine.post(lambda: None).result()  # by now it is shown
+        return self
+
+    def _show_pad(self, shown: bool = True) -> None:
+        """Show the pad for a digit of one's own, or put it away with what is drawn on it."""
+        self.view.plane.pad = shown
+        if not shown:
+            self.view.plane.strokes = []
+
+    def why_no_pad(self) -> str:
+        """Why nothing can be drawn here, in one line; empty when it can."""
+        c, h, w = self.view.plane.shape
+        return "" if (c, h, w) == SHAPE else f"a pad needs grey images of 28 × 28; these are {c} × {h} × {w}"
 
     def figure(self):
         """A still picture of the lab as it is: plane, curves and meters. Returns a matplotlib Figure."""
@@ -393,6 +424,15 @@ class LatentLab:
             self.controls.choose_pair(tuple(sorted(int(dim) for dim in content["pair"])))
         elif kind == "trail":
             engine.post(view.send_trail)
+
+    def _on_strokes(self, _) -> None:
+        if not self._drawing_waits:  # a slow step must not let them pile up: the last one counts
+            self._drawing_waits = True
+            self.engine.post(self._draw)
+
+    def _draw(self) -> None:
+        self._drawing_waits = False
+        self.view.draw(self.engine, self.view.plane.strokes)
 
     def _on_status(self, status: dict) -> None:
         self.controls.show_playing(status.get("playing", False))

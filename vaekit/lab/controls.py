@@ -68,6 +68,8 @@ class Controls:
         self.showing = widgets.Dropdown(options=SHOWN, layout={"width": "226px"})
         self.pair = widgets.Dropdown(options=_pairs(latent_dim), layout={"width": "130px"})
         self.digits = widgets.Checkbox(description="digits as marks", indent=False, layout={"width": "136px"})
+        self.draw = widgets.ToggleButton(description="Draw a digit", icon="pencil", layout={"width": "146px"})
+        self.no_pad = self._label("")
         self.more = widgets.ToggleButton(description="More", icon="ellipsis-h", layout={"width": "90px"})
         self.save = button(icon="download", description="Save", layout={"width": "90px"})
         self.load = widgets.FileUpload(accept=".json", description="Load", layout={"width": "96px"})
@@ -86,6 +88,7 @@ class Controls:
             (self.kind, self.data, self.pace, self.more),
         )
         looks = [label("show"), self.showing, self.digits, label("recording"), self.save, self.load]
+        looks += [self.draw, self.no_pad]
         looks[2:2] = [label("plane"), self.pair] if latent_dim > 2 else []
         self.looks = self._row(*looks)
         self.looks.layout.display = "none"
@@ -125,6 +128,7 @@ class Controls:
             (self.showing, "Show in the plane what completeness or continuity is measured on"),
             (self.pair, "Which two latent dimensions the plane shows"),
             (self.digits, "Show each image as its class's digit instead of a dot"),
+            (self.draw, "A pad: draw a digit, and see its posterior and its reconstruction"),
             (self.more, "More to show, and recordings to save and load"),
             (self.save, "Save the recording of this run: seed, settings and every knob turned"),
             (self.load, "Load a recording and play it"),
@@ -146,6 +150,7 @@ class Controls:
         self.load.observe(lambda change: self._loaded(change.new), "value")
         self.pace.observe(lambda change: setattr(lab.engine, "pace", change.new or None), "value")
         self.more.observe(lambda change: setattr(self.looks.layout, "display", None if change.new else "none"), "value")
+        self.draw.observe(lambda change: lab._show_pad(change.new), "value")
         self.showing.observe(lambda change: lab.show(change.new), "value")
         self.pair.observe(lambda change: lab.show_pair(change.new or None), "value")
         for name, lock in self.locks.items():
@@ -198,6 +203,9 @@ class Controls:
                 knobs.show(side.settings)
             if list(self.data.options) != self.lab.data_names:
                 self.data.options = self.lab.data_names
+            why = self.lab.why_no_pad()
+            self.draw.disabled, self.no_pad.value = bool(why), why
+            self.draw.value = self.draw.value and not why
             self.kind.value, self.data.value = (self.lab.settings[name] for name in ("kind", "data"))
         finally:
             self.quiet = False

@@ -1,4 +1,4 @@
-"""The two widgets: what the page is sent, trait by trait. The layouts of the bytes stand in frames.py."""
+"""The widgets: what the page is sent, trait by trait. The layouts of the bytes stand in frames.py."""
 
 from pathlib import Path
 
@@ -10,8 +10,10 @@ from vaekit.plotting import PALETTE
 
 STATIC = Path(__file__).parent / "static"
 SCRIPTS = {
-    "plane": ("decode.js", "page.js", "draw.js", "panel.js", "plane.js", "lab.js"),
+    "plane": ("decode.js", "page.js", "draw.js", "panel.js", "pad.js", "plane.js", "lab.js"),
+    "pad": ("decode.js", "page.js", "panel.js", "pad.js", "alone.js"),
     "curves": ("decode.js", "page.js", "curves.js"),
+    "gaussians": ("page.js", "gaussians.js"),
 }
 
 
@@ -37,6 +39,9 @@ class Plane(anywidget.AnyWidget):
     probe = traitlets.Bytes(b"").tag(sync=True)  # draws from the prior or a walk: what `showing` asks for
     traversals = traitlets.Bytes(b"").tag(sync=True)  # with more than two dimensions: each varied in turn
     chosen = traitlets.Int(0).tag(sync=True)
+    pad = traitlets.Bool(False).tag(sync=True)  # is there a pad to draw a digit on?
+    strokes = traitlets.List([]).tag(sync=True)  # on the pad, each [[x, y], ...] in 0..1: the page's or the kernel's
+    drawn = traitlets.Dict({}).tag(sync=True)  # {mark: [μ₁, μ₂, σ₁, σ₂], words}: of the drawing, while it is shown
     shape = traitlets.List([1, 28, 28]).tag(sync=True)
     pair = traitlets.List([0, 1]).tag(sync=True)
     palette = traitlets.List(list(PALETTE)).tag(sync=True)
@@ -45,6 +50,17 @@ class Plane(anywidget.AnyWidget):
     showing = traitlets.Unicode("").tag(sync=True)  # "", "draws" or "walk"
     scrub = traitlets.Int(-1).tag(sync=True)  # the step that is looked back at; -1: the run as it is now
     status = traitlets.Dict({}).tag(sync=True)
+    message = traitlets.Unicode("").tag(sync=True)
+
+
+class Pad(anywidget.AnyWidget):
+    """A pad on its own, and what a model makes of the drawing. pictures as in `Plane`."""
+
+    _esm = script("pad")
+    _css = STYLE
+    strokes = traitlets.List([]).tag(sync=True)
+    pictures = traitlets.Bytes(b"").tag(sync=True)
+    words = traitlets.Unicode("").tag(sync=True)
     message = traitlets.Unicode("").tag(sync=True)
 
 

@@ -25,6 +25,12 @@ def others_playing(lab) -> bool:
     return any(other is not lab and other.playing for other in list(_all))
 
 
+def on_its_thread(model, command):
+    """`command()`, on the thread of the lab that trains `model`, between two steps; here where no lab does."""
+    lab = next((lab for lab in list(_all) if any(run.model is model for run in lab.engine.runs)), None)
+    return lab.engine.post(command).result() if lab else command()
+
+
 def _current_cell() -> tuple[str | None, str]:
     """The id of the notebook cell that is running and of this execution of it; (None, "") outside of one."""
     try:

@@ -9,11 +9,12 @@ import torch
 from vaekit import metrics, theory
 from vaekit.data import as_floats
 from vaekit.lab import probe, words
+from vaekit.lab.drawing import SHAPE, digit, in_words, look
 from vaekit.lab.frames import Frame, mosaic, pack_decoder, pack_json, to_bytes, view_extent
 from vaekit.lab.page import Plane
 from vaekit.latent import grid, traversal
 from vaekit.losses import NOISE_VARIANCE, kl_to_prior, pixel_mean
-from vaekit.model import reparameterize, watching
+from vaekit.model import watching
 
 TILES = 15  # decoded images along one side of the backdrop
 MEASURED = 500  # codes that the overlap is measured on: its cost grows with their square
@@ -37,6 +38,7 @@ class Side:
         self.last_backdrop: tuple[np.ndarray, float] | None = None
         self.labels: np.ndarray | None = None
         self.chosen, self.images, self._source = 0, None, None
+        self.drawing: torch.Tensor | None = None  # (1, 1, 28, 28): it is shown in the chosen image's place
         self.measured: words.Measured | None = None
         self.numbers: dict = {}
         self.kl: list[float] = []
@@ -80,6 +82,17 @@ class Side:
             if self.plane.showing:
                 self._send_probe(run, *self._encode(run))
 
+    def draw(self, run, strokes: list) -> None:
+        """Show a drawing in the chosen image's place; without strokes, the chosen image again."""
+        self.drawing = digit(strokes)[None].to(self.images) if strokes and self.images.shape[1:] == SHAPE else None
+        with watching(run.model):
+            self._send_chosen(run)
+
+    def follow_drawing(self, run) -> None:
+        """What the model makes of the drawing by now."""
+        if self.drawing is not None:
+            self._send_pictures(run)
+
     def decode(self, run, z: list[float]) -> None:
         """For decoders that the page cannot run: the image at `z` on the shown pair."""
         with watching(run.model):
@@ -101,6 +114,7 @@ class Side:
             self.plane.frame = self.last.pack()
             with watching(run.model):
                 self._send_backdrop(run)
+            self.follow_drawing(run)
             self._measure(run, mu, logvar, playing=False)  # overlap and the like are the plane's
 
     # -- inside -------------------------------------------------------------------------------------------
@@ -116,6 +130,7 @@ class Side:
         self.plane.shape = list(self.images.shape[1:])
         self.plane.classes = b"" if self.labels is None else self.labels.astype(np.uint8).tobytes()
         self.chosen = self.plane.chosen = min(self.chosen, len(self.images) - 1)
+        self.drawing = self.drawing if self.images.shape[1:] == SHAPE else None
         self.draws = torch.Generator(self.images.device).manual_seed(run.seed)
 
     def _encode(self, run):
@@ -210,16 +225,26 @@ class Side:
         self.plane.backdrop = pack_json(header, picture.tobytes())
 
     def _send_chosen(self, run) -> None:
-        x = self.images[self.chosen : self.chosen + 1]
-        mu, logvar = run.model.encode(x)
-        codes = mu.expand(4, -1)
-        if logvar is not None:
-            draws = reparameterize(mu.expand(3, -1), logvar.expand(3, -1), self.draws)
-            codes = torch.cat([mu, draws])  # (4, D)
-        decoded = pixel_mean(run.model.decode(codes), run.kind)
-        self.plane.pictures = to_bytes(torch.cat([x, decoded])).tobytes()
+        mu = self._send_pictures(run)
         if self.latent_dim > 2:
             self._send_traversals(run, mu[0])
+
+    def _send_pictures(self, run) -> torch.Tensor:
+        """x, x̂ at μ and three draws, of the drawing where there is one. Returns μ (1, D)."""
+        x, draws, drawn = self.images[self.chosen : self.chosen + 1], self.draws, self.drawing is not None
+        if drawn:  # the same ε each time: what moves while it is drawn is the posterior, not the dice
+            x, draws = self.drawing, torch.Generator(self.images.device).manual_seed(run.seed)
+        mu, logvar, pictures = look(run.model, x, run.kind, draws)
+        self.plane.pictures = pictures.tobytes()
+        self.plane.drawn = self._mark(mu, logvar) if drawn else {}
+        return mu
+
+    def _mark(self, mu, logvar) -> dict:
+        """Where the drawing is in the plane: see Plane.drawn."""
+        std = torch.zeros_like(mu) if logvar is None else torch.exp(0.5 * logvar)
+        mark = torch.stack([mu[0], std[0]])[:, list(self.pair)].flatten().tolist()
+        finite = all(math.isfinite(v) for v in mark)
+        return {"mark": mark if finite else [], "words": in_words(mu, logvar, self.pair)}
 
     def _send_traversals(self, run, mu: torch.Tensor) -> None:
         """The chosen image's code with one dimension at a time varied from −3 to 3."""

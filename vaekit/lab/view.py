@@ -8,6 +8,7 @@ from vaekit.lab.page import Curves
 from vaekit.lab.side import MEASURE_SHARE, Side
 from vaekit.lab.trail import Trail
 from vaekit.lab.words import KIND_NAMES
+from vaekit.messages import one_line
 
 
 class View:
@@ -30,6 +31,8 @@ class View:
         playing = engine.playing and not whole
         for side, run in self._both(engine):
             side.frame(run, playing, engine.looked_at)
+        if engine.looked_at or not playing:
+            self._with_drawing(engine, lambda side, run: side.follow_drawing(run))
         self._add_to_trail(engine)
         if engine.looked_at or not playing:
             self.status(engine)
@@ -64,6 +67,21 @@ class View:
     def choose(self, engine, index: int) -> None:
         for side, run in self._both(engine):
             side.choose(run, index)
+
+    def draw(self, engine, strokes: list) -> None:
+        """Show a digit of one's own in place of the chosen image; without strokes, the chosen image again."""
+        self._with_drawing(engine, lambda side, run: side.draw(run, strokes))
+
+    def _with_drawing(self, engine, show) -> None:
+        """A model that fails on a drawing loses it, and not the run."""
+        try:
+            for side, run in self._both(engine):
+                show(side, run)
+        except Exception as error:
+            engine.notice = f"The model could not show your drawing ({one_line(error)})."
+            for side, run in self._both(engine):
+                side.draw(run, [])
+            self.status(engine)
 
     def decode(self, engine, z: list[float]) -> None:
         for side, run in self._both(engine):

@@ -108,6 +108,35 @@ function drawChosen(context, points, i, px, ink, halo) {
   }
 }
 
+// The learner's own digit: a star in its posterior's ellipse of 2 σ; one that lies outside is shown at the border.
+function drawYours(context, [m1, m2, s1, s2], width, height, px, colour, halo) {
+  const size = 0.5 * px.em, edge = 1.2 * px.em, inside = (v, most) => Math.min(most - edge, Math.max(edge, v));
+  const x = inside(px.x(m1), width), y = inside(px.y(m2), height);
+  const outside = Math.abs(x - px.x(m1)) + Math.abs(y - px.y(m2)) > edge;
+  context.font = `800 ${1.1 * px.em}px sans-serif`;
+  context.textAlign = x > width / 2 ? "right" : "left";
+  context.textBaseline = "alphabetic";
+  const radii = outside ? [0, 0] : [2 * s1 * px.scale, 2 * s2 * px.scale];
+  const [across, up] = radii.map((r) => Math.max(size, 0.8 * r));
+  const text = [outside ? "yours, outside" : "yours", x > width / 2 ? x - across : x + across, Math.max(1.1 * px.em, y - up)];
+  context.lineJoin = "round";
+  for (const [stroke, more] of [[halo, 4], [colour, 0]]) {
+    context.strokeStyle = context.fillStyle = stroke;
+    context.lineWidth = 3 + more;
+    context.beginPath();
+    context.ellipse(x, y, ...radii, 0, 0, 7);
+    context.stroke();
+    context.beginPath();
+    for (let i = 0; i < 10; i++) {
+      const angle = ((i - 2.5) * Math.PI) / 5, r = size * (i % 2 ? 0.42 : 1);
+      context.lineTo(x + r * Math.cos(angle), y + r * Math.sin(angle));
+    }
+    context.closePath();
+    if (more) context.stroke(), context.strokeText(...text);
+    else context.fill(), context.fillText(...text);
+  }
+}
+
 function drawPointer(context, [z1, z2], px, colour, halo) {
   for (const [stroke, width] of [[halo, 6], [colour, 3]]) {
     context.strokeStyle = stroke;

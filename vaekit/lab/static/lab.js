@@ -28,14 +28,15 @@ async function render({ model, el }) {
       panel.showZ(lab.z);
       for (const plane of planes) plane.showDecoded(), plane.ask();
     },
-    choose: (index) => model.send({ kind: "choose", index }),
+    choose: (index) => tell(model, { kind: "choose", index }),
     showProbe: () => strip?.show(),
   };
   let strip = null;
   const hosts = models.map((_, i) => (i === 0 ? root : element("div", { class: "vk-lab-right" })));
   const planes = models.map((each, i) =>
     makePlane({ model: each, life, lab, host: hosts[i], name: twin ? `${NAMES[i]}: ` : "" }));
-  const panel = makePanel(planes), dimensions = makeDimensions(planes);
+  const pad = makePad({ model, life });
+  const panel = makePanel(planes, pad), dimensions = makeDimensions(planes);
   strip = makeStrip(planes);
   const message = element("div", { class: "vk-message", role: "alert" });
   const captions = planes.map(() => element("figcaption", {}));
@@ -61,7 +62,7 @@ async function render({ model, el }) {
     return { node, slider, label };
   }
   function fetchTrail() {
-    if (!trail && !model.get("status").playing) model.send({ kind: "trail" });
+    if (!trail && !model.get("status").playing) tell(model, { kind: "trail" });
   }
   const nearest = (list, step) =>
     list.reduce((best, other) => (Math.abs(other.step - step) < Math.abs(best.step - step) ? other : best));
@@ -118,7 +119,12 @@ async function render({ model, el }) {
     if (spoken.textContent !== text) spoken.textContent = text;
   };
 
-  const beat = () => model.send({ kind: "seen", frame: planes[0].number, visible: inView && !document.hidden });
+  function beat() {
+    if (tell(model, { kind: "seen", frame: planes[0].number, visible: inView && !document.hidden })) return;
+    timers.forEach(clearInterval);
+    message.textContent = "The kernel is gone, and this lab with it: run the cell again.";
+    message.hidden = false;
+  }
   const seen = new IntersectionObserver(([entry]) => ((inView = entry.isIntersecting), beat()));
   seen.observe(root);
   life.on(document, "visibilitychange", beat);
@@ -127,11 +133,13 @@ async function render({ model, el }) {
 
   models.forEach((each, i) => {
     life.trait(each, "pictures chosen", () => panel.showChosen(i));
+    life.trait(each, "drawn", panel.showDrawn);
     life.trait(each, "status", onStatus);
     life.trait(each, "traversals", dimensions.showTraversals);
     life.trait(each, "pair", dimensions.showBars);
   });
   life.trait(model, "message", onStatus);
+  life.trait(model, "pad", panel.showPad);
   life.trait(model, "deaths", () => markDeaths(root, model.get("deaths")));
   model.on("msg:custom", onMessage);
   life.also(() => model.off("msg:custom", onMessage));
@@ -139,8 +147,12 @@ async function render({ model, el }) {
     nameControls(root);
     markDeaths(root, model.get("deaths"));
     planes.forEach((plane) => plane.ask());
+    pad.paint();
   });
 
+  pad.start();
+  panel.showPad();
+  panel.showDrawn();
   panel.showZ(lab.z);
   planes.forEach((plane, i) => (plane.start(), panel.showChosen(i)));
   dimensions.showTraversals();

@@ -84,6 +84,16 @@ function markDeaths(root, deaths) {
   }
 }
 
+// Sends to the kernel. Returns false when there is none any more, as after a restart.
+function tell(model, content) {
+  try {
+    model.send(content);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
 // Has the browser save `bytes` as a file.
 function saveFile(name, bytes) {
   const url = URL.createObjectURL(new Blob([bytes]));

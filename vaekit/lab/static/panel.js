@@ -9,8 +9,8 @@ function pictures(caption, count) {
   return [canvases, element("figure", {}, element("div", { class: "vk-row" }, ...canvases), element("figcaption", {}, caption))];
 }
 
-// The panel for one run or two: its node, and functions that fill it.
-function makePanel(planes) {
+// The panel for one run or two, with the pad: its node, and functions that fill it.
+function makePanel(planes, pad) {
   const twin = planes.length > 1, z = element("output", { class: "vk-z" });
   const hint = element("p", { class: "vk-hint" }, twin
     ? "Drag in a plane: both decoders follow. Click a point: its image is found in both."
@@ -23,6 +23,8 @@ function makePanel(planes) {
     const [draws, rest] = pictures("draws from q(z|x)", 3);
     return { thumbs: [mean, ...draws], nodes: [first, rest] };
   });
+  const drawing = titled("Draw a digit", "", pad.node);
+  const title = element("b", {}, "Chosen image"), words = element("output", { class: "vk-words" });
   const note = element("span", {});
   const meters = element("div", { class: twin ? "vk-meters vk-two" : "vk-meters" });
   const chosen = twin
@@ -30,8 +32,9 @@ function makePanel(planes) {
         element("div", {}, ...decoded.map(({ nodes }) => element("div", { class: "vk-row" }, ...nodes))))
     : element("div", { class: "vk-row vk-chosen" }, original, ...decoded[0].nodes);
   const node = element("div", { class: "vk-panel" },
-    titled("Under the pointer", z, element("div", { class: "vk-row" }, ...under, hint)),
-    titled("Chosen image", "", chosen),
+    element("div", { class: "vk-row vk-top" }, drawing,
+      titled("Under the pointer", z, element("div", { class: "vk-row" }, ...under, hint))),
+    titled(title, words, chosen),
     titled("Now", note, meters));
   return {
     node,
@@ -45,6 +48,16 @@ function makePanel(planes) {
       const shape = model.get("shape"), size = shape.reduce((a, b) => a * b);
       [image, ...decoded[i].thumbs].forEach((canvas, k) =>
         paintImage(canvas, bytes.subarray(k * size, (k + 1) * size), shape));
+    },
+    showPad() {
+      drawing.hidden = !planes[0].model.get("pad");
+      pad.paint(); // hidden it had no size
+    },
+    // whose pictures these are: the chosen image's, or those of what the learner drew
+    showDrawn() {
+      const said = planes.map(({ model }) => model.get("drawn").words);
+      title.textContent = said[0] ? "Your drawing" : "Chosen image";
+      words.textContent = said[0] ? unbroken(said.map((text, i) => (twin ? `${NAMES[i]}: ${text}` : text)).join(" · ")) : "";
     },
     showMeters() {
       this.showDimensions(planes[0].model.get("status").kl?.length > 2);
@@ -68,7 +81,7 @@ function makeDimensions(planes) {
   const node = element("div", { class: "vk-row vk-alldims" }, ...parts.map((part) => part.node));
   function choose(model, dim) {
     const [i, j] = model.get("pair");
-    if (dim !== i && dim !== j) planes[0].model.send({ kind: "pair", pair: [j, dim] });
+    if (dim !== i && dim !== j) tell(planes[0].model, { kind: "pair", pair: [j, dim] });
   }
   function showBars() {
     for (const { model, bars } of parts) {

@@ -88,6 +88,8 @@ function makePlane({ model, life, host, name, lab }) {
     if (classes.length) drawNumerals(context, points, classes, palette, px, ink, halo);
     if (!past) drawProbe(context, probe, px, blue, style.getPropertyValue("--vk-orange"), halo);
     drawChosen(context, points, model.get("chosen"), px, ink, halo);
+    const yours = past ? null : model.get("drawn").mark;
+    if (yours?.length) drawYours(context, yours, width, height, px, style.getPropertyValue("--vk-yours"), halo);
     drawPointer(context, lab.z, px, blue, halo);
     drawScale(context, width, height, ink, halo);
     painted += 1;
@@ -126,14 +128,15 @@ function makePlane({ model, life, host, name, lab }) {
       sigma += (points[4 * i + 2] + points[4 * i + 3]) / (2 * n);
     }
     const spread = Math.sqrt(Math.max(0, square - mean[0] ** 2 - mean[1] ** 2) / 2);
-    Object.assign(host.dataset, { frame: number, step, beta, extent, painted, spread, sigma, pair: pair() });
+    const yours = model.get("drawn").mark ?? "";
+    Object.assign(host.dataset, { frame: number, step, beta, extent, painted, spread, sigma, yours, pair: pair() });
   }
 
   function showDecoded() {
     if (!cloud.frame) return;
     const able = past ? past.decoder : decoder;
     Object.assign(host.dataset, { z1: lab.z[0], z2: lab.z[1], decoderStep: able?.step ?? "" });
-    if (!able) return past || model.send({ kind: "decode", z: lab.z });
+    if (!able) return past || tell(model, { kind: "decode", z: lab.z });
     const start = performance.now(), pixels = decode(able, lab.z, pair());
     host.dataset.decodeMs = performance.now() - start;
     paintImage(pointer, pixels, model.get("shape"));
@@ -201,7 +204,7 @@ function makePlane({ model, life, host, name, lab }) {
 
   life.trait(model, "frame", () => past || onFrame());
   life.trait(model, "decoder", onDecoder);
-  life.trait(model, "digits pair chosen", ask);
+  life.trait(model, "digits pair chosen drawn", ask);
   life.trait(model, "pair", showDecoded);
   life.trait(model, "classes", onClasses);
   life.trait(model, "backdrop", onBackdrop);

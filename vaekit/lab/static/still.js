@@ -51,8 +51,8 @@ function choose(models, images, index) {
   }
 }
 
-const run = await readRun();
-const models = run.planes.map((state) => stillModel({ ...state, digits: false, showing: "", scrub: -1 }));
+const run = await readRun(), noPad = { pad: false, strokes: [], drawn: {} };
+const models = run.planes.map((state) => stillModel({ ...state, digits: false, showing: "", scrub: -1, ...noPad }));
 const curves = stillModel({ ...run.curves, scrub: -1 });
 const [first] = models;
 first.set("twin", models[1] ?? null);

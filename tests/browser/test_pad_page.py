@@ -1,0 +1,195 @@
+"""The pad in the page: a digit drawn with the mouse, in the lab and on its own; what the page shows of it."""
+
+import json
+
+import numpy as np
+import pytest
+from jupyter import add_cell, command, execute, pixels, sent_messages, wait_until
+
+pytestmark = pytest.mark.browser
+
+ONE = [(0.5, 0.15), (0.52, 0.5), (0.5, 0.85)]
+BAR = [(0.3, 0.85), (0.7, 0.85)]
+# What torch makes of the lab's drawing, without the kit's own functions: mark and pictures.
+BY_TORCH = """
+import json, torch
+x, model = lab.view.sides[{side}].drawing, lab.sides[{side}].model
+with torch.no_grad():
+    mu, logvar = model.encode(x)
+    std = torch.exp(0.5 * logvar)
+    eps = torch.randn(3, 2, generator=torch.Generator(x.device).manual_seed(0), device=x.device)
+    images = torch.cat([x, torch.sigmoid(model.decode(torch.cat([mu, mu + std * eps])))])
+print(json.dumps([torch.cat([mu, std], 1)[0].tolist(), images[:, 0].mul(255).round().int().tolist()]))
+"""
+
+
+def said(words) -> str:
+    """What a locator's node says, its spaces plain."""
+    return words.inner_text().replace("\xa0", " ")
+
+
+class Drawing:
+    """A pad in the page, by its node's locator."""
+
+    def __init__(self, page, root):
+        self.page, self.root, self.canvas = page, root, root.locator(".vk-pad")
+
+    def stroke(self, *points, pause: int = 0) -> None:
+        """With the mouse, down at the first point and up at the last; points in 0..1 of the pad."""
+        self.canvas.scroll_into_view_if_needed()
+        box = self.canvas.bounding_box()
+        (x, y), *others = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in points]
+        self.page.mouse.move(x, y)
+        self.page.mouse.down()
+        for place in others:
+            self.page.mouse.move(*place, steps=10)
+            self.page.wait_for_timeout(pause)
+        self.page.mouse.up()
+
+    def press(self, name: str) -> None:
+        self.root.get_by_role("button", name=name, exact=True).click()
+
+    def ink(self) -> float:
+        """Which share of the pad is white."""
+        return float((pixels(self.canvas)[..., 0] > 128).mean())
+
+    def thumbs(self) -> np.ndarray:
+        """x, x̂ at μ and three draws, as the page shows them: (5, 28, 28)."""
+        return np.stack([pixels(it)[..., 0] for it in self.root.locator(".vk-thumb").all()]).astype(int)
+
+    def title(self) -> str:
+        return said(self.root.locator(".vk-panel section:has(.vk-chosen) h4"))
+
+
+@pytest.fixture
+def pad(desk, lab) -> Drawing:
+    """The lab's pad, open and empty."""
+    lab.press("More")
+    lab.press("Draw a digit")
+    pad = Drawing(desk, lab.root)
+    pad.canvas.wait_for()
+    yield pad
+    execute(desk, "lab.controls.draw.value = False")
+    pad.canvas.wait_for(state="hidden")
+
+
+def by_torch(desk, side: int = 0) -> tuple[list, np.ndarray]:
+    mark, images = json.loads(execute(desk, BY_TORCH.format(side=side)))
+    return mark, np.array(images)
+
+
+def mark(lab, side: int = 0) -> list[float]:
+    return [float(v) for v in str(lab.state(side)["yours"]).split(",")]
+
+
+def yours_at(lab, side: int = 0) -> bool:
+    """Is the star's colour in the plane, where the mark is?"""
+    z1, z2, *_ = mark(lab, side)
+    return bool((lab.ink_at(*lab.place(z1, z2, side), side) == (0xB0, 0x00, 0x7A)).all(axis=1).any())
+
+
+def test_a_one_drawn_with_the_mouse_is_seen_encoded_and_rebuilt(desk, lab, pad):
+    chosen = pad.thumbs()
+    assert pad.title().startswith("Chosen image")
+    desk.sent.clear()
+    pad.stroke(*ONE, pause=300)
+    lab.wait("d.yours !== ''")
+    wait_until(lambda: execute(desk, "sum(map(len, lab.view.plane.strokes))") not in ("0", "1"))
+    desk.wait_for_timeout(400)
+    told = [content.get("data", {}).get("state", {}) for _, content in sent_messages(desk)]
+    assert 1 < sum("strokes" in state for state in told) < 25  # while it was drawn, and no flood
+
+    posterior, images = by_torch(desk)
+    wait_until(lambda: mark(lab) == pytest.approx(posterior))
+    wait_until(lambda: np.abs(pad.thumbs() - images).max() <= 1)
+    assert np.abs(pad.thumbs() - chosen).max() > 100
+    rows, columns = images[0].max(1).nonzero()[0], images[0].max(0).nonzero()[0]
+    assert len(rows) == 20 and len(columns) <= 5
+    numbers = f"z₁ = {posterior[0]:.2f} ± {posterior[2]:.2f}, z₂ = {posterior[1]:.2f} ± {posterior[3]:.2f}"
+    assert pad.title() == f"Your drawing {numbers}".replace("-", "−")
+    wait_until(lambda: yours_at(lab))
+
+
+def test_undo_takes_a_stroke_back_and_clear_gives_back_the_chosen_image(desk, lab, pad):
+    chosen = pad.thumbs()[0]
+    assert pad.root.get_by_role("button", name="Undo").is_disabled()
+    pad.stroke(*ONE)
+    wait_until(lambda: execute(desk, "len(lab.view.plane.strokes)") == "1")
+    lab.wait("d.yours !== ''")
+    alone, first = pad.ink(), mark(lab)
+    pad.stroke(*BAR)
+    wait_until(lambda: execute(desk, "len(lab.view.plane.strokes)") == "2" and mark(lab) != first)
+    assert pad.ink() > alone + 0.01
+    assert "2 strokes" in pad.canvas.get_attribute("aria-label")
+    pad.press("Undo")
+    wait_until(lambda: mark(lab) == pytest.approx(first))
+    assert pad.ink() == pytest.approx(alone)
+    pad.press("Clear")
+    lab.wait("d.yours === ''")
+    wait_until(lambda: np.array_equal(pad.thumbs()[0], chosen))
+    assert pad.title().startswith("Chosen image") and execute(desk, "lab.view.plane.strokes") == "[]"
+
+
+def test_its_posterior_moves_as_the_model_trains_and_the_run_is_the_same(desk, lab, pad):
+    pad.stroke(*ONE)
+    before = lab.wait("d.yours !== ''")["yours"]
+    lab.press("Play")
+    lab.wait(f"d.step > 330 && d.yours !== '{before}'")
+    pad.stroke(*BAR)
+    lab.wait("d.step > 400")
+    lab.pause()
+    posterior, images = by_torch(desk)
+    wait_until(lambda: mark(lab) == pytest.approx(posterior))
+    wait_until(lambda: np.abs(pad.thumbs() - images).max() <= 1)
+    steps, weights = (execute(desk, code) for code in ("lab.steps_taken", "lab.recording.result"))
+    assert execute(desk, f"lab.reset(); lab.run({steps}); lab.recording.result") == weights
+
+
+def test_strokes_from_code_are_on_the_pad_and_a_finger_draws_too(desk, lab, pad):
+    execute(desk, "lab.draw([[(0.3, 0.2), (0.7, 0.2), (0.45, 0.9)]])")
+    lab.wait("d.yours !== ''")
+    wait_until(lambda: pad.ink() > 0.05)
+    box = pad.canvas.bounding_box()
+    assert desk.evaluate("(node) => getComputedStyle(node).touchAction", pad.canvas.element_handle()) == "none"
+    session = desk.context.new_cdp_session(desk)
+    at = [{"x": box["x"] + x * box["width"], "y": box["y"] + y * box["height"]} for x, y in BAR]
+    session.send("Input.dispatchTouchEvent", {"type": "touchStart", "touchPoints": at[:1]})
+    session.send("Input.dispatchTouchEvent", {"type": "touchMove", "touchPoints": at[1:]})
+    session.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+    wait_until(lambda: execute(desk, "len(lab.view.plane.strokes)") == "2")
+
+
+def test_it_is_seen_in_the_dark(desk, lab, pad):
+    pad.stroke(*ONE)
+    lab.wait("d.yours !== ''")
+    command(desk, "apputils:change-theme", theme="JupyterLab Dark")
+    try:
+        z1, z2, *_ = mark(lab)
+        colour = (0xFF, 0x7A, 0xD1)
+        wait_until(lambda: (lab.ink_at(*lab.place(z1, z2)) == colour).all(axis=1).any())
+    finally:
+        command(desk, "apputils:change-theme", theme="JupyterLab Light")
+
+
+ALONE = """
+model = vaekit.VAE(hidden=64)
+pad = vaekit.DrawingPad(model)
+pad
+"""
+
+
+def test_a_pad_without_a_lab(desk, lab):
+    add_cell(desk, ALONE)
+    root = desk.locator(".vk-alone")
+    root.wait_for()
+    pad = Drawing(desk, root)
+    assert root.get_by_text("nothing drawn yet").count() == 1
+    pad.stroke(*ONE)
+    wait_until(lambda: execute(desk, "pad.widget.words") != "''")
+    wait_until(lambda: f"'{said(root.locator('output'))}'" == execute(desk, "pad.widget.words"))
+    x = json.loads(execute(desk, "pad.image[0].mul(255).round().int().tolist()"))
+    wait_until(lambda: np.array_equal(pad.thumbs()[0], x))
+    execute(desk, "pad.draw([[(0.3, 0.2), (0.7, 0.2), (0.45, 0.9)]])")
+    wait_until(lambda: not np.array_equal(pad.thumbs()[0], x))
+    pad.press("Clear")
+    root.get_by_text("nothing drawn yet").wait_for()
