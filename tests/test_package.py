@@ -17,7 +17,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 # Each imports only from those before it.
 ORDER = [
     *("messages", "files", "data", "cartoons", "model", "losses", "training", "metrics", "latent", "theory"),
-    *("recording", "checkpoint", "run", "playback", "sweeps", "plotting", "exercises", "lab"),
+    *("recording", "checkpoint", "run", "playback", "sweeps", "plotting", "stills", "exercises", "lab"),
 ]
 # What is slow to import or needs a page, and who may import it.
 KEPT_IN = {

@@ -15,6 +15,8 @@ import nbformat
 from nbconvert.preprocessors import ExecutePreprocessor
 from PIL import Image
 
+from vaekit.stills import lighter
+
 NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
 
 
@@ -30,17 +32,11 @@ def execute(path: Path) -> None:
             data = output.get("data", {})
             data.pop("application/vnd.jupyter.widget-view+json", None)
             if "image/png" in data:
-                data["image/png"] = lighter(data["image/png"])
+                picture = Image.open(io.BytesIO(base64.b64decode(data["image/png"])))
+                data["image/png"] = base64.b64encode(lighter(picture)).decode()
     notebook.metadata = {name: notebook.metadata[name] for name in ("kernelspec", "language_info")}
     notebook.metadata.language_info = {"name": "python"}
     nbformat.write(notebook, path)
-
-
-def lighter(png: str) -> str:
-    """A picture in 128 colours, as base64: a notebook should stay light."""
-    file = io.BytesIO()
-    Image.open(io.BytesIO(base64.b64decode(png))).convert("RGB").quantize(128).save(file, format="PNG", optimize=True)
-    return base64.b64encode(file.getvalue()).decode()
 
 
 def main() -> None:

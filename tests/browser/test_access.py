@@ -30,6 +30,7 @@ ORDER_OF_MORE = [
     ("input", "checkbox", ""),
     ("button", "submit", "Save"),
     ("button", "submit", "Load (0)"),
+    ("button", "submit", "Draw a digit"),
     ("canvas", "application", ""),
     ("input", "range", ""),
 ]
@@ -188,6 +189,8 @@ def test_a_narrow_page_wraps_and_cuts_nothing(desk, lab):
     try:
         lab.press("More")
         lab.button("Save").wait_for()
+        lab.press("Draw a digit")
+        lab.root.locator(".vk-pad").wait_for()
         lab.show()
         lab.wait("d.painted > 0")
         box = lab.root.bounding_box()
@@ -202,4 +205,5 @@ def test_a_narrow_page_wraps_and_cuts_nothing(desk, lab):
         rows = {round(it.bounding_box()["y"]) for it in lab.root.locator(".vk-controls > *").all()}
         assert len(rows) > 2
     finally:
+        lab.press("Draw a digit")
         desk.set_viewport_size({"width": 1280, "height": 800})

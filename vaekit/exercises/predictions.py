@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from vaekit.files import write_whole
+from vaekit.stills import as_bundle
 
 SIZE = "font-size: 1.1em; line-height: 1.4"  # widgets write smaller than the prose around them
 
@@ -32,12 +33,6 @@ def kept_answers() -> dict[str, str]:
         warnings.warn(f"{path} cannot be read ({type(error).__name__}): your predictions begin anew", stacklevel=3)
         return {}
     return {key: text for key, text in found.items() if isinstance(text, str)} if isinstance(found, dict) else {}
-
-
-def as_bundle(widget, text: str, html: str) -> dict:
-    """A widget for IPython to show, with what stands in its place where no kernel is."""
-    bundle = widget._repr_mimebundle_() or {}
-    return dict(bundle[0] if isinstance(bundle, tuple) else bundle) | {"text/plain": text, "text/html": html}
 
 
 class Prediction:
@@ -78,7 +73,7 @@ class Prediction:
         box.observe(lambda change: self.keep(change.new), "value")
         title = widgets.HTML(f"<span style='{SIZE}'><b>Your prediction.</b> {html.escape(self.question)}</span>")
         still = f"<p><b>Your prediction.</b> {html.escape(self.question)}</p><p>________________________________</p>"
-        return as_bundle(widgets.VBox([title, box]), repr(self), still)
+        return as_bundle(widgets.VBox([title, box]), text=repr(self), html=still)
 
     def __repr__(self) -> str:
         return f"Prediction({self.key!r})"
@@ -100,7 +95,7 @@ class ShownBack:
 
         shown = widgets.HTML(self._repr_html_())
         self.prediction.listeners.append(lambda: setattr(shown, "value", self._repr_html_()))
-        return as_bundle(shown, repr(self), self._repr_html_())
+        return as_bundle(shown, text=repr(self), html=self._repr_html_())
 
     def __repr__(self) -> str:
         return f"ShownBack({self.prediction.key!r})"

@@ -7,9 +7,10 @@ from html import escape
 
 from vaekit.exercises.diagnosis import BOX, Diagnosis, as_html
 from vaekit.exercises.doctor import diagnose
-from vaekit.exercises.predictions import SIZE, as_bundle
+from vaekit.exercises.predictions import SIZE
 from vaekit.exercises.words import FACTS, HINTS
 from vaekit.messages import one_line, shown
+from vaekit.stills import as_bundle
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class Checked:
         return widgets.VBox([widgets.HBox(row), said])
 
     def _repr_mimebundle_(self, **_):
-        return as_bundle(self.widget(), repr(self), self._repr_html_())
+        return as_bundle(self.widget(), text=repr(self), html=self._repr_html_())
 
 
 def check(judge: Callable[[], str] | None = None, /, *, hint: int = 0, **asked) -> Checked:

@@ -17,7 +17,7 @@ from vaekit.lab.controls import SHOWN, Controls
 from vaekit.lab.drawing import SHAPE, check_strokes
 from vaekit.lab.engine import Engine
 from vaekit.lab.export import write_html
-from vaekit.lab.still import draw_still, png
+from vaekit.lab.still import draw_still
 from vaekit.lab.view import View
 from vaekit.lab.words import Measured
 from vaekit.messages import check_whole, one_line
@@ -25,6 +25,7 @@ from vaekit.model import VAE, from_seed, watching
 from vaekit.playback import resume
 from vaekit.recording import Recording, checked_changes
 from vaekit.run import KNOBS, Run, save_runs
+from vaekit.stills import as_bundle, png
 from vaekit.theory import applies_to
 from vaekit.training import Knobs
 
@@ -402,11 +403,8 @@ class LatentLab:
         twin = "Two variational autoencoders" if len(self.sides) == 2 else "A variational autoencoder"
         return f"{twin} in training: {self.settings['data'].lower()}, {self.steps_taken:,} steps"
 
-    def _repr_mimebundle_(self, **kwargs):
-        # The picture stands where the widget cannot live: on GitHub, in nbconvert, with a dead kernel.
-        bundle = self.widget._repr_mimebundle_(**kwargs) or {}
-        bundle = dict(bundle[0] if isinstance(bundle, tuple) else bundle)
-        return bundle | {"text/plain": repr(self), "image/png": png(self.figure())}
+    def _repr_mimebundle_(self, **_):
+        return as_bundle(self.widget, text=repr(self), png=png(self.figure()))
 
     def __repr__(self) -> str:
         twin = "twin, " if len(self.sides) == 2 else ""

@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from vaekit.lab import registry
 from vaekit.lab.drawing import NOTHING, SHAPE, check_strokes, digit, in_words, look
 from vaekit.lab.page import Pad
-from vaekit.lab.still import png
 from vaekit.messages import one_line, shown
 from vaekit.plotting import plot_images
 from vaekit.recording import checked_changes
+from vaekit.stills import as_bundle, png
 
 
 class DrawingPad:
@@ -86,10 +86,8 @@ class DrawingPad:
         alt = "The drawing, its reconstruction and three draws"
         return f'<p>{escape(self.widget.words)}</p><img alt="{alt}" src="data:image/png;base64,{picture}">'
 
-    def _repr_mimebundle_(self, **kwargs):
-        bundle = self.widget._repr_mimebundle_(**kwargs) or {}
-        bundle = dict(bundle[0] if isinstance(bundle, tuple) else bundle)
-        return bundle | {"text/plain": repr(self), "text/html": self._repr_html_()}
+    def _repr_mimebundle_(self, **_):
+        return as_bundle(self.widget, text=repr(self), html=self._repr_html_())
 
     def __repr__(self) -> str:
         strokes = len(self.widget.strokes)

@@ -1,11 +1,8 @@
 """The lab as a still picture, for where a widget cannot live. Never pyplot: a figure of its own."""
 
-import io
-
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from PIL import Image
 
 from vaekit.lab.view import marks
 from vaekit.plotting import plot_curves, plot_images, plot_latent
@@ -59,12 +56,3 @@ def _write(ax, status: dict, run) -> None:
     ax.text(0, 0.1, status.get("headline", ""), fontsize=13, fontweight="bold", transform=ax.transAxes)
     line = f"step {run.number}, prior {'on' if knobs.prior else 'off'}, β = {knobs.beta:g}"
     ax.text(0, 0.0, line, fontsize=11, color=SOFT, transform=ax.transAxes)
-
-
-def png(figure: Figure) -> bytes:
-    """The figure as the bytes of a PNG file, in 128 colours: a notebook should stay light."""
-    figure.canvas.draw()
-    picture = Image.fromarray(np.asarray(figure.canvas.buffer_rgba())).convert("RGB").quantize(128)
-    file = io.BytesIO()
-    picture.save(file, format="PNG", optimize=True)
-    return file.getvalue()

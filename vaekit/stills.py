@@ -1,0 +1,27 @@
+"""What stands where a widget cannot live: on GitHub, in a page, with a dead kernel."""
+
+import io
+
+import numpy as np
+from PIL import Image
+
+
+def as_bundle(widget, **stills) -> dict:
+    """An ipywidget for IPython to show, with stills beside it: text="…", html="…", png=bytes."""
+    bundle = widget._repr_mimebundle_() or {}
+    bundle = dict(bundle[0] if isinstance(bundle, tuple) else bundle)
+    kinds = {"text": "text/plain", "html": "text/html", "png": "image/png"}
+    return bundle | {kinds[name]: still for name, still in stills.items()}
+
+
+def png(figure) -> bytes:
+    """A matplotlib figure, with a canvas that draws pixels, as the bytes of a PNG file: see `lighter`."""
+    figure.canvas.draw()
+    return lighter(Image.fromarray(np.asarray(figure.canvas.buffer_rgba())))
+
+
+def lighter(picture: Image.Image) -> bytes:
+    """A picture as the bytes of a PNG file in 128 colours: a notebook should stay light."""
+    file = io.BytesIO()
+    picture.convert("RGB").quantize(128).save(file, format="PNG", optimize=True)
+    return file.getvalue()
