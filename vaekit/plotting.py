@@ -27,12 +27,19 @@ def plot_latent(mu, std=None, labels=None, *, extent: float | None = None, rings
             raise ValueError(f"{name} must have the shape {shape}, as mu has {mu.shape}; it has {np.shape(values)}")
     labels = np.zeros(len(mu), int) if labels is None else np.asarray(labels)
     colours = np.asarray(PALETTE[0])[labels % len(PALETTE[0])]
-    if std is not None:
+    if std is not None and len(mu):
         width, height = 4 * np.asarray(std).T  # 2 σ to both sides
+        every, alpha = _how_faint(mu, width, height)
         ellipses = EllipseCollection(
-            width, height, np.zeros(len(mu)), units="xy", offsets=mu, offset_transform=ax.transData, linewidths=0
+            width[::every],
+            height[::every],
+            np.zeros(len(mu[::every])),
+            units="xy",
+            offsets=mu[::every],
+            offset_transform=ax.transData,
+            linewidths=0,
         )
-        ellipses.set(facecolors=colours, alpha=_ellipse_alpha(width, height, extent))
+        ellipses.set(facecolors=colours[::every], alpha=alpha)
         ax.add_collection(ellipses)
     ax.scatter(*mu.T, s=4, c=colours, linewidths=0)
     if rings:
@@ -49,10 +56,12 @@ def plot_latent(mu, std=None, labels=None, *, extent: float | None = None, rings
     return ax
 
 
-def _ellipse_alpha(width, height, extent) -> float:
-    """Fainter where so many lie upon each other that nothing would be seen through them."""
-    covered = float((width * height).sum()) / (4 * (extent or 3.8) ** 2)
-    return float(np.clip(1.5 / max(covered, 1e-9), 0.01, 0.2))
+def _how_faint(mu, width, height) -> tuple[int, float]:
+    """Which ellipses are drawn (every so many-th) and how faint, so that one can see through them: (every, alpha)."""
+    across = 4 * mu.std(0) + (width.mean(), height.mean())  # of the whole cloud
+    deep = float((width * height).sum() / max(across.prod(), 1e-9))  # so many lie upon each other, on average
+    every = max(1, round(deep / 33))  # many very faint ones add up to a wrong colour: a pixel has 256 steps
+    return every, float(np.clip(every / max(deep, 1e-9), 0.03, 0.2))
 
 
 def plot_images(images, *, columns: int = 10, ax: Axes | None = None):
@@ -110,8 +119,8 @@ def plot_rate_distortion(points, *, ax: Axes | None = None, **style):
         raise ValueError(f"points must be (β, rate, distortion) each: (N, 3); these have the shape {points.shape}")
     ax.plot(points[:, 1], points[:, 2], **{"marker": "o", "color": "#0b57d0"} | style)
     for beta, *where in points:
-        ax.annotate(f"β = {beta:g}", where, xytext=(7, 5), textcoords="offset points", fontsize=10)
-    ax.margins(x=0.15)  # room for what is written beside the dot furthest right
+        ax.annotate(f"β = {beta:g}", where, xytext=(7, 5), textcoords="offset points", fontsize=11)
+    ax.margins(x=0.22, y=0.12)  # room for what is written beside the dots furthest right and highest
     ax.set(xlabel="rate R, nats per image", ylabel="distortion D, nats per image")
     return ax
 

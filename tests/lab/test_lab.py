@@ -281,7 +281,9 @@ def test_five_dimensions_and_another_pair(labs):
     with torch.no_grad():
         mu, _ = lab.model.encode(x)
     np.testing.assert_allclose(plane_points(lab)[:, :2], mu[:, [3, 1]], atol=2e-3)
-    assert lab.view.plane.pair == [3, 1] and isinstance(lab.figure(), Figure)
+    assert lab.view.plane.pair == [3, 1]
+    plane = lab.figure().axes[0]
+    assert (plane.get_xlabel(), plane.get_ylabel()) == ("$z_{4}$", "$z_{2}$")
 
 
 def test_squared_error(labs):
@@ -362,12 +364,23 @@ def test_a_page_that_cannot_decode_asks(labs, monkeypatch):
     lab = labs(latent_dim=3, pair=(2, 0)).run(5)
     sent = []
     monkeypatch.setattr(lab.view.plane, "send", lambda content, buffers: sent.append((content, buffers)))
+    say_as_page(lab, kind="decode", z=[0, 0])  # as JSON writes 0.0
     say_as_page(lab, kind="decode", z=[1.5, -0.5])
-    [(content, [pixels])] = sent
+    (origin, _), (content, [pixels]) = sent
+    assert origin == {"kind": "decoded", "z": [0, 0]}
     with torch.no_grad():
         expected = torch.sigmoid(lab.model.decode(torch.tensor([[-0.5, 0.0, 1.5]]))).mul(255).numpy()
     assert content == {"kind": "decoded", "z": [1.5, -0.5]}
     np.testing.assert_allclose(np.frombuffer(pixels, np.uint8).reshape(1, 1, 28, 28), expected, atol=0.51)
+
+
+def test_what_the_model_cannot_show_is_said_in_one_line(labs, monkeypatch):
+    lab = labs().run(2)
+    monkeypatch.setattr(lab.model, "decode", lambda z: z @ torch.zeros(9, 9))
+    say_as_page(lab, kind="decode", z=[1.0, 0.5])
+    assert re.fullmatch(r"The model could not show that \(RuntimeError: [^\n]+\)\.", lab.view.plane.message)
+    monkeypatch.undo()
+    assert lab.run(2).steps_taken == 4 and lab.view.plane.message == ""
 
 
 def test_heartbeats_are_heard(labs):

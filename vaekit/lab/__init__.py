@@ -415,13 +415,25 @@ class LatentLab:
         if kind == "seen":
             engine.seen(bool(content.get("visible")))
         elif kind == "choose":
-            engine.post(lambda: view.choose(engine, int(content["index"])))
+            self._show(lambda: view.choose(engine, int(content["index"])))
         elif kind == "decode":
-            engine.post(lambda: view.decode(engine, content["z"]))
+            self._show(lambda: view.decode(engine, content["z"]))
         elif kind == "pair":
             self.controls.choose_pair(tuple(sorted(int(dim) for dim in content["pair"])))
         elif kind == "trail":
             engine.post(view.send_trail)
+
+    def _show(self, command) -> None:
+        """What the page asked to see; where the model fails on it, the page says so."""
+
+        def tried():
+            try:
+                command()
+            except Exception as error:
+                self.engine.notice = f"The model could not show that ({one_line(error)})."
+                self.view.status(self.engine)
+
+        self.engine.post(tried)
 
     def _on_strokes(self, _) -> None:
         if not self._drawing_waits:  # a slow step must not let them pile up: the last one counts

@@ -96,7 +96,7 @@ class Side:
     def decode(self, run, z: list[float]) -> None:
         """For decoders that the page cannot run: the image at `z` on the shown pair."""
         with watching(run.model):
-            codes = self._place(torch.tensor([z], device=self.images.device))
+            codes = self._place(torch.tensor([z], dtype=self.images.dtype, device=self.images.device))
             pixels = to_bytes(pixel_mean(run.model.decode(codes), run.kind))
         self.plane.send({"kind": "decoded", "z": z}, buffers=[pixels.tobytes()])
 

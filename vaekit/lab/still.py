@@ -32,6 +32,7 @@ def draw_still(view, engine) -> Figure:
 def _draw_plane(ax, side):
     frame = side.last
     plot_latent(frame.mu, frame.std, side.labels, extent=frame.extent, ax=ax)
+    ax.set(**{f"{axis}label": f"$z_{{{dim + 1}}}$" for axis, dim in zip("xy", side.pair, strict=True)})
     if side.last_backdrop:
         picture, extent = side.last_backdrop
         ax.imshow(picture.squeeze(), cmap="Greys", alpha=0.25, extent=(-extent, extent, -extent, extent), zorder=-1)
