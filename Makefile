@@ -6,7 +6,8 @@ INSTALL := $(PY) -m pip --disable-pip-version-check install
 PYTEST := $(PY) -m pytest --nbval-lax --nbval-current-env --nbval-cell-timeout=120 --nbval-sanitize-with tests/sanitize.cfg
 
 # The unit tests need no page: a process for each core, one torch thread each. The live lab in the browser has all cores
-# to itself. The notebooks are run by nbval in one process, and beside it in the browser by another.
+# to itself. The notebooks are run by nbval in one process, and in the browser by another beside it: two torch threads
+# each would mostly wait for one another.
 PARALLEL := --numprocesses auto --dist worksteal
 LECTURES := tests/browser/test_notebooks_page.py
 
@@ -29,7 +30,7 @@ lab: .venv/lab.stamp ## the live lab, in JupyterLab on localhost
 test: .venv/test.stamp ## everything: lint, unit tests, notebooks, the lab in a browser
 	@OMP_NUM_THREADS=1 $(PYTEST) -m "not browser" $(PARALLEL) tests $(ARGS)
 	@$(PYTEST) -m browser --ignore=$(LECTURES) tests $(ARGS)
-	@$(PYTEST) --numprocesses 2 --dist loadfile notebooks $(LECTURES) $(ARGS)
+	@OMP_NUM_THREADS=1 $(PYTEST) --numprocesses 2 --dist loadgroup $(LECTURES) notebooks $(ARGS)
 
 check: .venv/test.stamp ## lint and the quick unit tests only, in under a minute
 	@OMP_NUM_THREADS=1 $(PYTEST) -m "not browser and not slow" $(PARALLEL) tests $(ARGS)

@@ -1,6 +1,7 @@
 """What the tests share: the CPU, real digits, toy images, and the check that an error is one line."""
 
 import re
+import signal
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,6 +17,13 @@ def on_the_cpu():
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("VAEKIT_DEVICE", "cpu")
         yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def hears_the_interrupt():
+    """Whoever starts the tests as a background job makes them, and the processes they start, deaf to SIGINT."""
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,7 @@ from contextlib import suppress
 import pytest
 from jupyter import (
     REPOSITORY,
+    Lab,
     add_cell,
     errors_in_cells,
     execute,
@@ -37,6 +38,7 @@ reparameterize, loss_of, step = solution_reparameterize, solution_loss_of, solut
     "08": "iwae_bound = solution",
     "09": "mig_of = solution",
 }
+WIDGET = '[data-mime-type="application/vnd.jupyter.widget-view+json"]'
 MINUTES = 4  # for a notebook that takes one, beside whatever else runs
 
 
@@ -60,15 +62,33 @@ def test_every_widget_is_painted(page):
     assert found
     for index in found:
         cell = show_cell(page, index)
-        cell.locator(".jupyter-widgets").first.wait_for(timeout=20_000)
+        widget = cell.locator(WIDGET).first
+        widget.wait_for(timeout=20_000)
         assert not re.search("Error displaying|Loading widget|Error creating", cell.inner_text())
         for canvas in cell.locator("canvas:visible").all():  # a pad is hidden until it is asked for
             wait_until(lambda canvas=canvas: pixels(canvas).reshape(-1, 4).std(axis=0).any())
-        for image in cell.locator(".jupyter-widgets img").all():
+        for image in cell.locator(f"{WIDGET} img").all():
             wait_until(lambda image=image: image.evaluate("(node) => node.complete && node.naturalWidth > 0"))
-        box = cell.locator(".jupyter-widgets").first.bounding_box()
+        box = widget.bounding_box()
         assert box["width"] > 100
         assert box["height"] > 20
+    assert page.problems == []
+
+
+@pytest.mark.parametrize("page", NAMES[:1], ids=["00"], indirect=True)
+def test_play_paints_frames_and_moves_the_cloud(page):
+    lab = Lab(page)
+    lab.show()
+    before, picture = lab.state(), pixels(lab.plane)
+    assert before["step"] == 400
+    assert before["playing"] == "false"
+    lab.press("Play")
+    after = lab.wait(f"d.step > {before['step'] + 100} && d.painted > {before['painted'] + 20}")
+    lab.pause()
+    assert after["frame"] >= before["frame"] + 5
+    assert (after["spread"], after["sigma"]) != (before["spread"], before["sigma"])
+    assert (pixels(lab.plane) != picture).any(axis=2).mean() > 0.05
+    assert execute(page, "lab.steps_taken") == str(int(lab.state()["step"]))
     assert page.problems == []
 
 
