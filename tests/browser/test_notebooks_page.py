@@ -38,7 +38,7 @@ reparameterize, loss_of, step = solution_reparameterize, solution_loss_of, solut
     "08": "iwae_bound = solution",
     "09": "mig_of = solution",
 }
-WIDGET = '[data-mime-type="application/vnd.jupyter.widget-view+json"]'
+WIDGET = ".jp-OutputArea-output.lm-Panel > *"  # other outputs are no panels
 MINUTES = 4  # for a notebook that takes one, beside whatever else runs
 
 

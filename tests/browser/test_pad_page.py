@@ -46,6 +46,8 @@ class Drawing:
             self.page.wait_for_timeout(pause)
         self.page.mouse.up()
 
+        self.page.wait_for_timeout(300)  # five times what the page waits before it sends the last points
+
     def press(self, name: str) -> None:
         self.root.get_by_role("button", name=name, exact=True).click()
 
