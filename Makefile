@@ -30,7 +30,7 @@ lab: .venv/lab.stamp ## the live lab, in JupyterLab on localhost
 test: .venv/test.stamp ## everything: lint, unit tests, notebooks, the lab in a browser
 	@OMP_NUM_THREADS=1 $(PYTEST) -m "not browser" $(PARALLEL) tests $(ARGS)
 	@$(PYTEST) -m browser --ignore=$(LECTURES) tests $(ARGS)
-	@OMP_NUM_THREADS=1 $(PYTEST) --numprocesses 2 --dist loadgroup $(LECTURES) notebooks $(ARGS)
+	@OMP_NUM_THREADS=1 $(PYTEST) --numprocesses 2 --dist loadfile $(LECTURES) notebooks $(ARGS)
 
 check: .venv/test.stamp ## lint and the quick unit tests only, in under a minute
 	@OMP_NUM_THREADS=1 $(PYTEST) -m "not browser and not slow" $(PARALLEL) tests $(ARGS)
