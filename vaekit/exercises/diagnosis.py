@@ -6,7 +6,6 @@ from html import escape
 
 from vaekit.exercises.words import CODES, FACTS
 
-# No colours of its own: legible in a light theme and in a dark one.
 # No colours of its own: the page's text colour is legible in a light theme and in a dark one.
 BOX = "border-left: 4px solid currentColor; padding: 0.2em 0.8em; margin: 0.3em 0;"
 

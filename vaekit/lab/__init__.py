@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from vaekit.cartoons import faces
-from vaekit.data import ImageSet, as_floats, check_images, choose_device, mnist
+from vaekit.data import ImageSet, check_images, choose_device, mnist
 from vaekit.lab import registry
+from vaekit.lab.checks import check_model, check_pair, check_shown, make_model
 from vaekit.lab.controls import SHOWN, Controls
 from vaekit.lab.drawing import SHAPE, check_strokes
 from vaekit.lab.engine import Engine
@@ -21,7 +22,6 @@ from vaekit.lab.still import draw_still
 from vaekit.lab.view import View
 from vaekit.lab.words import Measured
 from vaekit.messages import check_whole, one_line
-from vaekit.model import VAE, from_seed, watching
 from vaekit.playback import resume
 from vaekit.recording import Recording, checked_changes
 from vaekit.run import KNOBS, Run, save_runs
@@ -94,7 +94,7 @@ class LatentLab:
         threads: int | None = None,
     ):
         checked_changes({"beta": beta, "prior": prior, "lr": lr, "kind": kind})
-        _check_shown(shown, pair)
+        check_shown(shown, pair)
         where = choose_device(device)
         if data is not None and not isinstance(data, ImageSet):
             data = ImageSet(data)
@@ -108,8 +108,8 @@ class LatentLab:
             if len(images) > 2 * FEW and batch_size <= FEW:
                 few = images.first(FEW)
                 sets[few.name] = few
-            made = _make_model(model, images, latent_dim, hidden, seed, where)
-            _check_model(made, images, pair)
+            made = make_model(model, images, latent_dim, hidden, seed, where)
+            check_model(made, images, pair)
             settings = {"beta": beta, "prior": prior, "lr": lr, "kind": kind, "data": images.name}
             run = Run(made, sets, settings, seed, batch_size)
             if not twin:
@@ -327,10 +327,10 @@ class LatentLab:
         threads: int | None = None,
     ) -> "LatentLab":
         """The lab that `save` wrote: it goes on to the bit. model, data: needed when they were not the kit's own."""
-        _check_shown(shown, pair)
+        check_shown(shown, pair)
         saved = resume(path, model=model, data=data)
         runs = saved if isinstance(saved, tuple) else (saved,)
-        _check_model(runs[0].model, runs[0].sets[runs[0].data], pair)
+        check_model(runs[0].model, runs[0].sets[runs[0].data], pair)
         lab = cls.__new__(cls)
         lab._worlds = {}
 
@@ -368,7 +368,7 @@ class LatentLab:
 
     def show_pair(self, pair: tuple[int, int] | None) -> None:
         """Show these two latent dimensions in the plane; None: the two that say most at the time."""
-        _check_pair(pair, self.view.sides[0].latent_dim)
+        check_pair(pair, self.view.sides[0].latent_dim)
         self.engine.post(lambda: self.view.show_pair(self.engine, pair))
 
     def draw(self, strokes) -> "LatentLab":
@@ -467,48 +467,3 @@ class LatentLab:
     def offer_recording(self) -> None:
         """Give the page the recording, to be saved as a file."""
         self.engine.post(lambda: self.view.offer("vaekit-recording.json", self._record().to_json()))
-
-
-def _check_shown(shown, pair) -> None:
-    if isinstance(shown, bool) or not isinstance(shown, int) or shown < 1:
-        raise ValueError(f"shown must be a whole number of images from 1 up, not {shown!r}")
-    if pair is not None and (not isinstance(pair, tuple | list) or [type(dim) for dim in pair] != [int, int]):
-        raise ValueError(f"pair must be two latent dimensions such as (0, 1), not {pair!r}")
-
-
-def _check_pair(pair, latent_dim: int) -> None:
-    _check_shown(1, pair)
-    if pair is not None and (not all(0 <= dim < latent_dim for dim in pair) or pair[0] == pair[1]):
-        raise ValueError(f"the plane needs two latent dimensions; this model has {latent_dim}, the pair is {pair}")
-
-
-def _make_model(model, images: ImageSet, latent_dim: int, hidden: int, seed: int, device) -> nn.Module:
-    if model is None:
-        model = from_seed(VAE, latent_dim, hidden, images.images.shape[1:], seed)
-    if not isinstance(model, nn.Module):
-        raise TypeError(f"model must be a torch.nn.Module such as vaekit.VAE(), not {model!r}")
-    return model.to(device)
-
-
-def _check_model(model: nn.Module, data: ImageSet, pair: tuple[int, int] | None) -> None:
-    """See that a model fits the lab and the images, in one line each."""
-    wanted = "the lab needs a model with encode(x) → (mu, logvar) and decode(z) → x_logits"
-    for method in ("encode", "decode"):
-        if not callable(getattr(model, method, None)):
-            raise TypeError(f"{wanted}; this {type(model).__name__} has no {method}: see vaekit.VAE")
-    x = as_floats(data.images[:2])
-    try:
-        with watching(model):
-            mu, logvar = model.encode(x)
-            x_logits = model.decode(mu)
-    except Exception as error:
-        raise ValueError(f"{wanted}; with images {tuple(x.shape)} this one fails ({one_line(error)})") from error
-    if mu.ndim != 2 or (logvar is not None and logvar.shape != mu.shape):
-        raise ValueError(f"{wanted}, both (B, D); mu is {tuple(mu.shape)}")
-    if x_logits.shape != x.shape:
-        raise ValueError(f"{wanted} of the images' shape {tuple(x.shape)}; this one decodes to {tuple(x_logits.shape)}")
-    if mu.shape[1] < 2:
-        raise ValueError(
-            f"the plane needs two latent dimensions; this model has {mu.shape[1]}: use latent_dim=2 or more"
-        )
-    _check_pair(pair, mu.shape[1])
