@@ -3,12 +3,14 @@
 
 PY := .venv/bin/python
 INSTALL := $(PY) -m pip --disable-pip-version-check install
-PYTEST := $(PY) -m pytest --nbval-lax --nbval-current-env --nbval-cell-timeout=120 --nbval-sanitize-with tests/sanitize.cfg
+NBVAL := --nbval-lax --nbval-current-env --nbval-cell-timeout=120 --nbval-sanitize-with tests/sanitize.cfg
+# One torch thread each: two, beside another busy process, would mostly wait for one another.
+PYTEST := OMP_NUM_THREADS=1 $(PY) -m pytest $(NBVAL)
 
-# The unit tests need no page: a process for each core, one torch thread each. The live lab in the browser has all cores
-# to itself. The notebooks are run by nbval in one process, and in the browser by another beside it: two torch threads
-# each would mostly wait for one another.
-PARALLEL := --numprocesses auto --dist worksteal
+# The unit tests take all cores. A page waits more than it computes, so two browsers are quicker than one. The lectures
+# are run by nbval in one process, and in the browser by another.
+UNITS := --numprocesses auto --dist loadgroup
+PAIRS := --numprocesses 2 --dist loadfile
 LECTURES := tests/browser/test_notebooks_page.py
 
 # Where to look for Python; make PYTHON=/path/to/python3 names one instead.
@@ -28,12 +30,12 @@ lab: .venv/lab.stamp ## the live lab, in JupyterLab on localhost
 		$(if $(filter 0,$(shell id -u)),--allow-root) $(ARGS)
 
 test: .venv/test.stamp ## everything: lint, unit tests, notebooks, the lab in a browser
-	@OMP_NUM_THREADS=1 $(PYTEST) -m "not browser" $(PARALLEL) tests $(ARGS)
-	@$(PYTEST) -m browser --ignore=$(LECTURES) tests $(ARGS)
-	@OMP_NUM_THREADS=1 $(PYTEST) --numprocesses 2 --dist loadfile $(LECTURES) notebooks $(ARGS)
+	@$(PYTEST) -m "not browser" $(UNITS) tests $(ARGS)
+	@$(PYTEST) -m browser $(PAIRS) --ignore=$(LECTURES) tests $(ARGS)
+	@$(PYTEST) $(PAIRS) $(LECTURES) notebooks $(ARGS)
 
 check: .venv/test.stamp ## lint and the quick unit tests only, in under a minute
-	@OMP_NUM_THREADS=1 $(PYTEST) -m "not browser and not slow" $(PARALLEL) tests $(ARGS)
+	@$(PYTEST) -m "not browser and not slow" $(UNITS) tests $(ARGS)
 
 lint: .venv/test.stamp ## ruff, over code and notebooks
 	@$(PY) -m ruff check . && $(PY) -m ruff format --check .

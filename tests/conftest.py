@@ -11,6 +11,12 @@ import torch
 import vaekit
 
 
+def pytest_collection_modifyitems(config, items):
+    """Shared by several processes, the long tests come first: the short ones then fill what is left to each."""
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
 @pytest.fixture(autouse=True, scope="session")
 def on_the_cpu():
     """The tests are about the CPU, whatever the machine has; the kernels they start inherit it."""

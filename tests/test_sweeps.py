@@ -1,6 +1,7 @@
 """A sweep: each row as a plain loop has it, the same on every executor, and nothing lost when it is stopped."""
 
 import importlib.util
+import io
 import json
 import math
 import multiprocessing
@@ -285,6 +286,13 @@ def test_progress_is_one_line_that_is_written_over(few, capsys):
     *_, first, last = err.rstrip().split("\r")
     assert first.startswith("sweep: 1 of 2 runs; β = 2: rate ")
     assert last.startswith(f"sweep: 2 of 2 runs; β = 2: rate {found.rows[1].rate:.1f}, distortion ")
+
+
+def test_in_a_notebook_progress_is_no_red_bar(few, capsys, monkeypatch):
+    monkeypatch.setattr(sys, "stderr", type("OutStream", (io.StringIO,), {"__module__": "ipykernel.iostream"})())
+    sweep([2], images=few, executor=ThreadPoolExecutor(1), **SMALL | {"progress": True})
+    assert sys.stderr.getvalue() == ""
+    assert "sweep: 1 of 1 runs" in capsys.readouterr().out
 
 
 def test_no_progress_prints_nothing(few, capfd):

@@ -21,7 +21,8 @@ def png(figure) -> bytes:
 
 
 def lighter(picture: Image.Image) -> bytes:
-    """A picture as the bytes of a PNG file in 128 colours: a notebook should stay light."""
-    file = io.BytesIO()
-    picture.convert("RGB").quantize(128).save(file, format="PNG", optimize=True)
+    """A picture as the bytes of a PNG file in 128 colours, a grey one in 32: a notebook should stay light."""
+    file, picture = io.BytesIO(), picture.convert("RGB")
+    is_grey = not np.ptp(np.asarray(picture), axis=2).any()
+    picture.quantize(32 if is_grey else 128).save(file, format="PNG", optimize=True)
     return file.getvalue()

@@ -20,6 +20,8 @@ from jupyter import (
     run_cell,
 )
 
+# The lab of most tests: a fourth of the hidden units, so that the 300 steps before each test take half a second.
+SMALL = LAB_CELL.replace("LatentLab()", "LatentLab(hidden=100)")
 FILLER = "for _ in range(60):\n    print('something to scroll past the lab to')"
 # Back to how every test finds the lab: 300 steps old, all knobs as they were at first, paused, nothing chosen.
 AS_NEW = """
@@ -103,14 +105,18 @@ def server(make_server):
         yield server
 
 
-@pytest.fixture(scope="module")
+def among_browser_tests(fixture_name, config) -> str:
+    """The scope of what is slow to open: Playwright keeps an event loop running, and tests of other kinds want none."""
+    return "session" if config.option.markexpr == "browser" else "module"
+
+
+@pytest.fixture(scope=among_browser_tests)
 def chromium(chromium_path):
-    # not for the whole session: Playwright keeps an event loop running, and other tests want none
     with browser() as chromium:
         yield chromium
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope=among_browser_tests)
 def open_page(chromium):
     """`with open_page(server, notebook) as page:` opens a notebook; at the end its kernel is gone."""
 
@@ -132,13 +138,35 @@ def open_page(chromium):
     return open_
 
 
+@pytest.fixture(scope=among_browser_tests)
+def open_desk(server, open_page):
+    """`with open_desk(name, cell) as page:` opens a notebook of that name, whose first cell has shown `lab`."""
+
+    @contextmanager
+    def open_(name: str, cell: str):
+        with open_page(server, server.write(name, cell, FILLER)) as page:
+            page.notebook = name
+            run_cell(page, 0)
+            run_cell(page, 1)
+            yield page
+
+    return open_
+
+
+@pytest.fixture(scope=among_browser_tests)
+def common_desk(open_desk):
+    with open_desk("lab.ipynb", SMALL) as page:
+        yield page
+
+
 @pytest.fixture(scope="module")
-def desk(server, open_page, request):
-    """A page with a notebook whose first cell shows `lab`: a file's own CELL, or a plain one."""
-    cell = getattr(request.module, "CELL", LAB_CELL)
-    with open_page(server, server.write(f"{request.module.__name__}.ipynb", cell, FILLER)) as page:
-        run_cell(page, 0)
-        run_cell(page, 1)
+def desk(request):
+    """A page with a notebook whose first cell shows `lab`: that of all files, or of a file's own CELL."""
+    cell = getattr(request.module, "CELL", None)
+    if cell is None:
+        yield request.getfixturevalue("common_desk")
+        return
+    with request.getfixturevalue("open_desk")(f"{request.module.__name__}.ipynb", cell) as page:
         yield page
 
 

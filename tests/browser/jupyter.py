@@ -337,8 +337,13 @@ class Lab:
         return self.paused()
 
     def paused(self) -> dict:
+        """The state when the run stands, and its points have glided to where it left them."""
         self.wait("d.playing === 'false'")
-        return self.wait(f"d.step === {execute(self.page, 'lab.steps_taken')}")
+        before, now = None, self.wait(f"d.step === {execute(self.page, 'lab.steps_taken')}")
+        while now != before:
+            self.page.wait_for_timeout(150)
+            before, now = now, self.state()
+        return now
 
     def show(self) -> None:
         """Scroll the lab's controls to the top of the window."""

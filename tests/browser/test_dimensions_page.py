@@ -149,7 +149,7 @@ def test_the_slider_is_marked_where_the_theory_has_dimensions_die(desk, five):
     wait_until(lambda: marks.count() == 8, 60)
     left = [float(style.split("left: ")[1].split("%")[0]) for style in marks.evaluate_all(STYLES)]
     assert left == pytest.approx([100 * (math.log10(beta) + 2) / 4 for beta in deaths], abs=0.01)
-    assert "dimension 1 dies at β = " + f"{deaths[0]:.3g}" in marks.first.get_attribute("title")
+    assert "direction 1 dies at β = " + f"{deaths[0]:.3g}" in marks.first.get_attribute("title")
     assert five.root.locator(".vk-death").count() == 0
     # they stand where the handle stands at that β, but for the slider's own places
     width = slider.locator(".noUi-base").bounding_box()["width"]

@@ -1,17 +1,18 @@
 """How it looks: pictures to look at, and what of it can be measured, in both themes and at two sizes."""
 
 import pytest
-from jupyter import ARTIFACTS, command, execute, pixels, scroll_to, wait_until
+from jupyter import ARTIFACTS, LAB_CELL, command, execute, pixels, scroll_to, wait_until
 
 pytestmark = pytest.mark.browser
 
+CELL = LAB_CELL  # the lab as the learner has it: these pictures are looked at
 # name: what brings it about from 300 steps on, the state that the page then names
 STATES = {
     "prior on": ("lab.run(700)", "cloud"),
     "prior off": ("lab.run(400); lab.set(prior=False); lab.run(900)", "points"),
     "collapsed": ("lab.set(beta=50); lab.run(400)", "prior"),
 }
-SIZES = ((1280, 800), (1920, 1080))
+SIZES = ((1280, 800), (1920, 1080), (1200, 1500))  # the last one: a screen turned upright
 
 # Boxes that must lie inside the lab and not over each other: the parts, and what is in the panel.
 BOXES = """(root) => {

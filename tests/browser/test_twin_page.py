@@ -187,7 +187,7 @@ def lines_in(columns: np.ndarray) -> np.ndarray:
 
 def test_headlines_and_curves_of_both(desk, twin):
     twin.press("Play")
-    twin.wait("d.state === 'points' && r.state === 'cloud'", 90)
+    twin.wait("d.state === 'points' && r.state === 'cloud' && d.step > 700", 90)
     assert "σ → 0" in twin.verdict.nth(0).inner_text()
     assert "A cloud" in twin.verdict.nth(1).inner_text()
     meters = twin.meters()

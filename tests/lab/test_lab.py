@@ -1,6 +1,7 @@
 """LatentLab, driven from Python and through its own widgets."""
 
 import io
+import math
 import re
 import struct
 import threading
@@ -84,6 +85,31 @@ def test_knobs_turned_leave_marks(labs):
     labels = ["prior off", "β = 4", "squared error", "500 digits", "lr = 0.01", "β = 7"]
     assert [mark["label"] for mark in lab.view.curves.marks] == labels
     assert [mark["step"] for mark in lab.view.curves.marks] == [51, 101, 151, 201, 251, 253]
+
+
+def test_a_switch_turned_off_and_on_leaves_two_marks(labs):
+    lab = labs()
+    for prior in (False, True):
+        lab.run(2)
+        lab.set(prior=prior)
+    lab.run(1)
+    assert [mark["label"] for mark in lab.view.curves.marks] == ["prior off", "prior on"]
+
+
+@pytest.mark.parametrize("asked", [7.0, 0.05, 3.0, 11.0])
+def test_beta_set_from_code_stays_what_it_is_whatever_the_slider_answers(labs, asked):
+    """A page's slider answers with the place it went to, in digits of its own, and perhaps late."""
+    lab = labs()
+    (knobs,) = lab.controls.knobs
+    lab.set(beta=asked)
+    place = knobs.beta.value
+    exponent = math.log10(place)
+    assert exponent == pytest.approx(round(exponent / 0.05) * 0.05) and 0.94 < place / asked < 1.06
+    lab.set(beta=1.5)
+    knobs.beta.value = math.nextafter(place, 1000)  # the answer
+    assert lab.knobs.beta == 1.5
+    knobs.beta.value = place  # the learner's hand
+    assert lab.knobs.beta == pytest.approx(place, rel=0.05)
 
 
 def test_what_is_measured_is_what_the_meters_show(labs):

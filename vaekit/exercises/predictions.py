@@ -68,7 +68,8 @@ class Prediction:
     def _repr_mimebundle_(self, **_):
         import ipywidgets as widgets
 
-        box = widgets.Textarea(value=self.answer, placeholder="I expect …", rows=2, layout={"width": "100%"})
+        width = "calc(100% - 4px)"  # less its own margins
+        box = widgets.Textarea(value=self.answer, placeholder="I expect …", rows=2, layout={"width": width})
         box.tooltip = self.question
         box.observe(lambda change: self.keep(change.new), "value")
         title = widgets.HTML(f"<span style='{SIZE}'><b>Your prediction.</b> {html.escape(self.question)}</span>")

@@ -20,6 +20,7 @@ class Knobs:
 
     def __init__(self, name: str, slider_width: str = "200px"):
         self.name = name
+        self.placed: set[float] = set()  # where `show` has put the slider
         self.prior = widgets.ToggleButton(value=True, description="Prior on", layout={"width": "112px"})
         self.beta = widgets.FloatLogSlider(
             value=1, base=10, min=-2, max=2, step=SLIDER_STEP, readout=False, layout={"width": slider_width}
@@ -36,10 +37,23 @@ class Knobs:
     def turned(self):
         """Each control, with the function that turns its value into a change of the settings."""
         yield self.prior, lambda value, _: {"prior": value}
-        # A page's slider rounds what it is set to, and sends that back: not the learner's doing.
-        yield self.beta, lambda value, now: {} if _at(value, now["beta"]) else {"beta": float(f"{value:.2g}")}
+        yield self.beta, self._slid
         yield self.beta_text, lambda text, _: {"beta": _number("β", text)}
         yield self.lr, lambda text, _: {"lr": _number("the learning rate", text)}
+
+    def _slid(self, value: float, now: dict) -> dict:
+        if _at(value, now["beta"]) or self._is_answer(value):
+            return {}
+        return {"beta": float(f"{value:.2g}")}
+
+    def _is_answer(self, value: float) -> bool:
+        """Is this what a page's slider says when it is set? It does where its power of ten differs in the last digit.
+
+        The answer may come late, when β is another: it is not the learner's doing.
+        """
+        asked = next((it for it in self.placed if it != value and math.isclose(it, value, rel_tol=1e-9)), None)
+        self.placed.discard(asked)
+        return asked is not None
 
     def show(self, settings: dict) -> None:
         self.prior.value = settings["prior"]
@@ -47,7 +61,8 @@ class Knobs:
         self.prior.button_style = "info" if settings["prior"] else ""
         self.prior.icon = "check" if settings["prior"] else "times"
         if not _at(self.beta.value, settings["beta"]):  # else an answer would pull at the slider in the hand
-            self.beta.value = min(HIGHEST, max(LOWEST, settings["beta"]))
+            self.beta.value = _place_for(settings["beta"])
+            self.placed.add(self.beta.value)
         self.beta_text.value, self.lr.value = f"{settings['beta']:g}", f"{settings['lr']:g}"
 
 
@@ -201,6 +216,9 @@ class Controls:
         try:
             for knobs, side in zip(self.knobs, self.lab.sides, strict=True):
                 knobs.show(side.settings)
+            left, right = (self.lab.sides[number].settings for number in (0, -1))
+            for name, lock in self.locks.items():
+                lock.value = lock.value and left[name] == right[name]  # knobs that stand apart are not together
             if list(self.data.options) != self.lab.data_names:
                 self.data.options = self.lab.data_names
             why = self.lab.why_no_pad()
@@ -224,6 +242,12 @@ def _pairs(latent_dim: int) -> dict[str, tuple[int, ...]]:
 def _at(place: float, beta: float) -> bool:
     """Is this the slider's place for `beta`? It has places 0.05 apart on its scale."""
     return beta > 0 and abs(math.log10(place / beta)) < 0.6 * SLIDER_STEP
+
+
+def _place_for(beta: float) -> float:
+    """The slider's place nearest to `beta`: set between two places, a page's slider would send back where it went."""
+    exponent = math.log10(min(HIGHEST, max(LOWEST, beta)))
+    return 10 ** round(SLIDER_STEP * round(exponent / SLIDER_STEP), 2)
 
 
 def _number(name: str, text: str) -> float:

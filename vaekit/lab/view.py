@@ -143,7 +143,8 @@ def marks(recordings: list, near: int = 40, most: int = 60) -> list[dict]:
     found: list[dict] = []
     for step, name, value, where in _events(recordings):
         label = _label(name, value) + where
-        if found and found[-1]["name"] == name + where and step - found[-1]["last"] <= near:
+        slid = name in ("beta", "lr")  # a switch that is turned off and on again has been turned twice
+        if slid and found and found[-1]["name"] == name + where and step - found[-1]["last"] <= near:
             found[-1] |= {"label": label, "last": step}
         else:
             found.append({"name": name + where, "step": step, "label": label, "last": step})

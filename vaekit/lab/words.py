@@ -68,7 +68,8 @@ def verdict(m: Measured, step: int) -> tuple[str, str]:
     if kind == "cloud":
         silent = m.latent_dim - m.active
         if silent:
-            return "A cloud, in part.", f"The codes overlap, but {silent} of {m.latent_dim} units say nothing."
+            say = "says" if silent == 1 else "say"
+            return "A cloud, in part.", f"The codes overlap, but {silent} of {m.latent_dim} units {say} nothing."
         return "A cloud.", f"The codes overlap ({m.overlap:.0%} with the nearest): a small step in z stays among codes."
     if m.active == 0:
         return "One code for all.", "Every image has nearly the same code, but it is not the prior's."

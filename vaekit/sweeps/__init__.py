@@ -91,15 +91,20 @@ class _Line:
 
     width = 0
 
+    @property
+    def file(self):
+        # JupyterLab paints what comes on stderr like an error
+        return sys.stdout if type(sys.stderr).__module__.startswith("ipykernel") else sys.stderr
+
     def __call__(self, done: int, total: int, row: Row | None) -> None:
         last = "" if row is None else f"; β = {row.beta:g}: rate {row.rate:.1f}, distortion {row.distortion:.1f} nats"
         text = f"sweep: {done} of {total} runs{last}"
-        print(f"\r{text:<{self.width}}", end="", file=sys.stderr, flush=True)
+        print(f"\r{text:<{self.width}}", end="", file=self.file, flush=True)
         self.width = len(text)
 
     def end(self) -> None:
         if self.width:
-            print(file=sys.stderr)
+            print(file=self.file)
 
 
 def _notes(found: dict[Job, Row], failed: dict[Job, Exception], lr: float) -> list[str]:

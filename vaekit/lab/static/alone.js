@@ -3,7 +3,7 @@
 function render({ model, el }) {
   const life = lifetime(), pad = makePad({ model, life });
   const message = element("div", { class: "vk-message", role: "alert" });
-  const [[image], original] = pictures("x, 28 × 28", 1), [[mean], first] = pictures("x̂ at μ", 1);
+  const [[image], original] = pictures("x", 1), [[mean], first] = pictures("x̂ at μ", 1);
   const [draws, rest] = pictures("draws from q(z|x)", 3);
   const words = element("output", { "aria-live": "polite" });
   const seen = element("div", { class: "vk-row vk-chosen" }, original, first, rest);

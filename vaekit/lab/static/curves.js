@@ -136,7 +136,7 @@ function render({ model, el }) {
   function drawMarks(context, box, x, last, colour) {
     context.font = `600 ${0.85 * em}px sans-serif`;
     context.textAlign = "left";
-    const free = []; // the right end of the last label
+    const free = [0, 0]; // the right end of the last label, above the curves and in a line below it
     for (const { step, label } of model.get("marks")) {
       const at = Math.max(box.left, x(step));
       context.strokeStyle = context.fillStyle = colour("--vk-ink");
@@ -148,9 +148,10 @@ function render({ model, el }) {
       context.stroke();
       const width = context.measureText(label).width;
       const start = Math.min(at + 3, box.right - width);
-      if (start < (free[0] ?? 0)) continue; // no room: the line alone stands
-      free[0] = start + width + 8;
-      context.fillText(label, start, box.top - 6);
+      const row = free.findIndex((end) => start >= end);
+      if (row < 0) continue; // no room: the line alone stands
+      free[row] = start + width + 8;
+      context.fillText(label, start, box.top - 6 + 1.05 * em * row);
     }
     context.setLineDash([]);
   }

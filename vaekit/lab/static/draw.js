@@ -15,19 +15,49 @@ function drawBackdrop(context, backdrop, px, dark) {
 
 function drawRings(context, px, ink, on) {
   context.strokeStyle = ink;
-  context.fillStyle = ink;
   context.setLineDash([6, 5]);
   context.lineWidth = 1.5;
-  context.font = `600 ${0.9 * px.em}px sans-serif`;
   context.globalAlpha = on ? 0.85 : 0.3;
   for (const r of [1, 2, 3]) {
     context.beginPath();
     context.arc(px.x(0), px.y(0), r * px.scale, 0, 2 * Math.PI);
     context.stroke();
-    context.fillText(`${r}σ`, px.x(r * 0.72) + 4, px.y(r * 0.72) - 2);
   }
   context.setLineDash([]);
   context.globalAlpha = 1;
+}
+
+// The rings' names, over all that may lie upon the rings.
+function drawRingNames(context, px, ink, halo, on) {
+  context.font = `600 ${0.9 * px.em}px sans-serif`;
+  context.textAlign = "left";
+  context.textBaseline = "alphabetic";
+  context.lineWidth = 3;
+  context.strokeStyle = halo;
+  context.fillStyle = ink;
+  context.globalAlpha = on ? 0.85 : 0.3;
+  for (const r of [1, 2, 3]) {
+    const at = [`${r}σ`, px.x(r * 0.72) + 4, px.y(r * 0.72) - 2];
+    context.strokeText(...at);
+    context.fillText(...at);
+  }
+  context.globalAlpha = 1;
+}
+
+// Labels that would cover each other give way, by `most` px at most; sorted out in a few rounds.
+function spread(labels, room, most) {
+  const places = labels.map(({ x, y }) => ({ x, y }));
+  for (let round = 0; round < 6; round++)
+    labels.forEach((a, i) => labels.slice(i + 1).forEach((b) => {
+      const dx = b.x - a.x, dy = b.y - a.y, apart = Math.hypot(dx, dy), push = (room - apart) / 2;
+      if (push <= 0) return;
+      const [ux, uy] = apart ? [dx / apart, dy / apart] : [1, 0];
+      for (const [label, sign] of [[a, -1], [b, 1]]) (label.x += sign * push * ux), (label.y += sign * push * uy);
+    }));
+  labels.forEach((label, i) => {
+    const dx = label.x - places[i].x, dy = label.y - places[i].y, part = Math.min(1, most / (Math.hypot(dx, dy) || 1));
+    Object.assign(label, { x: places[i].x + part * dx, y: places[i].y + part * dy });
+  });
 }
 
 // Soft ellipses: the more lie upon each other, the fainter each, so that about half shows through the heap.
@@ -81,6 +111,7 @@ function drawNumerals(context, points, classes, colours, px, ink, halo) {
   const [{ x, y }] = labels;
   if (labels.length > 1 && labels.every((label) => Math.hypot(label.x - x, label.y - y) < 16))
     labels = [{ text: `${Math.min(...sums.keys())} to ${Math.max(...sums.keys())}`, x, y, colour: ink }];
+  spread(labels, 1.15 * px.em, 0.9 * px.em);
   context.font = `800 ${1.4 * px.em}px sans-serif`;
   context.textAlign = "center";
   context.textBaseline = "middle";

@@ -77,7 +77,7 @@ function markDeaths(root, deaths) {
   for (const rail of root.closest(".widget-vbox")?.querySelectorAll(".vk-beta .noUi-target") ?? []) {
     rail.querySelectorAll(".vk-death").forEach((mark) => mark.remove());
     for (const [dim, beta] of deaths.entries()) {
-      const mark = element("i", { class: "vk-death", title: `dimension ${dim + 1} dies at β = ${beta.toPrecision(3)}` });
+      const mark = element("i", { class: "vk-death", title: `direction ${dim + 1} dies at β = ${beta.toPrecision(3)}` });
       mark.style.left = `${25 * (Math.log10(beta) + 2)}%`; // the slider's four decades begin at 0.01
       if (beta >= 0.01 && beta <= 100) rail.append(mark);
     }

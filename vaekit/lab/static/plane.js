@@ -85,9 +85,10 @@ function makePlane({ model, life, host, name, lab }) {
     drawEllipses(context, points, classes, palette, px);
     drawDots(context, points, classes, palette, px, model.get("digits"));
     drawRings(context, px, ink, cloud.frame.beta > 0);
+    drawChosen(context, points, model.get("chosen"), px, ink, halo);
     if (classes.length) drawNumerals(context, points, classes, palette, px, ink, halo);
     if (!past) drawProbe(context, probe, px, blue, style.getPropertyValue("--vk-orange"), halo);
-    drawChosen(context, points, model.get("chosen"), px, ink, halo);
+    drawRingNames(context, px, ink, halo, cloud.frame.beta > 0);
     const yours = past ? null : model.get("drawn").mark;
     if (yours?.length) drawYours(context, yours, width, height, px, style.getPropertyValue("--vk-yours"), halo);
     drawPointer(context, lab.z, px, blue, halo);
