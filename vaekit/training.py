@@ -107,7 +107,8 @@ def train(
     """Train `model` on `images` (N, C, H, W): an endless iterator, one optimizer step per `Step`.
 
     When not given: Adam, and a fresh generator seeded with 0 that draws both batches and ε.
-    `batches` and `first` go on where another run stopped. "bfloat16" speeds up the model's matrix products.
+    `batches` and `first` go on where another run stopped. "bfloat16" speeds up the model's matrix products
+    on a processor with instructions for it; on others it is far slower.
     Raises ValueError or TypeError before the first step when something does not fit.
     """
     check_images(images, batch_size)

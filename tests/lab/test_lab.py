@@ -474,7 +474,8 @@ def test_the_controls_turn_the_knobs(labs):
         assert lab.settings[name] == value
         lab.run(1)
         assert run.settings == lab.settings and run.recording.events[-1] == (lab.steps_taken, {name: value})
-    assert k.beta_text.value == "0.25" and k.beta.value == pytest.approx(0.25) and k.prior.description == "Prior off"
+    assert k.beta_text.value == "0.25" and k.prior.description == "Prior off"
+    assert k.beta.value == pytest.approx(0.25, rel=0.06)  # the nearest place of the slider
 
 
 def test_the_buttons(labs):

@@ -213,7 +213,9 @@ function drawProbe(context, probe, px, hit, miss, halo) {
     context.stroke();
     context.setLineDash([]);
   }
-  for (const [z1, z2, covered] of probe.points) {
+  // the rarer kind lies on top
+  const side = 2 * probe.points.filter((point) => point[2]).length > probe.points.length ? -1 : 1;
+  for (const [z1, z2, covered] of [...probe.points].sort((a, b) => side * (a[2] - b[2]))) {
     const x = px.x(z1), y = px.y(z2);
     context.beginPath();
     if (covered) context.arc(x, y, size, 0, 2 * Math.PI);
