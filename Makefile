@@ -7,11 +7,10 @@ NBVAL := --nbval-lax --nbval-current-env --nbval-cell-timeout=120 --nbval-saniti
 # One torch thread each: two, beside another busy process, would mostly wait for one another.
 PYTEST := OMP_NUM_THREADS=1 $(PY) -m pytest $(NBVAL)
 
-# The unit tests take all cores. A page waits more than it computes, so two browsers are quicker than one. The lectures
-# are run by nbval in one process, and in the browser by another.
-UNITS := --numprocesses auto --dist loadgroup
-PAIRS := --numprocesses 2 --dist loadfile
-LECTURES := tests/browser/test_notebooks_page.py
+# The unit tests take all cores. The live lab in the browser has them to itself: a second one would cost more than it
+# brings, and disturb the tests of pace. The lectures are run by nbval in one process, and in the browser by another.
+UNITS := --numprocesses auto --dist load --maxschedchunk 1
+LECTURES := --numprocesses 2 --dist loadfile tests/browser/test_notebooks_page.py notebooks
 
 # Where to look for Python; make PYTHON=/path/to/python3 names one instead.
 PYTHONS := $(if $(PYTHON),'$(PYTHON)',python3.11 python3.12 python3.13 python3.14 python3 python)
@@ -31,8 +30,8 @@ lab: .venv/lab.stamp ## the live lab, in JupyterLab on localhost
 
 test: .venv/test.stamp ## everything: lint, unit tests, notebooks, the lab in a browser
 	@$(PYTEST) -m "not browser" $(UNITS) tests $(ARGS)
-	@$(PYTEST) -m browser $(PAIRS) --ignore=$(LECTURES) tests $(ARGS)
-	@$(PYTEST) $(PAIRS) $(LECTURES) notebooks $(ARGS)
+	@$(PYTEST) -m browser --ignore=tests/browser/test_notebooks_page.py tests $(ARGS)
+	@$(PYTEST) $(LECTURES) $(ARGS)
 
 check: .venv/test.stamp ## lint and the quick unit tests only, in under a minute
 	@$(PYTEST) -m "not browser and not slow" $(UNITS) tests $(ARGS)

@@ -11,7 +11,7 @@ import pytest
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 NAMES = sorted(path.stem for path in NOTEBOOKS.glob("*.ipynb"))
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("the book")]  # which is made once
+pytestmark = pytest.mark.slow
 
 
 class Page(HTMLParser):

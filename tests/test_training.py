@@ -458,9 +458,10 @@ def start(digits, knobs=None, seed=0, **options):
 
 @pytest.mark.slow
 def test_loss_on_the_test_set_after_five_epochs(digits, test_images):
-    """Below 160 nats, one ELBO sample an image. Some twenty runs gave 155.3 to 160.1: so the median of three counts."""
+    """Below 160 nats, one ELBO sample an image. Some twenty runs gave 155.3 to 160.1: so two of three must be."""
     found = []
-    for seed in range(3):
+    while sum(loss < 160 for loss in found) < 2 and len(found) < 3:
+        seed = len(found)
         model, steps = start(digits, seed=seed)
         losses = torch.stack([step.loss for step in islice(steps, 5 * 469)])
         with torch.no_grad():
@@ -471,7 +472,7 @@ def test_loss_on_the_test_set_after_five_epochs(digits, test_images):
         found.append((bce + kl).item() / 10_000)
         assert losses[:20].mean() > 250 > 165 > losses[-469:].mean()
     print("test loss:", *(round(loss, 2) for loss in found))
-    assert sorted(found)[1] < 160
+    assert sum(loss < 160 for loss in found) == 2
     assert max(found) < 163
 
 
@@ -511,8 +512,7 @@ LEGS = {
 }
 
 
-@pytest.fixture(scope="module")
-def the_run(digits, test_images):
+def the_run(digits, test_images) -> list[list[float]]:
     """What is measured after each leg, on 2,000 test images at the mean."""
     knobs, rows, x = Knobs(), [], test_images[:2000]
     model, steps = start(digits, knobs)
@@ -528,19 +528,14 @@ def the_run(digits, test_images):
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("the run of five legs")
-@pytest.mark.parametrize("leg", range(5), ids=list(LEGS))
-def test_the_run_that_the_learner_will_see(the_run, leg):
-    _, seen, share = list(LEGS.values())[leg]
-    for name, value, expected, rel in zip(("BCE", "KL", "spread", "mean σ"), the_run[leg], seen, share, strict=True):
-        assert value == pytest.approx(expected, rel=rel), f"{name}: {value:.3g}"
+def test_the_run_that_the_learner_will_see(digits, test_images):
+    run = the_run(digits, test_images)
+    for row, (leg, (_, seen, share)) in zip(run, LEGS.items(), strict=True):
+        for name, value, expected, rel in zip(("BCE", "KL", "spread", "mean σ"), row, seen, share, strict=True):
+            assert value == pytest.approx(expected, rel=rel), f"{leg}: {name} {value:.3g}"
 
-
-@pytest.mark.slow
-@pytest.mark.xdist_group("the run of five legs")
-def test_the_cloud_answers_each_knob(the_run):
-    """Orderings, which no seed turns: off, the codes spread and σ shrinks; on, both come back; β = 50 collapses all."""
-    _, kl, spreads, stds = zip(*the_run, strict=True)
+    # orderings, which no seed turns: off, the codes spread and σ shrinks; on, both come back; β = 50 collapses all
+    _, kl, spreads, stds = zip(*run, strict=True)
     off, on, stay, collapsed, again = range(5)
     assert spreads[off] > spreads[on] > spreads[stay] > 10 * spreads[collapsed]
     assert 10 * stds[off] < stds[on] and 2 * stds[off] < stds[stay] and stds[collapsed] > 0.8

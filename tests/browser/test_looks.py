@@ -8,9 +8,9 @@ pytestmark = pytest.mark.browser
 CELL = LAB_CELL  # the lab as the learner has it: these pictures are looked at
 # name: what brings it about from 300 steps on, the state that the page then names
 STATES = {
-    "prior on": ("lab.run(700)", "cloud"),
-    "prior off": ("lab.run(400); lab.set(prior=False); lab.run(900)", "points"),
-    "collapsed": ("lab.set(beta=50); lab.run(400)", "prior"),
+    "prior on": ("lab.run(300)", "cloud"),
+    "prior off": ("lab.set(prior=False); lab.run(500)", "points"),
+    "collapsed": ("lab.set(beta=50); lab.run(200)", "prior"),
 }
 SIZES = ((1280, 800), (1920, 1080), (1200, 1500))  # the last one: a screen turned upright
 
