@@ -17,6 +17,20 @@ def pytest_collection_modifyitems(config, items):
         items.sort(key=lambda item: item.get_closest_marker("slow") is None)
 
 
+def pytest_xdist_make_scheduler(config, log):
+    """`--dist loadfile`: a process takes a file at a time, but of the lectures' pages one lecture."""
+    if config.getvalue("dist") != "loadfile":
+        return None
+    from xdist.scheduler import LoadFileScheduling
+
+    class ByLecture(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file, _, test = nodeid.partition("::")
+            return f"{file}{test[test.find('[') :]}" if file.endswith("test_notebooks_page.py") else file
+
+    return ByLecture(config, log)
+
+
 @pytest.fixture(autouse=True, scope="session")
 def on_the_cpu():
     """The tests are about the CPU, whatever the machine has; the kernels they start inherit it."""
