@@ -162,6 +162,16 @@ def test_what_else_makes_no_sense_of_a_twin_is_one_line_and_turns_nothing(labs, 
 # -- the controls: locks tie knobs together ---------------------------------------------------------------
 
 
+def test_a_knob_set_apart_from_code_opens_its_lock(labs):
+    lab = labs(twin=True)
+    lab.set(beta=5.0, side="right")
+    locks = lab.controls.locks
+    assert {name: lock.value for name, lock in locks.items()} == {"prior": False, "beta": False, "lr": True}
+    locks["beta"].value = True  # together again, as the left one stands
+    assert [its.settings["beta"] for its in lab.sides] == [1.0, 1.0]
+    assert locks["beta"].value
+
+
 def test_a_tied_knob_turns_both_and_an_untied_one_its_own(labs):
     lab = labs(twin=True)
     left, right = lab.controls.knobs
