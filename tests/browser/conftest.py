@@ -105,18 +105,14 @@ def server(make_server):
         yield server
 
 
-def among_browser_tests(fixture_name, config) -> str:
-    """The scope of what is slow to open: Playwright keeps an event loop running, and tests of other kinds want none."""
-    return "session" if config.option.markexpr == "browser" else "module"
-
-
-@pytest.fixture(scope=among_browser_tests)
+@pytest.fixture(scope="module")
 def chromium(chromium_path):
+    # not for the whole session: Playwright keeps an event loop running, and other tests want none
     with browser() as chromium:
         yield chromium
 
 
-@pytest.fixture(scope=among_browser_tests)
+@pytest.fixture(scope="module")
 def open_page(chromium):
     """`with open_page(server, notebook) as page:` opens a notebook; at the end its kernel is gone."""
 
@@ -138,35 +134,13 @@ def open_page(chromium):
     return open_
 
 
-@pytest.fixture(scope=among_browser_tests)
-def open_desk(server, open_page):
-    """`with open_desk(name, cell) as page:` opens a notebook of that name, whose first cell has shown `lab`."""
-
-    @contextmanager
-    def open_(name: str, cell: str):
-        with open_page(server, server.write(name, cell, FILLER)) as page:
-            page.notebook = name
-            run_cell(page, 0)
-            run_cell(page, 1)
-            yield page
-
-    return open_
-
-
-@pytest.fixture(scope=among_browser_tests)
-def common_desk(open_desk):
-    with open_desk("lab.ipynb", SMALL) as page:
-        yield page
-
-
 @pytest.fixture(scope="module")
-def desk(request):
-    """A page with a notebook whose first cell shows `lab`: that of all files, or of a file's own CELL."""
-    cell = getattr(request.module, "CELL", None)
-    if cell is None:
-        yield request.getfixturevalue("common_desk")
-        return
-    with request.getfixturevalue("open_desk")(f"{request.module.__name__}.ipynb", cell) as page:
+def desk(server, open_page, request):
+    """A page with a notebook whose first cell shows `lab`: a file's own CELL, or a small one."""
+    cell = getattr(request.module, "CELL", SMALL)
+    with open_page(server, server.write(f"{request.module.__name__}.ipynb", cell, FILLER)) as page:
+        run_cell(page, 0)
+        run_cell(page, 1)
         yield page
 
 

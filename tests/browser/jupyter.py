@@ -339,11 +339,9 @@ class Lab:
     def paused(self) -> dict:
         """The state when the run stands, and its points have glided to where it left them."""
         self.wait("d.playing === 'false'")
-        before, now = None, self.wait(f"d.step === {execute(self.page, 'lab.steps_taken')}")
-        while now != before:
-            self.page.wait_for_timeout(150)
-            before, now = now, self.state()
-        return now
+        self.wait(f"d.step === {execute(self.page, 'lab.steps_taken')}")
+        self.page.wait_for_timeout(500)  # twice what a glide may take
+        return self.state()
 
     def show(self) -> None:
         """Scroll the lab's controls to the top of the window."""

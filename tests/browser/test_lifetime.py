@@ -61,7 +61,7 @@ def test_a_closed_tab_trains_on(desk, lab, server):
     save(desk)
     desk.goto("about:blank")
     time.sleep(3)
-    open_notebook(desk, server.url, desk.notebook)
+    open_notebook(desk, server.url, "test_lifetime.ipynb")
     lab = Lab(desk)
     state = lab.state()
     assert state["playing"] == "true"
@@ -77,7 +77,7 @@ def test_a_run_that_nobody_sees_pauses_itself_and_says_so(desk, lab, server):
     save(desk)
     desk.goto("about:blank")
     time.sleep(6)
-    open_notebook(desk, server.url, desk.notebook)
+    open_notebook(desk, server.url, "test_lifetime.ipynb")
     lab = Lab(desk)
     lab.message.filter(has_text="Paused: no page has shown this lab for 3 seconds").wait_for()
     state = lab.state()
