@@ -8,7 +8,7 @@ NBVAL := --nbval-lax --nbval-current-env --nbval-cell-timeout=120 --nbval-saniti
 PYTEST := OMP_NUM_THREADS=1 $(PY) -m pytest $(NBVAL)
 
 # The unit tests take all cores. The live lab in the browser has them to itself: a second one would cost more than it
-# brings, and disturb the tests of pace. The lectures are run by nbval in one process, and in the browser by another.
+# brings, and disturb the tests of pace. Two processes share the lectures, a notebook or a page at a time.
 UNITS := --numprocesses auto --dist load --maxschedchunk 1
 LECTURES := --numprocesses 2 --dist loadfile tests/browser/test_notebooks_page.py notebooks
 
