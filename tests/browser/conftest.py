@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from jupyter import (
     ARTIFACTS,
-    LAB_CELL,
     PANEL,
+    SMALL,
     Lab,
     browser,
     find_chromium,
@@ -20,8 +20,6 @@ from jupyter import (
     run_cell,
 )
 
-# The lab of most tests: a fourth of the hidden units, so that the 300 steps before each test take half a second.
-SMALL = LAB_CELL.replace("LatentLab()", "LatentLab(hidden=100)")
 FILLER = "for _ in range(60):\n    print('something to scroll past the lab to')"
 # Back to how every test finds the lab: 300 steps old, all knobs as they were at first, paused, nothing chosen.
 AS_NEW = """

@@ -19,6 +19,8 @@ import numpy as np
 REPOSITORY = Path(__file__).resolve().parents[2]
 ARTIFACTS = REPOSITORY / "artifacts"  # pictures
 LAB_CELL = "import vaekit\n\nlab = vaekit.LatentLab()\nlab.run(steps=50)\nlab"
+# A fourth of the hidden units, so that the 300 steps before each test take a second.
+SMALL = LAB_CELL.replace("LatentLab()", "LatentLab(hidden=100)")
 # Chromium as root in a container, without its calls home.
 FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update")
 

@@ -1,14 +1,19 @@
 """The lab with widget messages on subshell threads (JupyterLab's default) and on the main thread."""
 
+from contextlib import nullcontext
+
 import pytest
-from jupyter import LAB_CELL, PANEL, Lab, execute, pixels, run_cell, sent_messages
+from jupyter import PANEL, SMALL, Lab, execute, pixels, run_cell, sent_messages
 
 pytestmark = pytest.mark.browser
 
 
 @pytest.mark.parametrize(("subshells", "setting"), [(True, "perCommTarget"), (False, "disabled")])
-def test_the_lab_with_comms_over_subshells(make_server, open_page, subshells, setting):
-    with make_server(subshells=subshells) as server, open_page(server, server.write("lab.ipynb", LAB_CELL)) as page:
+def test_the_lab_with_comms_over_subshells(server, make_server, open_page, subshells, setting):
+    with (
+        nullcontext(server) if subshells else make_server(subshells=False) as chosen,
+        open_page(chosen, chosen.write("settings.ipynb", SMALL)) as page,
+    ):
         run_cell(page, 0)
         lab = Lab(page)
         lab.show()
