@@ -93,6 +93,7 @@ def test_thirty_steps_and_thirty_more_in_a_new_process_are_sixty_at_once(tmp_pat
     assert said.split() == wanted
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("at", [0, 1, 3, 6, 25, 26, 30, 40])
 def test_resumed_anywhere_it_goes_on_to_the_bit(tmp_path, at):
     """At the beginning, in mid-epoch, at an epoch's end, and just after something was turned but before its step."""

@@ -47,6 +47,7 @@ def flip_a_byte(path: Path, where: int = 5000) -> None:
 # -- the real digits --------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_digits(digits):
     test = vaekit.mnist(train=False)
     for found, n in ((digits, 60_000), (test, 10_000)):

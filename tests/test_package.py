@@ -92,6 +92,7 @@ def test_version_is_a_version():
     assert re.fullmatch(r"\d+\.\d+\.\d+", vaekit.__version__)
 
 
+@pytest.mark.slow
 def test_import_vaekit_leaves_the_slow_parts_for_later():
     slow = ("torchvision", "matplotlib", "ipywidgets", "anywidget", "IPython", "platformdirs", "vaekit.lab")
     program = f"import vaekit, sys; print([name for name in {slow} if name in sys.modules])"

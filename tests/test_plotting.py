@@ -62,6 +62,7 @@ def test_without_an_ax_the_current_one_is_taken(name):
         plt.close(figure)
 
 
+@pytest.mark.slow
 def test_pyplot_is_not_even_imported():
     program = (
         "import sys, numpy as np, vaekit.plotting as p; from matplotlib.figure import Figure\n"

@@ -154,6 +154,7 @@ def quick(monkeypatch):
         monkeypatch.setattr(engine_module, f"{name}_SECONDS", seconds)
 
 
+@pytest.mark.slow
 def test_frames_flow_while_a_page_looks_and_come_back_when_it_does(quick, engines, watched):
     engine = engines(view=watched)
     engine.play().result(SECONDS)
@@ -457,6 +458,7 @@ def test_a_pause_ends_the_steps_that_run(engines):
     assert done.result(SECONDS) == engine.run.number and engine.notice == "Enough."
 
 
+@pytest.mark.slow
 def test_reset_during_steps_takes_those_still_to_come_from_the_beginning(engines):
     engine = engines()
     engine.steps(200).result(SECONDS)

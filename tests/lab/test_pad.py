@@ -73,6 +73,7 @@ def test_real_digits_from_anywhere_and_of_any_size_come_back(digits, how, mean, 
     assert other.mean() > 1.4 * mean  # one pixel beside its place is farther off than that
 
 
+@pytest.mark.slow
 def test_the_model_takes_them_for_what_they_were(digits):
     model = small_vae(hidden=64)
     for step in vaekit.train(model, digits.images, Knobs(lr=3e-3), generator=torch.Generator().manual_seed(0)):
