@@ -3,14 +3,15 @@
 
 PY := .venv/bin/python
 INSTALL := $(PY) -m pip --disable-pip-version-check install
+# One torch thread each: two, beside another busy process, would mostly wait for one another. nbval takes seconds to load.
+PYTEST := OMP_NUM_THREADS=1 $(PY) -m pytest
 NBVAL := --nbval-lax --nbval-current-env --nbval-cell-timeout=120 --nbval-sanitize-with tests/sanitize.cfg
-# One torch thread each: two, beside another busy process, would mostly wait for one another.
-PYTEST := OMP_NUM_THREADS=1 $(PY) -m pytest $(NBVAL)
 
 # The unit tests take all cores. The live lab in the browser has them to itself: a second one would cost more than it
 # brings, and disturb the tests of pace. Two processes share the lectures, a notebook or a page at a time.
-UNITS := --numprocesses auto --dist load --maxschedchunk 1
-LECTURES := --numprocesses 2 --dist loadfile tests/browser/test_notebooks_page.py notebooks
+UNITS := -p no:nbval --numprocesses auto -m "not browser" tests
+LAB := -p no:nbval -m browser --ignore=tests/browser/test_notebooks_page.py tests
+LECTURES := $(NBVAL) --numprocesses 2 --dist loadfile tests/browser/test_notebooks_page.py notebooks
 
 # Where to look for Python; make PYTHON=/path/to/python3 names one instead.
 PYTHONS := $(if $(PYTHON),'$(PYTHON)',python3.11 python3.12 python3.13 python3.14 python3 python)
@@ -29,12 +30,12 @@ lab: .venv/lab.stamp ## the live lab, in JupyterLab on localhost
 		$(if $(filter 0,$(shell id -u)),--allow-root) $(ARGS)
 
 test: .venv/test.stamp ## everything: lint, unit tests, notebooks, the lab in a browser
-	@$(PYTEST) -m "not browser" $(UNITS) tests $(ARGS)
-	@$(PYTEST) -m browser --ignore=tests/browser/test_notebooks_page.py tests $(ARGS)
+	@$(PYTEST) $(UNITS) --maxschedchunk 1 $(ARGS)
+	@$(PYTEST) $(LAB) $(ARGS)
 	@$(PYTEST) $(LECTURES) $(ARGS)
 
 check: .venv/test.stamp ## lint and the quick unit tests only, in under a minute
-	@$(PYTEST) -m "not browser and not slow" $(UNITS) tests $(ARGS)
+	@$(PYTEST) $(UNITS) -m "not browser and not slow" $(ARGS)
 
 lint: .venv/test.stamp ## ruff, over code and notebooks
 	@$(PY) -m ruff check . && $(PY) -m ruff format --check .

@@ -5,13 +5,19 @@ import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 
-import nbformat
 import pytest
 
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 NAMES = sorted(path.stem for path in NOTEBOOKS.glob("*.ipynb"))
 
 pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def nbformat():
+    import nbformat  # takes seconds, in whichever process collects this file
+
+    return nbformat
 
 
 class Page(HTMLParser):
@@ -32,7 +38,7 @@ class Page(HTMLParser):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_page_shows_all_that_the_notebook_has_stored(book, name):
+def test_a_page_shows_all_that_the_notebook_has_stored(nbformat, book, name):
     text = (book / f"{name}.html").read_text(encoding="utf-8")
     notebook = nbformat.read(NOTEBOOKS / f"{name}.ipynb", as_version=4)
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", ())]
@@ -57,22 +63,19 @@ def test_the_first_page_leads_to_the_first_lecture(book):
     assert {page.stem for page in book.glob("*.html")} == {*NAMES, "guide", "index"}
 
 
-def output(kind: str, **fields):
-    return nbformat.v4.new_output(kind, **fields)
-
-
 @pytest.mark.parametrize(
     "count, outputs, flaw",
     [
         (None, [], "cell 1 was not run"),
-        (1, [output("error", ename="NameError", evalue="x", traceback=[])], "cell 1 failed: NameError"),
-        (1, [output("display_data", data={"text/plain": "VBox(children=(HTML(value=''),))"})], "cell 1 shows a widget"),
-        (1, [output("execute_result", data={"text/plain": "IntSlider(value=3)"})], "cell 1 shows a widget"),
+        (1, [("error", {"ename": "NameError", "evalue": "x", "traceback": []})], "cell 1 failed: NameError"),
+        (1, [("display_data", {"data": {"text/plain": "VBox(children=(HTML(value=''),))"}})], "cell 1 shows a widget"),
+        (1, [("execute_result", {"data": {"text/plain": "IntSlider(value=3)"}})], "cell 1 shows a widget"),
     ],
     ids=["not run", "failed", "a box", "a slider"],
 )
-def test_what_cannot_be_read_makes_no_book(book_maker, tmp_path, count, outputs, flaw):
-    cell = nbformat.v4.new_code_cell("x", execution_count=count, outputs=outputs)
+def test_what_cannot_be_read_makes_no_book(nbformat, book_maker, tmp_path, count, outputs, flaw):
+    made = [nbformat.v4.new_output(kind, **fields) for kind, fields in outputs]
+    cell = nbformat.v4.new_code_cell("x", execution_count=count, outputs=made)
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("# A"), cell])
     nbformat.write(notebook, tmp_path / "a.ipynb")
     shutil.copy(NOTEBOOKS / "README.md", tmp_path)

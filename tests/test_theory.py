@@ -51,7 +51,6 @@ def solved(images: torch.Tensor, k: int, noise_variance: float, beta: float) -> 
     return model
 
 
-@pytest.mark.slow
 def test_eigenvalues_of_the_digits(mnist_variances):
     seen = [5.117, 3.741, 3.253, 2.842, 2.567, 2.274, 1.725, 1.521, 1.456, 1.243]
     assert mnist_variances.shape == (784,) and mnist_variances.dtype == torch.float64
@@ -80,7 +79,6 @@ def test_eigenvalues_leave_float64_images_as_they_are(toys):
     assert torch.equal(images, before)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("beta", "distortion", "rate", "live"), [(1, 33.69, 6.725, 8), (4, 44.93, 1.391, 6)])
 def test_known_figures_of_the_digits(mnist_variances, beta, distortion, rate, live):
     optimum = theory.linear_vae(mnist_variances, 8, 0.5, beta)
