@@ -1,5 +1,6 @@
 """The pictures: what is drawn, read back from matplotlib's own objects; and that pyplot is left alone."""
 
+import io
 import os
 import subprocess
 import sys
@@ -13,8 +14,10 @@ from matplotlib.collections import EllipseCollection
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle
+from PIL import Image, ImageColor
 
-from vaekit.plotting import PALETTE, plot_curves, plot_images, plot_latent, plot_rate_distortion
+from vaekit.plotting import BLUE, ORANGE, PALETTE, plot_curves, plot_images, plot_latent, plot_rate_distortion
+from vaekit.stills import lighter
 
 ROWS = np.array([[1, 200.0, 5.0], [2, 180.0, 6.0], [3, 170.0, 7.0]])
 
@@ -202,6 +205,19 @@ def test_ten_colours_that_every_eye_tells_apart(eye, palette, ground):
     colours = lab([*PALETTE[palette], ground], SEEN_AS[eye])
     distances = np.linalg.norm(colours[:, None] - colours[None], axis=2)[np.triu_indices(11, 1)]
     assert distances.min() > 20
+
+
+def test_a_still_in_few_colours_keeps_those_of_rare_classes():
+    """Small squares of the kit's colours, on a ground of many others that are near them."""
+    colours = [ImageColor.getrgb(name) for name in (*PALETTE[0], ORANGE, BLUE)]
+    near = np.array(colours)[np.random.default_rng(0).integers(0, 12, (300, 600))]
+    picture = near // 2 + np.random.default_rng(1).integers(0, 128, (300, 600, 3))
+    for i, colour in enumerate(colours):
+        picture[10:20, 50 * i : 50 * i + 10] = colour
+    still = Image.open(io.BytesIO(lighter(Image.fromarray(picture.astype(np.uint8)))))
+    assert (still.size, len(still.getcolors())) == ((600, 300), 128)
+    found = np.asarray(still.convert("RGB"))
+    assert [tuple(found[15, 50 * i + 5].tolist()) for i in range(12)] == colours
 
 
 def test_errors_are_one_line(ax, refuses):

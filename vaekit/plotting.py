@@ -11,6 +11,7 @@ PALETTE = (
     ["#006653", "#5e0612", "#000d9d", "#a934a4", "#401e50", "#8705ff", "#b20004", "#ff2188", "#5187ff", "#d37800"],
     ["#15ff7a", "#c9603c", "#bdc1ff", "#d205ff", "#ffddc7", "#a563c9", "#fa0179", "#a6ff02", "#05ada7", "#ca9500"],
 )
+ORANGE, BLUE = "#b3470b", "#0b57d0"  # the two terms of the loss
 
 
 def plot_latent(mu, std=None, labels=None, *, extent: float | None = None, rings: bool = True, ax: Axes | None = None):
@@ -93,7 +94,7 @@ def plot_curves(rows, marks=(), *, ax: Axes | None = None):
     if rows.ndim != 2 or rows.shape[1] < 3:
         raise ValueError(f"rows must be (step, reconstruction, KL) each: (N, 3); these have the shape {rows.shape}")
     right = ax.twinx()
-    for side, column, name, colour in ((ax, 1, "reconstruction", "#b3470b"), (right, 2, "KL", "#0b57d0")):
+    for side, column, name, colour in ((ax, 1, "reconstruction", ORANGE), (right, 2, "KL", BLUE)):
         for offset, line in ((0, "-"), (3, "--")) if rows.shape[1] == 7 else ((0, "-"),):
             side.plot(rows[:, 0], rows[:, column + offset], line, color=colour)
         side.set_ylabel(f"{name}, nats", color=colour)
@@ -117,7 +118,7 @@ def plot_rate_distortion(points, *, ax: Axes | None = None, **style):
     points = np.asarray(points, float)
     if points.ndim != 2 or points.shape[1] != 3:
         raise ValueError(f"points must be (β, rate, distortion) each: (N, 3); these have the shape {points.shape}")
-    ax.plot(points[:, 1], points[:, 2], **{"marker": "o", "color": "#0b57d0"} | style)
+    ax.plot(points[:, 1], points[:, 2], **{"marker": "o", "color": BLUE} | style)
     for beta, *where in points:
         ax.annotate(f"β = {beta:g}", where, xytext=(7, 5), textcoords="offset points", fontsize=11)
     ax.margins(x=0.22, y=0.12)  # room for what is written beside the dots furthest right and highest

@@ -13,11 +13,12 @@ from torch.distributions import Normal
 
 from vaekit.lab.page import STATIC, STYLE, script
 from vaekit.messages import one_line, shown
+from vaekit.plotting import BLUE, ORANGE
 from vaekit.stills import as_bundle, png
 
 MU, SIGMA = (-3, 3), (0.1, 3)  # the limits; static/gaussians.js has them too
 REACH = 6.5  # the pictures go from -REACH to REACH
-LOOKS = (("q", "p", "#0b57d0", "-"), ("p", "q", "#b3470b", "--"))
+LOOKS = (("q", "p", BLUE, "-"), ("p", "q", ORANGE, "--"))
 UNKNOWN = "—"
 
 
