@@ -9,7 +9,7 @@ NBVAL := --nbval-lax --nbval-current-env --nbval-cell-timeout=120 --nbval-saniti
 
 # The unit tests take all cores. The live lab in the browser has them to itself: a second one would cost more than it
 # brings, and disturb the tests of pace. Two processes share the lectures, a notebook or a page at a time.
-UNITS := -p no:nbval --numprocesses auto -m "not browser" tests
+UNITS := -p no:nbval --numprocesses auto tests
 LAB := -p no:nbval -m browser --ignore=tests/browser/test_notebooks_page.py tests
 LECTURES := $(NBVAL) --numprocesses 2 --dist loadfile tests/browser/test_notebooks_page.py notebooks
 
@@ -30,12 +30,12 @@ lab: .venv/lab.stamp ## the live lab, in JupyterLab on localhost
 		$(if $(filter 0,$(shell id -u)),--allow-root) $(ARGS)
 
 test: .venv/test.stamp ## everything: lint, unit tests, notebooks, the lab in a browser
-	@$(PYTEST) $(UNITS) --maxschedchunk 1 $(ARGS)
+	@$(PYTEST) -m "not browser" $(UNITS) --maxschedchunk 1 $(ARGS)
 	@$(PYTEST) $(LAB) $(ARGS)
 	@$(PYTEST) $(LECTURES) $(ARGS)
 
 check: .venv/test.stamp ## lint and the quick unit tests only, in under a minute
-	@$(PYTEST) $(UNITS) -m "not browser and not slow" $(ARGS)
+	@$(PYTEST) -m "not browser and not slow" $(UNITS) $(ARGS)
 
 lint: .venv/test.stamp ## ruff, over code and notebooks
 	@$(PY) -m ruff check . && $(PY) -m ruff format --check .

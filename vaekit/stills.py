@@ -33,10 +33,11 @@ def _quantized(picture: Image.Image) -> Image.Image:
     from vaekit.plotting import BLUE, ORANGE, PALETTE  # and with it matplotlib, here where a picture is made
 
     width, height = picture.size
+    below = height // 5 + 1
     own = [ImageColor.getrgb(name) for name in (*PALETTE[0], ORANGE, BLUE)]
     strip = Image.new("RGB", (len(own), 1))
     strip.putdata(own)
-    both = Image.new("RGB", (width, height + height // 5 + 1))
+    both = Image.new("RGB", (width, height + below))
     both.paste(picture)
-    both.paste(strip.resize((width, height // 5 + 1), Image.Resampling.NEAREST), (0, height))
+    both.paste(strip.resize((width, below), Image.Resampling.NEAREST), (0, height))
     return both.quantize(128).crop((0, 0, width, height))
