@@ -458,9 +458,9 @@ def start(digits, knobs=None, seed=0, **options):
 
 @pytest.mark.slow
 def test_loss_on_the_test_set_after_five_epochs(digits, test_images):
-    """Below 160 nats, one ELBO sample an image. Some twenty runs gave 155.3 to 160.1: so one of two must be."""
+    """Below 160 nats, one ELBO sample an image. Some twenty runs gave 155.3 to 160.1: so two of three must be."""
     found = []
-    while len(found) < 2 and not any(loss < 160 for loss in found):
+    while sum(loss < 160 for loss in found) < 2 and len(found) < 3:
         seed = len(found)
         model, steps = start(digits, seed=seed)
         losses = torch.stack([step.loss for step in islice(steps, 5 * 469)])
@@ -472,7 +472,8 @@ def test_loss_on_the_test_set_after_five_epochs(digits, test_images):
         found.append((bce + kl).item() / 10_000)
         assert losses[:20].mean() > 250 > 165 > losses[-469:].mean()
     print("test loss:", *(round(loss, 2) for loss in found))
-    assert min(found) < 160 and max(found) < 163
+    assert sum(loss < 160 for loss in found) == 2
+    assert max(found) < 163
 
 
 @pytest.mark.slow
