@@ -1,5 +1,7 @@
 """The line in words, on states that were really trained: it claims nothing that is not measured."""
 
+import math
+
 import pytest
 import torch
 from lab_helpers import small_vae
@@ -110,6 +112,11 @@ def test_one_code_for_all_that_is_not_the_priors_is_not_called_the_prior():
     elsewhere = changed(mean_std=0.3, spread=0.01, kl=12.0, active=0, overlap=1.0)
     for m in (wide, elsewhere):
         assert state(m) == "between" and verdict(m, 9)[0] == "One code for all."
+
+
+def test_points_that_lie_close_together_are_points():
+    """An untrained autoencoder's: no unit varies enough to be called active, and no two codes overlap."""
+    assert state(changed(mean_std=0.0, spread=0.08, kl=math.inf, active=0, overlap=0.0)) == "points"
 
 
 def test_in_many_dimensions_one_unit_that_speaks_is_heard():

@@ -41,11 +41,9 @@ def state(m: Measured) -> str:
     """One of "points", "prior", "cloud", "between": which of the pictures the plane shows."""
     if m.kl < SILENT or (m.active == 0 and m.kl < 0.5 * SILENT * m.latent_dim):
         return "prior"
-    if m.active == 0:
-        return "between"
     if m.mean_std < 0.05 * m.spread and m.overlap < 0.25:
         return "points"
-    if m.overlap > 0.6:
+    if m.active and m.overlap > 0.6:
         return "cloud"
     return "between"
 
