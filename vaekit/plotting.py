@@ -12,6 +12,7 @@ PALETTE = (
     ["#15ff7a", "#c9603c", "#bdc1ff", "#d205ff", "#ffddc7", "#a563c9", "#fa0179", "#a6ff02", "#05ada7", "#ca9500"],
 )
 ORANGE, BLUE = "#b3470b", "#0b57d0"  # the two terms of the loss
+PURPLE, GREY, INK = "#8705ff", "#59626e", "#1b1f24"  # for a third and a fourth curve, and for what is drawn over them
 
 
 def plot_latent(mu, std=None, labels=None, *, extent: float | None = None, rings: bool = True, ax: Axes | None = None):
@@ -45,7 +46,7 @@ def plot_latent(mu, std=None, labels=None, *, extent: float | None = None, rings
     ax.scatter(*mu.T, s=4, c=colours, linewidths=0)
     if rings:
         for radius in (1, 2, 3):
-            ax.add_patch(Circle((0, 0), radius, fill=False, ls="--", ec="#59626e"))
+            ax.add_patch(Circle((0, 0), radius, fill=False, ls="--", ec=GREY))
     for label in np.unique(labels) if len(np.unique(labels)) > 1 else ():
         where = mu[labels == label].mean(0)
         text = {"ha": "center", "va": "center", "fontsize": 13, "fontweight": "bold"}
@@ -102,7 +103,7 @@ def plot_curves(rows, marks=(), *, ax: Axes | None = None):
         shown = rows[:, 1::3][:, : 2 if rows.shape[1] == 7 else 1]
         ax.set_ylim(shown.min() - 3, max(np.quantile(shown, 0.97), shown.min() + 10))
     for step, label in marks:
-        ax.axvline(step, ls="--", lw=1, color="#1b1f24")
+        ax.axvline(step, ls="--", lw=1, color=INK)
         ax.annotate(label, (step, 1.02), xycoords=("data", "axes fraction"), fontsize=9)
     ax.set_xlabel("step")
     return ax
