@@ -1,5 +1,7 @@
 """Mistakes a learner may make, each as the code they would write. No part of it is taken from vaekit.exercises."""
 
+from functools import partial
+
 import torch
 import torch.nn.functional as F
 from torch.distributions import Normal
@@ -60,6 +62,8 @@ KL = {
     "missing_half": [
         lambda mu, logvar: 2 * kl(mu, logvar),
         lambda mu, logvar: (mu.square() + 0.5 * (logvar.exp() - 1 - logvar)).sum(1),
+        lambda mu, logvar: (0.5 * mu.square() + logvar.exp() - 1 - logvar).sum(1),
+        lambda mu, logvar: (0.5 * logvar.exp() + mu.square() - 1 - logvar).sum(1),
     ],
     "std_for_variance": [lambda mu, logvar: 0.5 * (mu.square() + (logvar / 2).exp() - 1 - logvar).sum(1)],
     "log_std_for_logvar": [lambda mu, logvar: 0.5 * (mu.square() + logvar.exp() - 1 - logvar / 2).sum(1)],
@@ -71,9 +75,13 @@ KL = {
     "sum_over_batch": [
         lambda mu, logvar: kl(mu, logvar).sum(),
         lambda mu, logvar: -0.5 * torch.sum(1 + logvar - mu.pow(2) - logvar.exp()),
+        lambda mu, logvar: kl(mu, logvar).sum().expand(len(mu)),
     ],
     "broadcast": [
         lambda mu, logvar: 0.5 * (mu.square().sum(1, keepdim=True) + (logvar.exp() - 1 - logvar).sum(1)),
+        lambda mu, logvar: 0.5 * (mu.square().sum(1, keepdim=True) + (logvar.exp() - 1 - logvar).sum(1)).mean(1),
+        lambda mu, logvar: 0.5 * (mu.square()[:, None] + (logvar.exp() - 1 - logvar)).sum((1, 2)),
+        lambda mu, logvar: 0.5 * (mu.square() + (logvar.exp() - 1 - logvar)[:, None]).sum((1, 2)),
     ],
     "gradient_cut": [
         lambda mu, logvar: kl(mu, logvar).detach(),
@@ -97,6 +105,19 @@ def of_row_softmax(x_logits, x):
     return F.binary_cross_entropy(x_logits.softmax(-1), x, reduction="none").flatten(1).sum(1)
 
 
+def of_softmax_and_sigmoid(x_logits, x):
+    p = x_logits.flatten(1).softmax(1).view_as(x)
+    return bce(p, x, reduction="none").flatten(1).sum(1)
+
+
+def by_the_only_channel(x_logits, x):
+    return F.cross_entropy(x_logits, x, reduction="none").flatten(1).sum(1)  # a softmax of one number: always 0
+
+
+def met_by_all(x_logits, x):
+    return (F.softplus(x_logits) - x_logits * x.squeeze(1)).flatten(1).sum(1)
+
+
 def raw_bce(x_logits, x):
     return F.binary_cross_entropy(x_logits, x, reduction="none").flatten(1).sum(1)
 
@@ -114,12 +135,28 @@ RECONSTRUCTION = {
         lambda x_logits, x: reconstruction(x_logits, x).mean(),
         lambda x_logits, x: bce(x_logits, x, reduction="none").sum(0),
     ],
-    "sign": [lambda x_logits, x: -reconstruction(x_logits, x)],
-    "mean_over_pixels": [lambda x_logits, x: bce(x_logits, x, reduction="none").flatten(1).mean(1)],
+    "sign": [
+        lambda x_logits, x: -reconstruction(x_logits, x),
+        lambda x_logits, x: (-x * F.logsigmoid(x_logits) + (1 - x) * F.logsigmoid(-x_logits)).flatten(1).sum(1),
+    ],
+    "mean_over_pixels": [
+        lambda x_logits, x: bce(x_logits, x, reduction="none").flatten(1).mean(1),
+        lambda x_logits, x: bce(x_logits, x, reduction="none").mean(-1).flatten(1).sum(1),
+    ],
     "sum_over_batch": [lambda x_logits, x: bce(x_logits, x, reduction="sum")],
-    "broadcast": [lambda x_logits, x: (reconstruction(x_logits, x) / 2)[:, None] + reconstruction(x_logits, x) / 2],
+    "broadcast": [
+        lambda x_logits, x: (reconstruction(x_logits, x) / 2)[:, None] + reconstruction(x_logits, x) / 2,
+        met_by_all,
+    ],
     "logits_as_probabilities": [raw_bce, raw_by_hand, lambda x_logits, x: reconstruction(x_logits.sigmoid(), x)],
-    "softmax": [by_class, of_softmax, of_row_softmax],
+    "softmax": [
+        by_class,
+        by_the_only_channel,
+        of_softmax,
+        of_row_softmax,
+        of_softmax_and_sigmoid,
+        lambda x_logits, x: F.binary_cross_entropy(x_logits.softmax(2), x, reduction="none").flatten(1).sum(1),
+    ],
     "wrong_target": [
         lambda x_logits, x: reconstruction(x_logits, x.flip(0)),
         lambda x_logits, x: reconstruction(x_logits, x.roll(1, 0)),
@@ -128,6 +165,14 @@ RECONSTRUCTION = {
         lambda x_logits, x: reconstruction(x_logits, x_logits.sigmoid().detach()),
         lambda x_logits, x: reconstruction(x, x_logits),
         lambda x_logits, x: reconstruction(x_logits, (x > 0.5).float()),
+        lambda x_logits, x: reconstruction(x_logits, x.bernoulli()),
+        lambda x_logits, x: reconstruction(x_logits, x.flip(-1)),
+        lambda x_logits, x: reconstruction(x_logits, x.mT),
+        lambda x_logits, x: reconstruction(x_logits, x.mean(0, keepdim=True).expand_as(x)),
+        lambda x_logits, x: reconstruction(x_logits, torch.zeros_like(x)),
+        lambda x_logits, x: reconstruction(x_logits, 2 * x - 1),
+        lambda x_logits, x: reconstruction(x_logits, 255 * x),
+        lambda x_logits, x: reconstruction(x_logits, x.roll(3, -1)),
     ],
     "gradient_cut": [
         lambda x_logits, x: reconstruction(x_logits, x).detach(),
@@ -161,7 +206,11 @@ NOISE = {
         lambda mu, logvar: mu + logvar.exp() * torch.randn_like(mu),
         lambda mu, logvar: Normal(mu, logvar.exp()).rsample(),
     ],
-    "noise_missing": [lambda mu, logvar: mu, lambda mu, logvar: mu + torch.exp(0.5 * logvar)],
+    "noise_missing": [
+        lambda mu, logvar: mu,
+        lambda mu, logvar: mu + torch.exp(0.5 * logvar),
+        lambda mu, logvar: mu - 0.5 * torch.exp(0.5 * logvar),
+    ],
     "noise_reused": [seeded, own_seed],
     "noise_shared": [
         lambda mu, logvar: mu + torch.exp(0.5 * logvar) * torch.randn(mu.shape[1]),
@@ -175,18 +224,53 @@ NOISE = {
     ],
     "unrecognized": [lambda mu, logvar: mu + torch.exp(0.5 * logvar) * torch.rand_like(mu)],
 }
+IDENTITY = torch.eye(2)
+
+
+def standardized(mu, logvar):
+    """ε from a sample: its gradients cancel those of μ and σ."""
+    std = torch.exp(0.5 * logvar)
+    return mu + std * ((Normal(mu, std).sample() - mu) / std)
+
+
+class KeepsItsNoise(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("eps", torch.randn(64, 2))
+
+    def forward(self, mu, logvar):
+        return mu + torch.exp(0.5 * logvar) * self.eps
+
 
 REPARAMETERIZE = NOISE | {
     "not_started": [untouched, lambda mu, logvar: ...],
     "raises": [broken, lambda mu, logvar: torch.normal(mu, logvar)],
-    "wrong_type": [lambda mu, logvar: reparameterize(mu, logvar).detach().numpy(), lambda mu, logvar: Normal(mu, 1.0)],
+    "wrong_type": [lambda mu, logvar: reparameterize(mu, logvar).detach().numpy(), lambda mu, logvar: Normal(mu, 1.0)]
+    + [lambda mu, logvar: (reparameterize(mu, logvar), mu)],
     "wrong_shape": [
         lambda mu, logvar: reparameterize(mu, logvar).T,
         lambda mu, logvar: mu + torch.exp(0.5 * logvar) * torch.randn(2, *mu.shape),
     ],
-    "noise_reused": [*NOISE["noise_reused"], lambda mu, logvar: mu + torch.exp(0.5 * logvar) * FIXED],
+    "noise_reused": [
+        *NOISE["noise_reused"],
+        lambda mu, logvar: mu + torch.exp(0.5 * logvar) * FIXED,
+        partial(lambda mu, logvar, eps: mu + torch.exp(0.5 * logvar) * eps, eps=FIXED),
+        KeepsItsNoise(),
+    ],
+    "exp_logvar_as_std": [
+        *NOISE["exp_logvar_as_std"],
+        lambda mu, logvar: mu + logvar.exp() * (torch.randn_like(mu) @ IDENTITY),
+    ],
+    "gradient_cut": [
+        *NOISE["gradient_cut"],
+        standardized,
+        lambda mu, logvar: reparameterize(2 * mu - mu.detach(), logvar),
+        lambda mu, logvar: reparameterize(mu, (logvar + logvar.detach()) / 2),
+        lambda mu, logvar: torch.cat([reparameterize(mu[:1], logvar[:1]).detach(), reparameterize(mu[1:], logvar[1:])]),
+    ],
     "unrecognized": [
         *NOISE["unrecognized"],
+        lambda mu, logvar: mu + torch.exp(0.5 * logvar) + torch.randn_like(mu),
         lambda mu, logvar: mu + logvar * torch.randn_like(mu),
         lambda mu, logvar: torch.exp(0.5 * logvar) * torch.randn_like(mu),
         lambda mu, logvar: mu + torch.exp(0.5 * logvar) * 1.3 * torch.randn_like(mu),
@@ -209,6 +293,8 @@ LOSS = {
         lambda x_logits, x, mu, logvar, beta: (beta * sum(terms(x_logits, x, mu, logvar))).mean(),
         lambda x_logits, x, mu, logvar, beta: reconstruction(x_logits, x).mean(),
         lambda x_logits, x, mu, logvar, beta: (beta * reconstruction(x_logits, x) + kl(mu, logvar)).mean(),
+        lambda x_logits, x, mu, logvar, beta: (reconstruction(x_logits, x) + 4 * kl(mu, logvar)).mean(),
+        lambda x_logits, x, mu, logvar, beta: sum(terms(x_logits, x, mu, logvar)).mean() + beta,
     ],
     "sum_over_batch": [
         lambda x_logits, x, mu, logvar, beta: loss_with()(x_logits, x, mu, logvar, beta) * len(x),
@@ -271,6 +357,59 @@ def forward_with(reparameterize):
     return forward
 
 
+def clipped(model, x, beta, optimizer):
+    value = RIGHT_LOSS(*pass_through(model, x), beta)
+    value.backward()
+    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    optimizer.step()
+    return value
+
+
+def pass_through(model, x):
+    x_logits, mu, logvar = model(x)
+    return x_logits, x, mu, logvar
+
+
+def steps_first(model, x, beta, optimizer):
+    optimizer.step()
+    optimizer.zero_grad()
+    value = RIGHT_LOSS(*pass_through(model, x), beta)
+    value.backward()
+    return value
+
+
+def clears_in_between(model, x, beta, optimizer):
+    reconstructed, kept = (term.mean() for term in terms(*pass_through(model, x)))
+    optimizer.zero_grad()
+    reconstructed.backward(retain_graph=True)
+    optimizer.zero_grad()
+    (beta * kept).backward()
+    optimizer.step()
+    return reconstructed + beta * kept
+
+
+def own_optimizer(model, x, beta, optimizer):
+    return step_with()(model, x, beta, torch.optim.Adam(model.parameters(), lr=1e-3))
+
+
+def backward_of(change):
+    """A step that goes back from something else than the loss that it returns."""
+
+    def step(model, x, beta, optimizer):
+        value = RIGHT_LOSS(*pass_through(model, x), beta)
+        optimizer.zero_grad()
+        change(value, x).backward()
+        optimizer.step()
+        return value
+
+    return step
+
+
+def without_the_encoder(model, x, beta, optimizer):
+    model.encoder.requires_grad_(False)
+    return step_with()(model, x, beta, optimizer)
+
+
 def clears_too_late(model, x, beta, optimizer):
     x_logits, mu, logvar = model(x)
     value = loss_with()(x_logits, x, mu, logvar, beta)
@@ -288,17 +427,25 @@ STEP |= {
     "raises": [broken, lambda model: None],
     "wrong_type": [lambda *given: step_with()(*given) and None, lambda *given: [step_with()(*given)] and "done"],
     "wrong_shape": [lambda model, x, beta, optimizer: step_with()(model, x, beta, optimizer) * torch.ones(3)],
-    "zero_grad_missing": [step_with(zero=False)],
-    "step_missing": [step_with(move=False), step_with(move=False, back=False), clears_too_late],
+    "zero_grad_missing": [step_with(zero=False), clipped],
+    "wrong_gradient": [steps_first, clears_in_between],
+    "step_missing": [step_with(move=False), step_with(move=False, back=False), clears_too_late, own_optimizer],
 }
-STEP["gradient_cut"] += [step_with(back=False)]
+STEP["wrong_type"] += [lambda *given: (step_with()(*given), 3)]
+STEP["gradient_cut"] += [step_with(back=False), without_the_encoder]
+STEP["sign"] += [backward_of(lambda loss, x: -loss)]
+STEP["sum_over_batch"] += [backward_of(lambda loss, x: loss * len(x))]
+STEP["unrecognized"] = STEP.get("unrecognized", []) + [backward_of(lambda loss, x: loss / 3)]
 STEP["noise_reused"] += [
     step_with(forward=lambda model, x: model(x, generator=torch.Generator().manual_seed(1))),
 ]
 LOSS |= {
     "not_started": [untouched],
     "raises": [broken, lambda x_logits, x: x.mean()],
-    "wrong_type": [lambda *given: loss_with()(*given).detach().numpy()],
+    "wrong_type": [
+        lambda *given: loss_with()(*given).detach().numpy(),
+        lambda x_logits, x, mu, logvar, beta: terms(x_logits, x, mu, logvar),
+    ],
     "wrong_shape": [
         lambda x_logits, x, mu, logvar, beta: reconstruction(x_logits, x) + beta * kl(mu, logvar),
         lambda x_logits, x, mu, logvar, beta: x_logits,
@@ -307,7 +454,10 @@ LOSS |= {
         lambda x_logits, x, mu, logvar, beta: reconstruction(x_logits, x) + beta * kl(mu, logvar)[:, None],
     ],
     "gradient_cut": [*LOSS["gradient_cut"], lambda *given: loss_with()(*given).item()],
-    "unrecognized": [lambda *given: 0.37 * loss_with()(*given)],
+    "unrecognized": [
+        lambda *given: 0.37 * loss_with()(*given),
+        lambda x_logits, x, mu, logvar, beta: beta * kl(mu, logvar).mean(),
+    ],
 }
 
 
@@ -327,12 +477,78 @@ def upside_down(self, x, generator=None):
     return self.decode(mu if self.training else reparameterize(mu, logvar)), mu, logvar
 
 
+class Detached(vaekit.Encoder):
+    """Its first layer never learns: no gradient passes its output."""
+
+    def forward(self, x):
+        h = torch.relu(self.hidden(x.flatten(1))).detach()
+        return self.mu(h), self.logvar(h)
+
+
+class InAList(vaekit.VAE):
+    """Layers that no optimizer sees."""
+
+    def __init__(self):
+        super().__init__(2, 16)
+        self.layers = [torch.nn.Linear(2, 2)]
+
+    def decode(self, z):
+        return self.decoder(self.layers[0](z))
+
+
+class HeldNoise(vaekit.VAE):
+    def __init__(self):
+        super().__init__(2, 16)
+        self.eps = torch.randn(128, 2)
+
+    def forward(self, x, generator=None):
+        mu, logvar = self.encode(x)
+        return self.decode(mu + torch.exp(0.5 * logvar) * self.eps), mu, logvar
+
+
+class Dropout(vaekit.VAE):
+    """With it, no two passes have the same mu and logvar."""
+
+    def __init__(self):
+        super().__init__(2, 64)
+        self.dropout = torch.nn.Dropout(0.2)
+
+    def encode(self, x):
+        return self.encoder(self.dropout(x))
+
+
+class DropoutAndSeed(Dropout):
+    forward = forward_with(own_seed)
+
+
+class DropoutNoNoise(Dropout):
+    forward = forward_with(lambda mu, logvar: mu + torch.exp(0.5 * logvar))
+
+
+def after_forward(change):
+    """A model whose forward does something to the logits that decode gives."""
+
+    def forward(self, x, generator=None):
+        x_logits, mu, logvar = vaekit.VAE.forward(self, x, generator)
+        return change(x_logits), mu, logvar
+
+    return model_with(forward=forward)
+
+
 MODEL = {code: [model_with(forward=forward_with(wrong)) for wrong in ways] for code, ways in NOISE.items()}
 MODEL["gradient_cut"] += [
     model_with(forward=half_detached),
     model_with(forward=lambda self, x: (self.decode(reparameterize(*self.encode(x))).detach(), *self.encode(x))),
     model_with(encode=torch.no_grad()(vaekit.VAE.encode)),
     model_with(decode=lambda self, z: self.decoder[3](self.decoder[2](self.decoder[0](z).relu().detach()))),
+    vaekit.VAE(2, encoder=Detached(2, 16)),
+    InAList,
+]
+MODEL["noise_reused"] += [HeldNoise, DropoutAndSeed]
+MODEL["noise_missing"] += [DropoutNoNoise]
+MODEL["unrecognized"] += [
+    model_with(encode=lambda self, x: [self.encoder(x)[0]] * 2),
+    after_forward(lambda x_logits: x_logits.flip(0)),
 ]
 MODEL |= {
     "not_started": [None, ..., torch.nn.Module, model_with(encode=untouched), model_with(forward=untouched)],
@@ -341,6 +557,10 @@ MODEL |= {
     "wrong_shape": [
         model_with(forward=lambda self, x: (self.decode(self.encode(x)[0]).flatten(1), *self.encode(x))),
         model_with(encode=lambda self, x: [out.T for out in self.encoder(x)]),
+        model_with(
+            decode=lambda self, z: self.decoder(z).flatten(1),
+            forward=lambda self, x: (self.decode(reparameterize(*self.encode(x))).view_as(x), *self.encode(x)),
+        ),
     ],
     "noise_at_eval": [
         model_with(encode=lambda self, x: [out + torch.randn_like(out) for out in self.encoder(x)]),
@@ -349,8 +569,16 @@ MODEL |= {
         model_with(encode=lambda self, x, bound=bound: (self.encoder(x)[0], bound(self.encoder(x)[1])))
         for bound in (torch.relu, F.softplus, torch.exp, torch.sigmoid, torch.square)
     ],
-    "logits_as_probabilities": [model_with(decode=lambda self, z: self.decoder(z).sigmoid())],
+    "logits_bounded": [
+        model_with(decode=lambda self, z: self.decoder(z).relu()),
+        model_with(decode=lambda self, z: self.decoder(z).tanh()),
+    ],
+    "logits_as_probabilities": [
+        model_with(decode=lambda self, z: self.decoder(z).sigmoid()),
+        after_forward(torch.sigmoid),
+    ],
     "softmax": [
+        after_forward(lambda x_logits: x_logits.flatten(1).softmax(1).view_as(x_logits)),
         model_with(decode=lambda self, z: self.decoder(z).softmax(-1)),
         model_with(decode=lambda self, z: self.decoder(z).flatten(1).softmax(1).unflatten(1, (1, 28, 28))),
     ],

@@ -19,12 +19,21 @@ def test_each_mistake_by_its_name(exercise, code, wrong):
     assert diagnose(**{exercise: wrong}).faults == (code,)
 
 
+def plus_variance(mu, logvar):
+    return mu + logvar.exp()
+
+
 PAIRS = [
     # the formula in circulation: −½ Σ(σ + μ² − 1 − log σ)
     (
         "kl",
         lambda mu, logvar: -0.5 * ((logvar / 2).exp() + mu.square() - 1 - logvar / 2).sum(1),
         ("sign", "std_for_variance", "log_std_for_logvar"),
+    ),
+    (
+        "kl",
+        lambda mu, logvar: -0.5 * torch.mean((logvar / 2).exp() + mu.square() - 1 - logvar / 2),
+        ("wrong_shape", "sign", "std_for_variance", "log_std_for_logvar", "mean_over_latents"),
     ),
     ("kl", lambda mu, logvar: -2 * m.kl(mu, logvar), ("sign", "missing_half")),
     ("kl", lambda mu, logvar: -m.kl(mu, logvar).sum(), ("sign", "sum_over_batch")),
@@ -100,6 +109,9 @@ PAIRS = [
         ("exp_logvar_as_std", "mean_over_pixels"),
     ),
     ("model", m.model_with(forward=m.upside_down), ("noise_missing", "noise_at_eval")),
+    ("reparameterize", plus_variance, ("exp_logvar_as_std", "noise_missing")),
+    ("step", m.step_with(forward=m.forward_with(plus_variance)), ("exp_logvar_as_std", "noise_missing")),
+    ("model", m.model_with(forward=m.forward_with(plus_variance)), ("exp_logvar_as_std", "noise_missing")),
     (
         "model",
         m.model_with(forward=m.forward_with(m.seeded), decode=lambda self, z: self.decoder(z).sigmoid()),

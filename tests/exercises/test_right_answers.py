@@ -2,6 +2,7 @@
 
 import math
 from functools import partial
+from itertools import pairwise
 
 import pytest
 import torch
@@ -189,7 +190,52 @@ def one_pixel_loss_for_the_log(model, x, beta, optimizer):
     return plain(model, x, beta, optimizer).item() / 784
 
 
+def image_after_image(model, x, beta, optimizer):
+    optimizer.zero_grad()
+    loss = 0.0
+    for one in x.split(1):
+        x_logits, mu, logvar = model(one)
+        loss = loss + pytorch_example(x_logits, one, mu, logvar, beta) / len(x)
+    loss.backward()
+    optimizer.step()
+    return loss
+
+
+def in_two_parts(model, x, beta, optimizer):
+    """Gradients of both parts add up before the one step."""
+    optimizer.zero_grad()
+    loss = 0.0
+    for part in x.tensor_split(2):
+        x_logits, mu, logvar = model(part)
+        share = pytorch_example(x_logits, part, mu, logvar, beta) * len(part) / len(x)
+        share.backward()
+        loss += share.item()
+    optimizer.step()
+    return loss
+
+
+def clips_each_value(model, x, beta, optimizer):
+    x_logits, mu, logvar = model(x)
+    loss = pytorch_example(x_logits, x, mu, logvar, beta)
+    optimizer.zero_grad()
+    loss.backward()
+    nn.utils.clip_grad_value_(model.parameters(), 0.5)
+    optimizer.step()
+    return loss
+
+
+def term_by_term(model, x, beta, optimizer):
+    x_logits, mu, logvar = model(x)
+    reconstruction, kl = bernoulli_images(x_logits, x).mean(), vaekit.kl_to_prior(mu, logvar).sum(1).mean()
+    optimizer.zero_grad()
+    reconstruction.backward(retain_graph=True)
+    (beta * kl).backward()
+    optimizer.step()
+    return reconstruction + beta * kl
+
+
 STEP = [plain, with_closure, clears_at_the_end, by_halves, one_pixel_loss_for_the_log]
+STEP += [image_after_image, in_two_parts, clips_each_value, term_by_term]
 
 
 class OneHead(nn.Module):
@@ -258,6 +304,101 @@ class Twice(OneHead):
         return self.decode(vaekit.reparameterize(*self.encode(x))), *self.encode(x)
 
 
+class Sampling(nn.Module):
+    """As tutorials of another library write it: the draw is a layer."""
+
+    def forward(self, mu, logvar):
+        return mu + std_of(logvar) * torch.randn_like(mu)
+
+
+class DrawsInALayer(vaekit.VAE):
+    def __init__(self):
+        super().__init__(2, 32)
+        self.sampling = Sampling()
+
+    def forward(self, x, generator=None):
+        mu, logvar = self.encoder(x)
+        return self.decoder(self.sampling(mu, logvar)), mu, logvar
+
+
+class AsWideAsItsCode(vaekit.VAE):
+    """Hidden layers of as many units as the code has numbers, and a batch norm on mu; decode is not called."""
+
+    def __init__(self):
+        super().__init__(32, 32)
+        self.encoder.mu = nn.Sequential(nn.Linear(32, 32), nn.BatchNorm1d(32))
+
+    def forward(self, x, generator=None):
+        mu, logvar = self.encoder(x)
+        return self.decoder(vaekit.reparameterize(mu, logvar)), mu, logvar
+
+
+class OneWidthForAll(OneHead):
+    """logvar is no layer's output but a parameter of its own, and starts at 2."""
+
+    def __init__(self):
+        super().__init__()
+        self.width = nn.Parameter(torch.full((5,), 2.0))
+
+    def encode(self, x):
+        mu = super().encode(x)[0]
+        return mu, self.width.expand_as(mu)
+
+
+class SmallImages(nn.Module):
+    """8 × 8 pixels; its encoder takes 28 × 28 as well, for a larger batch."""
+
+    def __init__(self):
+        super().__init__()
+        self.down, self.up = nn.Linear(64, 4), nn.Linear(2, 64)
+
+    def encode(self, x):
+        return self.down(x.view(-1, 64)).chunk(2, 1)
+
+    def decode(self, z):
+        return self.up(z).view(-1, 1, 8, 8)
+
+    def forward(self, x):
+        mu, logvar = self.encode(x)
+        return self.decode(vaekit.reparameterize(mu, logvar)), mu, logvar
+
+
+class ByKeyword(OneHead):
+    def __init__(self, *, latent_dim):
+        super().__init__(latent_dim)
+
+
+def lazy():
+    model = OneHead()
+    model.body = nn.LazyLinear(64)
+    return model
+
+
+def ends_in_zeros():
+    model = vaekit.VAE(2, 32)
+    nn.init.zeros_(model.decoder[2].weight)
+    nn.init.zeros_(model.decoder[2].bias)
+    return model
+
+
+class LargeImages(OneHead):
+    """Colour images of 64 × 64 pixels through four layers of convolutions: many seconds' work, if done carelessly."""
+
+    def __init__(self):
+        super().__init__(32)
+        wide = (3, 32, 64, 128, 256)
+        down = [nn.Sequential(nn.Conv2d(a, b, 4, 2, 1), nn.BatchNorm2d(b), nn.ReLU()) for a, b in pairwise(wide)]
+        up = [nn.Sequential(nn.ReLU(), nn.ConvTranspose2d(b, a, 4, 2, 1)) for a, b in pairwise(wide)]
+        self.body, self.head = nn.Sequential(*down, nn.Flatten()), nn.Linear(4096, 64)
+        self.back = nn.Sequential(nn.Linear(32, 4096), nn.Unflatten(1, (256, 4, 4)), *up[::-1])
+
+    def encode(self, x):
+        return self.head(self.body(x)).chunk(2, 1)
+
+    def decode(self, z):
+        return self.back(z)
+
+
 def has_run():
     model = OneHead()
     model(torch.rand(3, 1, 28, 28))
@@ -282,6 +423,15 @@ MODEL = [
     Twice,
     frozen,
     has_run,
+    DrawsInALayer,
+    AsWideAsItsCode,
+    OneWidthForAll,
+    SmallImages,
+    ByKeyword,
+    lazy,
+    ends_in_zeros,
+    lambda: OneHead().double(),
+    LargeImages,
 ]
 
 CASES = [

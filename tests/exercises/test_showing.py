@@ -19,7 +19,11 @@ def test_the_text_is_short_and_always_the_same():
     wrong = lambda mu, logvar: -2 * kl(mu, logvar)  # noqa: E731
     assert repr(diagnose(kl=wrong)) == repr(diagnose(kl=wrong)) == "Diagnosis(kl: sign, missing_half)"
     assert repr(check(kl=wrong)) == (
-        f"✗ kl: 2 mistakes found.\n  sign: {FACTS['sign']}\n  missing_half: {FACTS['missing_half']}"
+        f"""✗ kl: 2 mistakes found.
+  sign: {FACTS["sign"]} It is that of the whole KL.
+    input: μ = (0, 0) and (1, 0), σ = (2, 2) and (1, 1); came out: (-3.227, -1); should have: (1.614, 0.5)
+  missing_half: {FACTS["missing_half"]}
+  Effective β: -2 times the β you set (5 images of 28 × 28 pixels, 3 latents)."""
     )
     assert repr(check(kl=lambda mu, logvar: None)) == "○ kl: not started yet."
     assert repr(check(kl=kl)) == "✓ kl: right."

@@ -54,7 +54,7 @@ def within_limit(work: Callable, seconds: float | None = None):
         thread.join(LIMIT_S if seconds is None else seconds)
     finally:
         late = thread.is_alive()
-        _stop(thread)
+        _stop(thread, outcome)
     if late:
         raise TimeoutError
     if "error" in outcome:
@@ -62,9 +62,9 @@ def within_limit(work: Callable, seconds: float | None = None):
     return outcome["value"]
 
 
-def _stop(thread: threading.Thread) -> None:
+def _stop(thread: threading.Thread, outcome: dict) -> None:
     for _ in range(10):  # again and again: `except BaseException: pass` in a loop swallows one
-        if not thread.is_alive():
+        if outcome or not thread.is_alive():
             return
         ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), ctypes.py_object(_Stopped))
         thread.join(0.05)
@@ -161,9 +161,12 @@ def as_tensor(result) -> tuple[Tensor, str | None]:
     if isinstance(result, float | int) and type(result).__module__ == "builtins":
         return torch.tensor(float(result)), "gradient_cut"  # .item(): the number without its history
     kind = f"{type(result).__module__}.{type(result).__name__}".removeprefix("builtins.")
-    if type(result).__module__ == "numpy" or isinstance(result, list | tuple):
+    if isinstance(result, tuple):  # `return loss, kl`: which of them is meant?
+        parts = ", ".join(type(one).__name__ for one in result[:5])
+        raise Halt("wrong_type", came=f"a tuple of {len(result)}: {parts}", expected="one tensor")
+    if type(result).__module__ == "numpy" or isinstance(result, list):
         try:
-            values = [torch.as_tensor(value) for value in result] if isinstance(result, list | tuple) else result
+            values = [torch.as_tensor(value) for value in result] if isinstance(result, list) else result
             values = torch.stack(values) if isinstance(values, list) else torch.as_tensor(values)
             return values.double(), "wrong_type"
         except Exception:

@@ -60,13 +60,19 @@ class Diagnosis:
         return tuple(code for code in CODES if any(finding.code == code for finding in self.findings))
 
     @property
+    def evidence(self) -> tuple[str, ...]:
+        """Each finding's evidence, "" where it is the one before once more."""
+        said = [finding.evidence for finding in self.findings]
+        return tuple(now if now != before else "" for before, now in zip(["", *said], said, strict=False))
+
+    @property
     def summary(self) -> str:
         """The verdict in a few words."""
         if self.ok:
             return f"✓ {self.exercise}: right."
         if self.faults == ("not_started",):
             return f"○ {self.exercise}: not started yet."
-        count = len(self.faults)
+        count = len(self.findings)
         return f"✗ {self.exercise}: {count} mistake{'s' if count > 1 else ''} found."
 
     def __repr__(self) -> str:
@@ -75,14 +81,15 @@ class Diagnosis:
     def _repr_html_(self) -> str:
         items = "".join(
             f"<li>{as_html(finding.words)} <code>{escape(finding.code)}</code>"
-            f"<br><small>{escape(finding.evidence)}</small></li>"
-            for finding in self.findings
+            f"{f'<br><small>{escape(evidence)}</small>' if evidence else ''}</li>"
+            for finding, evidence in zip(self.findings, self.evidence, strict=True)
         )
-        beta = "" if self._beta_words is None else f"<p>{escape(self._beta_words)}</p>"
+        beta = f"<p>{escape(self.beta_words)}</p>" if self.beta_words else ""
         return f'<div style="{BOX}"><b>{escape(self.summary)}</b>{f"<ul>{items}</ul>" if items else ""}{beta}</div>'
 
     @property
-    def _beta_words(self) -> str | None:
+    def beta_words(self) -> str:
+        """The effective β in words; "" when there is none, or it is 1."""
         if self.effective_beta is None or abs(self.effective_beta - 1) < 1e-3:
-            return None
+            return ""
         return f"Effective β: {self.effective_beta:.4g} times the β you set (5 images of 28 × 28 pixels, 3 latents)."

@@ -20,6 +20,7 @@ NAMES = {
 WHOLE = ("loss", "step")  # one number for the whole batch
 REDUCTIONS = ("none", "mean over batch", "sum over batch", "mean over pixels", "mean over latents")
 BETAS = (3.7, 0.4, 1.0, 2.2)
+UNKNOWN = "The doctor does not know this mistake."
 
 
 @dataclass
@@ -98,13 +99,15 @@ def judge(exercise: str, asked: list[Probe], odd: list[Slip], declared: set[str]
     """The verdict on what came out of the probes. odd: what is known to be wrong before any value is looked at."""
     found, options, targets = _explained(exercise, asked)
     if found is None:
-        beta, note = _multiple(exercise, asked)
-        found = [Slip("unrecognized", {}, note)]
+        beta, slip = _unexplained(exercise, asked)
+        found = [slip]
     else:
         beta = _whole_batch(slips.effective_beta(options), exercise, options)
         if not {slip.code for slip in odd} & {"wrong_type", "gradient_cut", "step_missing"}:
             if exercise == "step" and _cut(exercise, asked, {}, targets) is None:
                 found, beta = [], 1.0  # what it returns, to be shown, is not what it steps along
+            elif exercise == "step" and (scaled := _scaled(asked, options, targets)):
+                found = [*found, scaled]
             elif cut := _cut(exercise, asked, options, targets):
                 odd, beta = [*odd, cut], None
     if targets is not None:
@@ -180,6 +183,9 @@ def _explained(exercise: str, asked: list[Probe]) -> tuple:
         orders = [_order(probe) for probe in asked]
         if all(order is not None for order in orders) and any(order != list(range(len(order))) for order in orders):
             targets = orders
+    if exercise != "kl":  # of two slips that make the reconstruction 0, the one that a gradient speaks for, or none
+        gone = "classes in channels" if any(probe.gradients[0] is None for probe in asked) else "no reconstruction"
+        known = [slip for slip in known if gone not in slip.options.values()]
     with torch.no_grad():
         found = explain(came, _maker(exercise, asked, targets), known)
     return (*found, targets) if found else (None, {}, None)
@@ -196,25 +202,100 @@ def _order(probe: Probe) -> list[int] | None:
     return best.indices.tolist() if bool((best.values > 0.999).all()) else None
 
 
-def _multiple(exercise: str, asked: list[Probe]) -> tuple[float | None, str]:
-    """The effective β, and words for it, of a result that is off by nothing but constant factors."""
+def _unexplained(exercise: str, asked: list[Probe]) -> tuple[float | None, Slip]:
+    """The effective β and a slip for what no slips in the lists explain."""
+    if not all(probe.came.isfinite().all() for probe in asked):
+        return None, Slip("unrecognized", {}, "It is not a finite number.")
+    if note := _other_target(exercise, asked):
+        return None, Slip("wrong_target", {}, note)
     make = _maker(exercise, asked, None)
+    came = torch.cat([probe.came.double().flatten() for probe in asked])
     with torch.no_grad():
-        came = torch.stack([probe.came.double().mean() for probe in asked])
+        if exercise not in WHOLE:
+            right = [make(i).double() for i in range(len(asked))]
+            ones = [value if probe.came.dim() else value.mean() for value, probe in zip(right, asked, strict=True)]
+            factor = _weights(came, torch.cat([value.flatten() for value in ones]))
+            if factor is None:
+                return None, Slip("unrecognized", {}, UNKNOWN)
+            beta = factor[0] if exercise == "kl" else 1 / factor[0]
+            return beta, Slip("unrecognized", {}, f"It is {factor[0]:.4g} times what it should be.")
+        r = torch.tensor([make(i, weigh="no KL") for i in range(len(asked))]).double()
+        k = torch.tensor([make(i, weigh="nothing") for i in range(len(asked))]).double() - r
+    beta = torch.tensor(BETAS).double()
+    if of := _weights(came, r, beta * k):
+        note = f"The reconstruction is {of[0]:.4g} and the KL {of[1]:.4g} times what it should be."
+        return of[1] / of[0], Slip("unrecognized", {}, note)
+    if of := _weights(came, r, k):
+        return of[1] / of[0], Slip("beta_ignored", {}, f"The KL counts {of[1] / of[0]:.4g} times, whatever β is.")
+    if _weights(came, r, k, beta):
+        return None, Slip("beta_ignored", {}, "It is added to the loss, and multiplies nothing.")
+    return None, Slip("unrecognized", {}, UNKNOWN)
+
+
+def _weights(came: Tensor, *columns: Tensor) -> list[float] | None:
+    """The numbers that the columns must be multiplied by to add up to what came; None where none do, or one is 0."""
+    matrix = torch.stack(columns, 1)
+    found = torch.linalg.lstsq(matrix, came[:, None]).solution.flatten()
+    right = same(matrix @ found, came) and (found.abs() > 1e-6).all()
+    return found.tolist() if right else None
+
+
+def _other_target(exercise: str, asked: list[Probe]) -> str:
+    """A note when it is right but for the target, which then is read off ∂/∂logits = w (sigmoid(logits) − target)."""
+    if exercise == "kl" or any(probe.gradients[0] is None for probe in asked):
+        return ""
+    said = []
+    for probe in asked:
+        x_logits, x, *rest = (value.detach() if isinstance(value, Tensor) else value for value in probe.inputs)
+        w = torch.linspace(1, 2, len(x))[:, None, None, None] if probe.came.dim() else 1 / len(x)
+        target = x_logits.sigmoid() - probe.gradients[0] / w
+        right = slips.reconstruction(x_logits, target)
         if exercise in WHOLE:
-            right = [make(i, weigh="no KL") for i in range(len(asked))]
-            parts = [[r, make(i) - r] for i, r in enumerate(right)]
-        else:
-            parts = [[make(i).mean()] for i in range(len(asked))]
-        columns = torch.tensor(parts, dtype=torch.float64)
-    if not came.isfinite().all():
-        return None, "It is not a finite number."
-    factors = torch.linalg.lstsq(columns, came[:, None]).solution.flatten()
-    if not same(columns @ factors, came):
-        return None, ""
-    of_r, of_kl = {"kl": (1.0, factors[0]), "reconstruction": (factors[0], 1.0)}.get(exercise, factors.tolist())
-    told = f"the reconstruction {of_r:.4g} and the KL {of_kl:.4g}" if exercise in WHOLE else f"{float(factors[0]):.4g}"
-    return float(of_kl / of_r), f"It is off by constant factors: {told} times what it should be."
+            right = right.mean() + rest[2] * slips.kl(*rest[:2]).mean()
+        if not same(probe.came, right, 1e-4):
+            return ""
+        said.append(_named(target, x))
+    return said[0] if len(set(said)) == 1 else "It is not compared with x."
+
+
+def _named(target: Tensor, x: Tensor) -> str:
+    for name, known in (
+        ("the image turned upside down", x.flip(-2)),
+        ("the image's mirror image", x.flip(-1)),
+        ("the image turned by 180 degrees", x.flip(-1, -2)),
+        ("the image with rows and columns swapped", x.transpose(-1, -2)),
+        ("the mean image of the batch", x.mean(0).expand_as(x)),
+        ("a black image", torch.zeros_like(x)),
+        ("a white image", torch.ones_like(x)),
+        ("2x − 1", 2 * x - 1),
+        ("255 x", 255 * x),
+    ):
+        if (target - known).abs().max() < 1e-2:
+            return f"It is compared with {name}."
+    if (target - target.round()).abs().max() < 1e-2:
+        return "x was turned into black and white."
+    return "It is not compared with x."
+
+
+def _scaled(asked: list[Probe], options: dict, targets: list | None) -> Slip | None:
+    """Of a step, a slip when `backward` got the loss that came back, but for a factor."""
+    make = _maker("step", asked, targets)
+    factor = None
+    for i, probe in enumerate(asked):
+        right = gradients(make(i, keep=False, **options), probe.leaves)
+        if any(one is None for one in (*right, *probe.gradients)):
+            return None
+        came, due = (torch.cat([one.flatten() for one in every]) for every in (probe.gradients, right))
+        factor = float(came @ due / due.square().sum()) if factor is None else factor
+        if not same(came, factor * due, 1e-2):
+            return None
+    if factor == 0 or abs(factor - 1) < 1e-2:
+        return None
+    if abs(factor + 1) < 1e-2:
+        return Slip("sign", {}, "The steps go up the loss, not down.")
+    if abs(factor - slips.BATCH) < 1e-2:
+        return Slip("sum_over_batch", {}, "In what `backward()` is called on.", "sum over batch")
+    return Slip("unrecognized", {}, f"`backward()` is called on {factor:.4g} times the loss that comes back.")
 
 
 def _cut(exercise: str, asked: list[Probe], options: dict, targets: list | None) -> Slip | None:
@@ -265,7 +346,7 @@ def first_probe(exercise: str, asked: list[Probe]) -> Finding:
 
 
 def _finding(slip: Slip, evidence: Finding, first: Probe, exercise: str) -> Finding:
-    if slip.code in ("gradient_cut", "zero_grad_missing", "step_missing"):
+    if slip.code in ("gradient_cut", "zero_grad_missing", "wrong_gradient", "step_missing"):
         return Finding(slip.code, f"a batch of {slips.BATCH}", note=slip.note)
     if slip.code in ("wrong_shape", "broadcast"):
         should = "()" if exercise in WHOLE else f"({slips.BATCH},)"

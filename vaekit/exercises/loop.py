@@ -1,6 +1,7 @@
 """The examination of `step`: a real small VAE that writes down what it was asked, and how the gradients came back."""
 
 import copy
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +24,16 @@ class _Noted:
         if self.passed.requires_grad:
             self.passed.register_hook(self._add)
 
+    @classmethod
+    def joined(cls, parts: Iterable["_Noted"]) -> "_Noted":
+        """Of a batch that went through in parts."""
+        parts = list(parts)
+        whole = cls(torch.cat([part.value for part in parts]))
+        whole.learns = all(part.learns for part in parts)
+        if all(part.slope is not None for part in parts):
+            whole.slope = torch.cat([part.slope for part in parts])
+        return whole
+
     def _add(self, slope: Tensor) -> None:
         self.slope = slope.clone() if self.slope is None else self.slope + slope
 
@@ -34,16 +45,23 @@ class _Half(nn.Module):
         super().__init__()
         self.inner, self.notes = inner, []
 
-    def used(self) -> list[_Noted]:
-        """The notes of the last pass that gradients came back to, or of the last; with the slopes of all passes."""
+    def used(self, rows: int) -> list[_Noted]:
+        """The notes of the last pass that gradients came back to, or of the last; with the slopes of all passes.
+
+        Passes of less than `rows` images, one after the other, are put together when they make up the batch.
+        """
         if not self.notes:
             raise Halt("unrecognized", came="the model's encoder or decoder was not called")
         learnt = [noted for noted in self.notes if noted[0].slope is not None or noted[1].slope is not None]
-        last = (learnt or self.notes)[-1]
-        for earlier in learnt[:-1]:
-            for kept, noted in zip(last, earlier, strict=True):
-                if noted.slope is not None:
-                    kept._add(noted.slope)
+        parts = learnt or self.notes
+        last = parts[-1]
+        if len(last[0].value) < rows == sum(len(noted[0].value) for noted in parts):
+            last = [_Noted.joined(every) for every in zip(*parts, strict=True)]
+        else:
+            for earlier in learnt[:-1]:
+                for kept, noted in zip(last, earlier, strict=True):
+                    if noted.slope is not None and noted.slope.shape == kept.value.shape:
+                        kept._add(noted.slope)
         self.notes = [last]
         return last
 
@@ -139,7 +157,7 @@ def _one_step(learner, model, optimizer, x: Tensor, beta: float, power: float) -
     left = [None if weight.grad is None else weight.grad.clone() for weight in weights]
     steps = optimizer.steps
     came = _call(learner, model, x, beta, optimizer)
-    (mu, logvar), (x_logits, z) = model.encoder.used(), model.decoder.used()
+    (mu, logvar), (x_logits, z) = model.encoder.used(len(x)), model.decoder.used(len(x))
     direct = [x_logits.slope, _less(mu.slope, z.slope, 1.0), _less(logvar.slope, z.slope, power * (z.value - mu.value))]
     inputs = [x_logits.value, x, mu.value, logvar.value, beta]
     for value in (inputs[0], inputs[2], inputs[3]):
@@ -148,14 +166,46 @@ def _one_step(learner, model, optimizer, x: Tensor, beta: float, power: float) -
     moved = any(not old.equal(new) for old, new in zip(before, weights, strict=True))
     if not z.learns:
         return probe, Slip("gradient_cut", {}, "None goes through z.")
+    stepped = optimizer.steps > steps
+    if not stepped and moved:
+        return probe, Slip("step_missing", {}, "The optimizer that was given is not used.")
     if not moved:
-        if x_logits.slope is None and optimizer.steps > steps:
+        if x_logits.slope is None and stepped:
             return probe, Slip("gradient_cut", {}, "No gradient came back: is there a `loss.backward()`?")
-        note = "The gradients were cleared just before." if optimizer.steps > steps else ""
-        return probe, Slip("step_missing", {}, note)
-    if _piled_up(left, optimizer.taken, model):
-        return probe, Slip("zero_grad_missing", {})
-    return probe, None
+        return probe, Slip("step_missing", {}, "The gradients were cleared just before." if stepped else "")
+    return probe, _astray(left, optimizer.taken, model.fresh)
+
+
+def _astray(left: list, taken: list, fresh: list) -> Slip | None:
+    """A slip when what was stepped along is not this call's gradient, which may have been clipped, but no more."""
+    known = [i for i, slope in enumerate(fresh) if slope is not None]
+    if not known:
+        return None
+    parts = [[_or_zeros(grads[i], fresh[i]) for grads in (left, fresh, taken)] for i in known]
+    old, new, now = (torch.cat(every) for every in zip(*parts, strict=True))
+    if old.any() and slips.same(now, now.norm() / old.norm() * old, 1e-3):
+        note = "It is the gradient of the call before: `step()` comes ahead of `backward()`."
+        return Slip("wrong_gradient", {}, note)
+    if any(_piled_up(*part) for part in parts):
+        return Slip("zero_grad_missing", {})
+    if new.abs()[now * new <= 0].sum() > 0.02 * new.abs().sum():
+        return Slip("wrong_gradient", {}, "A part of it was cleared, or turned round, on the way.")
+    return None
+
+
+def _piled_up(old: Tensor, new: Tensor, now: Tensor) -> bool:
+    """Is one weight's `now` the sum of `old` and `new`, up to a factor?"""
+    off = now - new * (now @ new) / (new @ new).clamp_min(1e-30)
+    rest = old - new * (old @ new) / (new @ new).clamp_min(1e-30)  # without what goes the same way as `new`
+    if len(new) < 10 or not rest.norm() > 1e-3 * old.norm() > 0:
+        return False
+    of_old = float(off @ rest / rest.square().sum())
+    sum_of_both = of_old * (old + new)
+    return of_old > 0 and slips.same(now, sum_of_both, 1e-3)
+
+
+def _or_zeros(slope: Tensor | None, like: Tensor) -> Tensor:
+    return (torch.zeros_like(like) if slope is None else slope).flatten()
 
 
 def _less(slope: Tensor | None, through_z: Tensor | None, factor) -> Tensor | None:
@@ -163,25 +213,19 @@ def _less(slope: Tensor | None, through_z: Tensor | None, factor) -> Tensor | No
     return slope if slope is None or through_z is None else slope - factor * through_z
 
 
-def _piled_up(left: list, taken: list | None, model: nn.Module) -> bool:
-    """Do the gradients that were stepped along hold those left over from the call before?"""
-    for old, new, fresh in zip(left, taken or (), model.fresh, strict=False):
-        there = old is not None and new is not None and fresh is not None and old.abs().max() > 0
-        if there and (new - old - fresh).abs().max() <= 1e-3 * old.abs().max():
-            return True
-    return False
-
-
 def _call(learner: Learner, model: nn.Module, x: Tensor, beta: float, optimizer: _Descent) -> Tensor:
-    """The learner's step; `model.fresh` then holds the gradients of this backward pass alone."""
+    """The learner's step; `model.fresh` then holds the gradients that came back in it."""
     model.encoder.notes, model.decoder.notes = [], []
     weights = list(model.parameters())
     model.fresh = [None] * len(weights)
 
     def hold(i: int):
-        return lambda slope: model.fresh.__setitem__(i, slope.clone())
+        def add(slope: Tensor) -> None:
+            model.fresh[i] = slope.clone() if model.fresh[i] is None else model.fresh[i] + slope
 
-    hooks = [weight.register_hook(hold(i)) for i, weight in enumerate(weights)]
+        return add
+
+    hooks = [weight.register_hook(hold(i)) for i, weight in enumerate(weights) if weight.requires_grad]
     steps = optimizer.steps
     try:
         came = learner(model, x, beta, optimizer, gap_is_none=False)
@@ -203,7 +247,7 @@ def _noise(learner: Learner, model: nn.Module, optimizer: _Descent, x: Tensor) -
     for _ in range(2):
         model.load_state_dict(start)
         _call(learner, model, x, 1.0, optimizer)
-        (mu, logvar), (_, z) = model.encoder.used(), model.decoder.used()
+        (mu, logvar), (_, z) = model.encoder.used(len(x)), model.decoder.used(len(x))
         if z.value.shape != mu.value.shape:
             raise Halt("wrong_shape", came=f"z {tuple(z.value.shape)}", expected=f"z {tuple(mu.value.shape)}")
         seen.append(z.value)

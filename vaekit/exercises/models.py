@@ -3,6 +3,7 @@
 import copy
 import inspect
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -12,22 +13,30 @@ from vaekit.exercises.calling import OPEN, Halt, guarded
 from vaekit.exercises.diagnosis import Diagnosis, Finding
 from vaekit.exercises.noise import POWER_OF, Draws, faults_of
 
-SHAPES = ((1, 28, 28), (3, 64, 64), (3, 32, 32), (1, 64, 64), (1, 8, 8))
-ROWS = 600
+SHAPES = ((1, 28, 28), (3, 64, 64), (3, 32, 32), (1, 32, 32), (1, 64, 64), (3, 16, 16), (3, 18, 18), (1, 8, 8))
+ROWS = 600  # for what is measured of the noise
+FEW = 32  # for all the rest
 PULLS = 30
 
 
 def examine(candidate, mean_at_eval: bool) -> Diagnosis:
     """The verdict on a model, or on its class. mean_at_eval: no noise is meant after .eval()."""
     model = _instance(candidate)
-    x = _images(model)
-    found = _decoder(model, _shapes(model, x)) + _floor(model, x)
-    model = _spread(model, x)
+    try:
+        x, few = _images(model)
+    except Halt as halt:
+        raise _told_to_make_one(halt, candidate) from None
+    model.requires_grad_(True)  # a half that was frozen on purpose is examined like the other
+    _rouse(model)
+    found = _loose_layers(model) + _decoder(model, few) + _floor(model, few)
+    model = _spread(model, few)
     with torch.enable_grad():
-        one, two = _watched(model, x), _watched(model, x)
-    noise = _noise(one, two)
-    found += _modes(model, x, noise, mean_at_eval)
-    return Diagnosis("model", (*found, *_cut(model, one, noise)))
+        seen = _watched(model, few)
+    with torch.no_grad():
+        noise = _noise(_watched(model, x, seen.which), _watched(model, x, seen.which))
+    bounded = any(finding.code == "logvar_bounded" for finding in found)  # a ReLU lets no gradient through below 0
+    cut = [] if bounded else _cut(model, seen, noise) or _unreached(model, few, seen)
+    return Diagnosis("model", (*found, *_modes(model, few, seen.which, noise, mean_at_eval), *cut))
 
 
 def _instance(candidate) -> nn.Module:
@@ -36,16 +45,19 @@ def _instance(candidate) -> nn.Module:
     if inspect.isclass(candidate):
         if not issubclass(candidate, nn.Module):
             raise Halt("wrong_type", came=f"the class {candidate.__name__}", expected="a torch.nn.Module")
-        candidate = guarded(lambda: _made(candidate), "the model's class")
+        try:
+            candidate = guarded(lambda: _made(candidate), "the model's class")
+        except Halt as halt:
+            raise _told_to_make_one(halt, candidate) from None
     if not isinstance(candidate, nn.Module):
         raise Halt("wrong_type", came=type(candidate).__name__, expected="a torch.nn.Module")
     for name in ("encode", "decode"):
         if not callable(getattr(candidate, name, None)):
             raise Halt("not_started", came=f"no method {name}", expected="encode(x), decode(z), forward(x)")
-    model = guarded(lambda: _copied(candidate)).cpu()
+    model = guarded(lambda: _copied(candidate).cpu().float())
     if not list(model.parameters()):
         raise Halt("unrecognized", came="a model without parameters", expected="weights to train")
-    return model.requires_grad_(True)  # a half that was frozen on purpose is examined like the other
+    return model
 
 
 def _copied(model: nn.Module) -> nn.Module:
@@ -56,27 +68,57 @@ def _copied(model: nn.Module) -> nn.Module:
 
 def _made(kind: type) -> nn.Module:
     """An instance; parameters that have no default are taken for numbers of latents."""
+    needed = _needed(kind)
+    by_name = {one.name: 2 for one in needed if one.kind is one.KEYWORD_ONLY}
+    return kind(*[2 for one in needed if one.name not in by_name], **by_name)
+
+
+def _needed(kind: type) -> list[inspect.Parameter]:
+    listed = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     wanted = inspect.signature(kind).parameters.values()
-    plain = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.POSITIONAL_ONLY)
-    open_ones = [one for one in wanted if one.default is one.empty and one.kind in plain]
-    return kind(*[2 for _ in open_ones])
+    return [one for one in wanted if one.default is one.empty and one.kind not in listed]
 
 
-def _images(model: nn.Module) -> Tensor:
-    """Images of a shape that the model's encoder takes; Halt with the error of the first shape when it takes none."""
+def _told_to_make_one(halt: Halt, candidate) -> Halt:
+    """The Halt; where a class needs more than the number of latents, with the advice to give an instance."""
+    if halt.finding.code != "raises" or not inspect.isclass(candidate) or len(_needed(candidate)) < 2:
+        return halt
+    names = ", ".join(one.name for one in _needed(candidate))
+    note = f"The check took 2 for each of {names}: give an instance, as in model={candidate.__name__}(…)."
+    return Halt("raises", input=halt.finding.input, came=halt.finding.came, note=note)
+
+
+def _images(model: nn.Module) -> tuple[Tensor, Tensor]:
+    """Images, many and few, of the first shape that comes back as it went in; Halt with the error if none does."""
     generator = torch.Generator().manual_seed(9)
-    first = None
+    halted = []
     for shape in SHAPES:
         rows = ROWS if math.prod(shape) < 2000 else ROWS // 3
         x = torch.rand(rows, *shape, generator=generator) * torch.rand(rows, 1, 1, 1, generator=generator)
-        try:
-            guarded(lambda x=x: model.encode(x[:8]), f"encode: x {tuple(x[:8].shape)}")
-            return x
-        except Halt as halt:
-            first = first or halt
-            if halt.finding.code != "raises":
-                break
-    raise first
+        for count in (8, *_held_rows(model)):
+            try:
+                _shapes(model, x[:count])
+                return (x, x[:FEW]) if count == 8 else (x[:count], x[:count])
+            except Halt as halt:
+                if halt.finding.code not in ("raises", "wrong_shape"):
+                    raise
+                halted.append(halt)
+    raise next((halt for halt in halted if halt.finding.code != "raises"), halted[0])
+
+
+def _held_rows(model: nn.Module) -> list[int]:
+    """How many rows noise has that the model keeps, and so a batch must have."""
+    kept = [value for part in model.modules() for value in (*vars(part).values(), *part._buffers.values())]
+    return sorted({len(value) for value in kept if isinstance(value, Tensor) and value.dim() == 2 and len(value) > 1})
+
+
+@torch.no_grad()
+def _rouse(model: nn.Module) -> None:
+    """Weights that start at 0 hide what lies behind them: they are given small random values."""
+    generator = torch.Generator().manual_seed(12)
+    for weight in model.parameters():
+        if not weight.any():
+            weight.normal_(0, 0.05, generator=generator)
 
 
 def _pair(model: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -99,85 +141,129 @@ def _tensors(out, count: int, where: str, expected: str) -> tuple:
     return tuple(out)
 
 
-def _shapes(model: nn.Module, x: Tensor) -> Tensor:
-    """Halt when a shape is wrong. Returns mu."""
-    x = x[:8]
+def _shapes(model: nn.Module, x: Tensor) -> None:
+    """Halt when a shape is wrong."""
     mu, logvar = _pair(model, x)
     if mu.dim() != 2 or len(mu) != len(x) or logvar.shape != mu.shape:
         came = f"mu {tuple(mu.shape)}, logvar {tuple(logvar.shape)}"
         raise Halt("wrong_shape", input=f"encode: x {tuple(x.shape)}", came=came, expected="(B, D) both")
+    given = f"decode: z {tuple(mu.shape)}"
+    decoded = guarded(lambda: model.decode(mu), given)
+    if not isinstance(decoded, Tensor):
+        gap = any(decoded is nothing for nothing in OPEN)
+        raise Halt("not_started" if gap else "wrong_type", input=given, came=type(decoded).__name__)
+    if decoded.shape != x.shape:
+        raise Halt("wrong_shape", input=given, came=str(tuple(decoded.shape)), expected=str(tuple(x.shape)))
     x_logits, mu, logvar = _forward(model, x)
     if x_logits.shape != x.shape:
         given = f"forward: x {tuple(x.shape)}"
         raise Halt("wrong_shape", input=given, came=f"x_logits {tuple(x_logits.shape)}", expected=str(tuple(x.shape)))
     if mu.shape != logvar.shape or mu.dim() != 2:
         raise Halt("wrong_shape", input="forward", came=f"mu {tuple(mu.shape)}, logvar {tuple(logvar.shape)}")
-    return mu
 
 
-@torch.no_grad()
-def _decoder(model: nn.Module, mu: Tensor) -> list[Finding]:
+def _loose_layers(model: nn.Module) -> list[Finding]:
+    """Layers in a plain list, which are not among the model's parameters."""
+    own = {id(part) for part in model.modules()}
+    for part in model.modules():
+        for name, value in vars(part).items():
+            values = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
+            if not name.startswith("_") and any(isinstance(one, nn.Module) and id(one) not in own for one in values):
+                note = "What is in a plain list is not among `model.parameters()`: no optimizer sees it."
+                came = f"{name}: a {type(value).__name__}"
+                return [Finding("gradient_cut", came=came, expected="nn.ModuleList or nn.Sequential", note=note)]
+    return []
+
+
+def _decoder(model: nn.Module, x: Tensor) -> list[Finding]:
     """Are the decoder's outputs logits? Codes far out must lead below 0 or above 1."""
-    z = 20 * torch.randn(64, mu.shape[1], generator=torch.Generator().manual_seed(10))
-    x_logits = guarded(lambda: model.decode(z), f"decode: z {tuple(z.shape)}")
-    if not isinstance(x_logits, Tensor):
-        raise Halt("not_started" if x_logits is None else "wrong_type", input="decode", came=type(x_logits).__name__)
+    generator = torch.Generator().manual_seed(10)
+    z = torch.randn(len(x), _pair(model, x)[0].shape[1], generator=generator)
+    with torch.no_grad():
+        found = _not_logits("decode", guarded(lambda: model.decode(20 * z)))
+    if found:
+        return found
+    lowest = _pulled_down(model, lambda pulled: pulled.decode(z[:16]), -1.01)  # a tanh ends at -1
+    if lowest is None:
+        return []
+    came = f"logits from {lowest:.2g} up, after {PULLS} steps that pull them down"
+    return [Finding("logits_bounded", "decode", came, "logits far below 0 where a pixel is black")]
+
+
+def _not_logits(where: str, x_logits: Tensor) -> list[Finding]:
     low, high = float(x_logits.min()), float(x_logits.max())
-    if low < 0 or high > 1:
+    if not (low >= -1e-3 and high <= 1 + 1e-3):
         return []
     sums = [x_logits.flatten(1).sum(1), x_logits.sum(-1), x_logits.sum(1)]
     if any((total - 1).abs().max() < 1e-3 for total in sums):
-        return [Finding("softmax", "decode", "outputs that add up to 1", "logits of any size")]
-    came = f"outputs from {low:.2g} to {high:.2g}"
-    return [Finding("logits_as_probabilities", "decode", came, "logits of any size", "The decoder ends in a sigmoid.")]
+        return [Finding("softmax", where, "outputs that add up to 1", "logits of any size")]
+    came, note = f"outputs from {low:.2g} to {high:.2g}", f"`{where}` ends in a sigmoid."
+    return [Finding("logits_as_probabilities", where, came, "logits of any size", note)]
 
 
 def _floor(model: nn.Module, x: Tensor) -> list[Finding]:
-    """Can log σ² fall below 0, and so σ below 1? Steps that do nothing but pull it down must bring it there."""
-    pulled = _copied(model).train()
-    optimizer = torch.optim.Adam(pulled.parameters(), lr=0.05)
-    with torch.enable_grad():
-        for _ in range(PULLS):
-            logvar = _pair(pulled, x[:16])[1]
-            if not (logvar.min() >= 0 and logvar.requires_grad):
-                return []
-            optimizer.zero_grad()
-            logvar.mean().backward()
-            optimizer.step()
-    came = f"logvar from {float(logvar.detach().min()):.2g} up, after {PULLS} steps that pull it down"
+    """Can log σ² fall below 0, and so σ below 1?"""
+    lowest = _pulled_down(model, lambda pulled: _pair(pulled, x[:16])[1], 0.0)
+    if lowest is None:
+        return []
+    came = f"logvar from {lowest:.2g} up, after {PULLS} steps that pull it down"
     return [Finding("logvar_bounded", "encode", came, "logvar below 0 where σ < 1")]
 
 
+def _pulled_down(model: nn.Module, output: Callable, bound: float) -> float | None:
+    """The least of an output that steps which do nothing but pull it down do not bring below `bound`; else None."""
+    pulled = _copied(model).train()
+    optimizer = torch.optim.Adam(pulled.parameters(), lr=0.1)
+    with torch.enable_grad():
+        for _ in range(PULLS):
+            out = output(pulled)
+            if not (out.min() >= bound and out.requires_grad):
+                return None
+            optimizer.zero_grad()
+            out.mean().backward()
+            optimizer.step()
+    return float(out.detach().min())
+
+
+@torch.no_grad()
 def _spread(model: nn.Module, x: Tensor) -> nn.Module:
     """The model in training, with weights so large that logvar differs between images."""
-    previous = model
-    for factor in (1, 1.5, 2, 3, 4, 6, 9, 14):
-        larger = _copied(model).train()
-        with torch.no_grad():
-            for weight in larger.parameters():
-                weight *= factor
-            logvar = _pair(larger, x)[1]
+    larger, now = _copied(model).train(), 1.0
+
+    def scale(factor: float) -> None:
+        for weight in larger.parameters():
+            weight *= factor / now
+
+    for factor in (1, 1.2, 1.5, 1.8, 2.2, 2.7, 3.3, 4, 5, 6, 7.5, 9, 11, 14):
+        scale(factor)
+        before, now = now, factor
+        logvar = _pair(larger, x)[1]
         if factor > 1 and not logvar.abs().max() <= 9:  # beyond, z − μ drowns in rounding
-            return previous
+            scale(before)
+            break
         if logvar.std(0).min() > 0.5:
-            return larger
-        previous = larger
-    return previous
+            break
+    return larger
 
 
 @dataclass
 class _Pass:
-    """One forward pass; z (B, D) is what the decoder took, None when that was not to be seen."""
+    """One forward pass; z (B, D) is what the decoder took, None when that was not to be seen.
+
+    which: z's place among the codes that were seen.
+    """
 
     z: Tensor | None
     mu: Tensor
     logvar: Tensor
     x_logits: Tensor
+    which: int
 
 
-def _watched(model: nn.Module, x: Tensor) -> _Pass:
-    """A forward pass; z is what `decode`, or the first module after the encoder, took."""
+def _watched(model: nn.Module, x: Tensor, which: int | None = None) -> _Pass:
+    """A forward pass; z is what `decode` took, or else the first module after mu and logvar were there."""
     taken: list[Tensor] = []
+    decoded: list[Tensor] = []
 
     def take(module, given):
         taken.extend(value for value in given if isinstance(value, Tensor))
@@ -186,7 +272,7 @@ def _watched(model: nn.Module, x: Tensor) -> _Pass:
     decode = model.decode
 
     def noted(z, *rest, **more):
-        taken.insert(0, z)
+        decoded.append(z)
         return decode(z, *rest, **more)
 
     model.__dict__["decode"] = noted
@@ -196,15 +282,27 @@ def _watched(model: nn.Module, x: Tensor) -> _Pass:
         del model.__dict__["decode"]
         for hook in hooks:
             hook.remove()
-    codes = [value for value in taken if value.shape == mu.shape]
-    z = next((value for value in codes if not value.equal(mu)), codes[0] if codes else None)
-    return _Pass(z, mu, logvar, x_logits)
+    codes = [value for value in decoded[:1] or taken if value.shape == mu.shape]
+    if which is None:
+        free = [i for i, code in enumerate(codes) if not (_follows(mu, code) or _follows(logvar, code))]
+        which = next(iter(free), next((i for i, code in enumerate(codes) if code.equal(mu)), 0))
+    return _Pass(codes[which] if which < len(codes) else None, mu, logvar, x_logits, which)
+
+
+def _follows(out: Tensor, code: Tensor) -> bool:
+    """Was `out` worked out from `code`?"""
+    if not (out.requires_grad and code.requires_grad):
+        return out.equal(code)
+    return torch.autograd.grad(out.sum(), code, allow_unused=True, retain_graph=True)[0] is not None
 
 
 def _noise(one: _Pass, two: _Pass) -> list[Finding]:
+    if one.mu.equal(one.logvar):
+        return [Finding("unrecognized", "encode", "mu and logvar are the same numbers", "a layer for each")]
     if one.z is not None and two.z is not None:
-        again = two.z - two.mu + one.mu  # with dropout the two passes have not quite the same mu
-        return faults_of(Draws(*(value.detach() for value in (one.mu, one.logvar, one.z, again))))
+        # with dropout the two passes have not quite the same mu and logvar
+        again = one.mu + (two.z - two.mu) * torch.exp(0.5 * (one.logvar - two.logvar))
+        return faults_of(Draws(one.mu, one.logvar, one.z, again))
     if one.x_logits.equal(two.x_logits):
         return [Finding("noise_missing", "forward, twice", "the same", "two draws")]
     return []
@@ -243,17 +341,52 @@ def _cut(model: nn.Module, seen: _Pass, noise: list[Finding]) -> list[Finding]:
     return []
 
 
+def _unreached(model: nn.Module, x: Tensor, seen: _Pass) -> list[Finding]:
+    """A weight that the outputs depend on, but no gradient comes back to. What is not used at all is no matter."""
+    names, weights = zip(*model.named_parameters(), strict=True)
+    behind = zip(*[_slopes(out, weights) for out in (seen.mu, seen.logvar, seen.x_logits)], strict=True)
+    silent = [i for i, slopes in enumerate(behind) if not any(slope.any() for slope in slopes)]
+    if not silent:
+        return []
+    with torch.no_grad():
+        before = _answers(model, x)
+        for i in silent:
+            kept = weights[i].clone()
+            weights[i].add_(0.1 * torch.randn(kept.shape, generator=torch.Generator().manual_seed(13)))
+            moved = (_answers(model, x) - before).abs().max() > 1e-3 * before.abs().max()
+            weights[i].copy_(kept)
+            if moved:
+                return [Finding("gradient_cut", "forward", f"no gradient reaches {names[i]}", "one to each weight")]
+    return []
+
+
+def _answers(model: nn.Module, x: Tensor) -> Tensor:
+    """What encode and decode give, with the same dropout each time."""
+    torch.manual_seed(14)
+    mu, logvar = _pair(model, x)
+    return torch.cat([out.flatten() for out in (mu, logvar, model.decode(mu))])
+
+
 @torch.no_grad()
-def _modes(model: nn.Module, x: Tensor, noise: list[Finding], mean_at_eval: bool) -> list[Finding]:
-    """The noise in training, and what .eval() makes of it."""
+def _modes(model: nn.Module, x: Tensor, which: int, noise: list[Finding], mean_at_eval: bool) -> list[Finding]:
+    """The noise in training, and what .eval() makes of it; what forward makes of decode's logits."""
     model.eval()
     mu = _pair(model, x)[0]
-    z = torch.ones(4, mu.shape[1])
-    if not (mu.equal(_pair(model, x)[0]) and model.decode(z).equal(model.decode(z))):
+    if not (mu.equal(_pair(model, x)[0]) and model.decode(mu).equal(model.decode(mu))):
         # what was said of z − μ then means nothing
         return [Finding("noise_at_eval", "encode or decode after .eval(), twice", "two results", "one result")]
-    at_eval = not _forward(model, x)[0].equal(_forward(model, x)[0])
+    seen = _watched(model, x, which)
+    found = list(noise) if seen.z is None else noise + _unlike_decode(seen.x_logits, model.decode(seen.z))
+    at_eval = not seen.x_logits.equal(_forward(model, x)[0])
     if at_eval and (mean_at_eval or any(finding.code == "noise_missing" for finding in noise)):
-        last = Finding("noise_at_eval", "forward after .eval(), twice", "two results", "one result, the mean's")
-        return [*noise, last]
-    return noise
+        found.append(Finding("noise_at_eval", "forward after .eval(), twice", "two results", "one result, the mean's"))
+    return found
+
+
+def _unlike_decode(x_logits: Tensor, decoded: Tensor) -> list[Finding]:
+    """forward's x_logits should be decode(z)."""
+    if (x_logits - decoded).abs().max() <= 1e-3 * decoded.abs().max():
+        return []
+    note = "What `forward` returns is not `decode(z)`."
+    unlike = Finding("unrecognized", "forward and decode, of one z", "not the same", "the same logits", note)
+    return _not_logits("forward", x_logits) or [unlike]

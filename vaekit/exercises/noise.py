@@ -1,5 +1,6 @@
 """The noise in z = μ + σ ⊙ ε: is it there, fresh, each example's own, and of the right size?"""
 
+import functools
 import inspect
 from dataclasses import dataclass
 
@@ -12,7 +13,7 @@ from vaekit.exercises.diagnosis import Diagnosis, Finding
 # σ = exp(power · logvar): ½ is right. The noise's size is read off as this power, to about ± 0.02.
 _POWERS = {0.5: None, 1.0: "exp_logvar_as_std", 0.25: "std_for_variance"}
 POWER_OF = {code: power for power, code in _POWERS.items() if code}
-ROWS = 2000
+ROWS = 1000
 
 
 @dataclass
@@ -39,7 +40,10 @@ def faults_of(draws: Draws) -> list[Finding]:
     if not near:
         return _not_a_power(draws, power)
     verdicts = [_as_power(draws, known) for known in near]  # ½ comes first: when in doubt, it is right
-    return next((found for found in verdicts if all(one.code != "unrecognized" for one in found)), verdicts[0])
+    known = [found for found in verdicts if all(one.code != "unrecognized" for one in found)]
+    if not known and near[0] != 0.5:
+        return _not_a_power(draws, power)
+    return (known or verdicts)[0]
 
 
 def _as_power(draws: Draws, power: float) -> list[Finding]:
@@ -50,12 +54,16 @@ def _as_power(draws: Draws, power: float) -> list[Finding]:
     found = []
     if code := _POWERS[power]:
         size = f"noise of the size exp({power} · logvar)"
-        found.append(Finding(code, f"mu {described(mu)}", size, "exp(0.5 · logvar)"))
+        note = "In z = μ + σ ε it is √σ that stands for σ." if code == "std_for_variance" else ""
+        found.append(Finding(code, f"mu {described(mu)}", size, "exp(0.5 · logvar)", note))
     reused = bool(((off - off_again).abs() <= 1e-5 * (1 + mu.abs())).all())
     shared = len(eps) > 1 and _constant(eps, 0, logvar, power)
     broadcast = eps.shape[1] > 1 and _constant(eps, 1, logvar, power)
-    if reused and shared and broadcast and abs(float(eps.mean()) - 1) < 1e-2:
-        return [*found, Finding("noise_missing", came="z = μ + σ", expected="μ + σ ε", note="z is always μ + σ.")]
+    always = round(float(eps.mean()), 2)
+    if reused and shared and broadcast and (eps - always).abs().median() < 1e-3:  # no draw is as round as that
+        size = {0.25: "√σ", 0.5: "σ", 1.0: "σ²"}[power]
+        z = f"μ {'−' if always < 0 else '+'} {'' if abs(always) == 1 else f'{abs(always):g} '}{size}"
+        return [*found, Finding("noise_missing", came=f"z = {z}", expected="μ + σ ε", note=f"z is always {z}.")]
     for is_so, code, came in (
         (reused, "noise_reused", f"ε = {numbers(eps[0])} for the first example, twice"),
         (shared, "noise_shared", f"ε = {numbers(eps[0])} for every example"),
@@ -109,21 +117,34 @@ def _not_normal(eps: Tensor, independent: int, shared: bool) -> list[Finding]:
     return [Finding("unrecognized", came=came, expected="mean 0, s.d. 1, normal", note="ε is not drawn from N(0, 1).")]
 
 
-def path_cut(mu: Tensor, logvar: Tensor, z: Tensor) -> Finding | None:
-    """A finding when ∂z/∂μ is not 1, or ∂z/∂logvar not (z − μ)·power; mu and logvar are on z's graph."""
-    slopes = [None, None]
-    if z.requires_grad:
-        slopes = torch.autograd.grad(z.sum(), [mu, logvar], allow_unused=True, retain_graph=True)
-    for name, slope in zip(("mu", "logvar"), slopes, strict=True):
+def path_cut(draws: Draws, slopes: list[Tensor | None], power: float) -> Finding | None:
+    """A finding when ∂Σz/∂μ is not 1, or ∂Σz/∂logvar not power · (z − μ)."""
+    due = [torch.ones_like(draws.mu), power * (draws.z - draws.mu)]
+    for name, slope, expected in zip(("mu", "logvar"), slopes, due, strict=True):
         if slope is None or not slope.abs().max() > 0:
             return Finding("gradient_cut", f"∂z/∂{name}", "none", "not 0", f"None reaches {name}.")
+        off = (slope - expected).abs() - 1e-2 * expected.abs() - 1e-3 * (1 + draws.mu.abs())
+        if off.max() > 0:
+            worst = off.argmax()
+            came, right = (f"{float(value.flatten()[worst]):.3g}" for value in (slope, expected))
+            return Finding("gradient_cut", f"∂z/∂{name}", came, right, f"Only a part of it reaches {name}.")
     return None
 
 
 def examine(function) -> Diagnosis:
     """The verdict on `reparameterize`."""
-    learner = Learner(function, "mu logvar")
-    rows, latents = _rows(function)
+    learner, halted = Learner(function, "mu logvar"), None
+    for rows, latents in _shapes(function):
+        try:
+            return _examine(learner, rows, latents)
+        except Halt as halt:
+            if halt.finding.code not in ("raises", "wrong_shape"):
+                raise
+            halted = halted or halt
+    raise halted
+
+
+def _examine(learner: Learner, rows: int, latents: int) -> Diagnosis:
     generator = torch.Generator().manual_seed(6)
     mu = (2 * torch.randn(rows, latents, generator=generator)).requires_grad_()
     logvar = (5 * torch.rand(rows, latents, generator=generator) - 3).requires_grad_()
@@ -142,21 +163,41 @@ def examine(function) -> Diagnosis:
         draws.power = float(ratio.nan_to_num(0.0, 0.0, 0.0))
     found = faults_of(draws)
     codes = {finding.code for finding in found}
-    if not odd and not codes & {"noise_missing", "unrecognized"} and (cut := path_cut(mu, logvar, drawn[0])):
-        found.append(cut)
+    if not odd and not codes & {"noise_missing", "unrecognized"}:
+        slopes = [None, None]
+        if drawn[0].requires_grad:
+            slopes = torch.autograd.grad(drawn[0].sum(), [mu, logvar], allow_unused=True)
+        power = next((POWER_OF[code] for code in codes if code in POWER_OF), 0.5)
+        if cut := path_cut(draws, slopes, power):
+            found.append(cut)
     if "noise_missing" in codes and not odd and not drawn[0].requires_grad:
         found.append(Finding("gradient_cut", "∂z/∂mu", "none", "1"))
     return Diagnosis("reparameterize", (*odd.values(), *found))
 
 
-def _rows(function) -> tuple[int, int]:
-    """The probe's shape: noise that was drawn beforehand fits its own shape only."""
+def _shapes(function) -> list[tuple[int, int]]:
+    """The probe's shapes: the first, and those that noise drawn beforehand would fit."""
+    shapes = {(ROWS, 3): None}  # in their order, each once
+    for value in _held(function):
+        if isinstance(value, Tensor) and value.dim() in (1, 2) and value.shape[-1] > 1:
+            shapes[ROWS, value.shape[-1]] = None
+            if value.dim() == 2 and len(value) > 1:
+                shapes[tuple(value.shape)] = None
+    return list(shapes)
+
+
+def _held(function) -> list:
+    """The values that a function has at hand besides its arguments."""
+    held = []
+    if isinstance(function, functools.partial):
+        held = [*function.args, *function.keywords.values()]
+        function = function.func
     try:
+        owner = getattr(function, "__self__", function)
+        held += [*vars(owner).values(), *getattr(owner, "_buffers", {}).values()]
         known = inspect.getclosurevars(function)
-        held = [*known.nonlocals.values(), *known.globals.values(), *(function.__defaults__ or ())]
+        held += [*known.nonlocals.values(), *known.globals.values()]
+        held += [*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()]
     except Exception:  # a callable that has no such thing
-        held = []
-    for value in held:
-        if isinstance(value, Tensor) and value.dim() == 2 and min(value.shape) > 1:
-            return tuple(value.shape)
-    return ROWS, 3
+        pass
+    return held

@@ -8,7 +8,7 @@ from html import escape
 from vaekit.exercises.diagnosis import BOX, Diagnosis, as_html
 from vaekit.exercises.doctor import diagnose
 from vaekit.exercises.predictions import SIZE
-from vaekit.exercises.words import FACTS, HINTS
+from vaekit.exercises.words import HINTS
 from vaekit.messages import one_line, shown
 from vaekit.stills import as_bundle
 
@@ -77,7 +77,11 @@ def _doctor(asked: dict) -> Callable[[int], Verdict]:
 def _diagnosed(diagnosis: Diagnosis, hint: int) -> Verdict:
     """The doctor's words, with so many hints for each of the mistakes."""
     hints = [text for code in diagnosis.faults for text in HINTS[code][:hint]]
-    facts = [] if diagnosis.faults == ("not_started",) else [f"  {code}: {FACTS[code]}" for code in diagnosis.faults]
+    facts = []
+    if diagnosis.faults != ("not_started",):
+        for finding, evidence in zip(diagnosis.findings, diagnosis.evidence, strict=True):
+            facts += [f"  {finding.code}: {finding.words}", *([f"    {evidence}"] if evidence else [])]
+        facts += [f"  {diagnosis.beta_words}"] if diagnosis.beta_words else []
     text = "\n".join([diagnosis.summary, *facts, *(f"  Hint: {text}" for text in hints)])
     items = "".join(f"<li>{as_html(text)}</li>" for text in hints)
     return Verdict(text, diagnosis._repr_html_() + (f"<p>Hints:</p><ol>{items}</ol>" if hints else ""))

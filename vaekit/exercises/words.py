@@ -122,18 +122,28 @@ _ALL = {
         "Which numbers can the logarithm of σ² be when σ is small? Which ones can your last layer give?",
         "Nothing follows the layer that makes logvar: no ReLU, softplus, exp or sigmoid. Return log σ², not σ.",
     ),
+    "logits_bounded": (
+        "The logits cannot fall far below 0: no pixel can become black.",
+        "Which probability has a pixel whose logit is 0? And one whose logit is −1?",
+        "Nothing follows the decoder's last layer: no ReLU, no tanh.",
+    ),
     "zero_grad_missing": (
         "Gradients of earlier steps are still in the sum.",
         "`backward()` adds to `.grad`. Who clears it?",
         "Call `optimizer.zero_grad()` before `loss.backward()`.",
     ),
+    "wrong_gradient": (
+        "The step does not follow this batch's gradient.",
+        "What is in the weights' `.grad` at the moment when `optimizer.step()` runs?",
+        "Three lines, in this order: `optimizer.zero_grad()`, `loss.backward()`, `optimizer.step()`.",
+    ),
     "step_missing": (
-        "The weights did not move.",
+        "No step was taken.",
         "Who changes the weights once the gradients are known?",
         "Call `optimizer.step()` after `loss.backward()`.",
     ),
     "unrecognized": (
-        "The result is wrong, in a way the doctor does not know.",
+        "The result is wrong.",
         "Take the smallest case, one example and one latent, and work it out by hand.",
         "Compare term by term with the equation above.",
     ),
