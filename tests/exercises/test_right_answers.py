@@ -1,5 +1,6 @@
 """No false alarm: right answers, written in other ways, with three seeds."""
 
+import copy
 import math
 from functools import partial
 from itertools import pairwise
@@ -86,6 +87,9 @@ def image_by_image(x_logits, x):
 
 
 RECONSTRUCTION = [
+    lambda x_logits, x: (
+        -(x * (x_logits.sigmoid() + 1e-5).log() + (1 - x) * (1 - x_logits.sigmoid() + 1e-5).log()).flatten(1).sum(1)
+    ),
     vaekit.reconstruction_nll,
     bernoulli_images,
     image_by_image,
@@ -234,8 +238,34 @@ def term_by_term(model, x, beta, optimizer):
     return reconstruction + beta * kl
 
 
+def undoes_its_sum(model, x, beta, optimizer):
+    x_logits, mu, logvar = model(x)
+    loss = pytorch_example(x_logits, x, mu, logvar, beta)
+    optimizer.zero_grad()
+    (loss * len(x)).backward()
+    for weight in model.parameters():
+        weight.grad /= len(x)
+    optimizer.step()
+    return loss
+
+
+def looks_at_the_terms_first(model, x, beta, optimizer):
+    """And keeps an average of the weights beside the model."""
+    x_logits, mu, logvar = model(x)
+    kl = vaekit.kl_to_prior(mu, logvar).sum(1).mean()
+    torch.autograd.grad(kl, list(model.encoder.parameters()), retain_graph=True)  # to print its size
+    loss = bernoulli_images(x_logits, x).mean() + beta * kl
+    averaged = copy.deepcopy(model)
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+    for average, weight in zip(averaged.parameters(), model.parameters(), strict=True):
+        average.detach().lerp_(weight.detach(), 0.1)
+    return loss
+
+
 STEP = [plain, with_closure, clears_at_the_end, by_halves, one_pixel_loss_for_the_log]
-STEP += [image_after_image, in_two_parts, clips_each_value, term_by_term]
+STEP += [image_after_image, in_two_parts, clips_each_value, term_by_term, undoes_its_sum, looks_at_the_terms_first]
 
 
 class OneHead(nn.Module):
@@ -363,6 +393,72 @@ class SmallImages(nn.Module):
         return self.decode(vaekit.reparameterize(mu, logvar)), mu, logvar
 
 
+class KeepsEverything(OneHead):
+    """Its results in a tuple, a dictionary and a distribution; layers without weights in a list; a count of steps."""
+
+    def __init__(self):
+        super().__init__()
+        self.acts, self.seen = [nn.Tanh()], {}
+        self.shadow = [copy.deepcopy(self.back).requires_grad_(False)]
+        self.steps = nn.Parameter(torch.zeros(1), requires_grad=False)
+
+    def forward(self, x):
+        mu, logvar = self.encode(x)
+        self.steps += 1
+        self.q, self.seen["mu"] = Normal(mu, std_of(logvar)), mu
+        self.last = self.decode(self.q.rsample()), mu, logvar
+        return self.last
+
+
+class LooksTwice(OneHead):
+    """Decodes the mean as well, to show it."""
+
+    def forward(self, x):
+        mu, logvar = self.encode(x)
+        with torch.no_grad():
+            self.preview = self.decode(mu)
+        return self.decode(vaekit.reparameterize(mu, logvar)), mu, logvar
+
+
+class Backbone(OneHead):
+    """The first layer is another model's, and stays as it is."""
+
+    def __init__(self):
+        super().__init__()
+        self.body.requires_grad_(False)
+
+    def encode(self, x):
+        with torch.no_grad():
+            h = self.body(x.flatten(1))
+        return self.head(F.silu(h)).chunk(2, dim=1)
+
+
+class ByAttribute(vaekit.VAE):
+    def __init__(self):
+        super().__init__(2, 32)
+        self.decode = lambda z: self.decoder(z)
+
+
+class NoiseIsALayersInput(DrawsInALayer):
+    """Three tensors of the code's shape go into a layer before the decoder."""
+
+    def __init__(self):
+        super().__init__()
+        self.sampling.forward = lambda mu, std, eps: mu + std * eps
+
+    def forward(self, x, generator=None):
+        mu, logvar = self.encoder(x)
+        return self.decoder(self.sampling(mu, std_of(logvar), torch.randn_like(mu))), mu, logvar
+
+
+class Averaged(OneHead):
+    """With a copy of itself that is not used yet."""
+
+    def __init__(self):
+        super().__init__()
+        self.average = copy.deepcopy(self.back)
+
+
 class ByKeyword(OneHead):
     def __init__(self, *, latent_dim):
         super().__init__(latent_dim)
@@ -386,11 +482,11 @@ class LargeImages(OneHead):
 
     def __init__(self):
         super().__init__(32)
-        wide = (3, 32, 64, 128, 256)
+        wide = (3, 16, 32, 64, 128)
         down = [nn.Sequential(nn.Conv2d(a, b, 4, 2, 1), nn.BatchNorm2d(b), nn.ReLU()) for a, b in pairwise(wide)]
         up = [nn.Sequential(nn.ReLU(), nn.ConvTranspose2d(b, a, 4, 2, 1)) for a, b in pairwise(wide)]
-        self.body, self.head = nn.Sequential(*down, nn.Flatten()), nn.Linear(4096, 64)
-        self.back = nn.Sequential(nn.Linear(32, 4096), nn.Unflatten(1, (256, 4, 4)), *up[::-1])
+        self.body, self.head = nn.Sequential(*down, nn.Flatten()), nn.Linear(2048, 64)
+        self.back = nn.Sequential(nn.Linear(32, 2048), nn.Unflatten(1, (128, 4, 4)), *up[::-1])
 
     def encode(self, x):
         return self.head(self.body(x)).chunk(2, 1)
@@ -399,8 +495,7 @@ class LargeImages(OneHead):
         return self.back(z)
 
 
-def has_run():
-    model = OneHead()
+def run_once(model):
     model(torch.rand(3, 1, 28, 28))
     return model
 
@@ -422,7 +517,7 @@ MODEL = [
     LogStd,
     Twice,
     frozen,
-    has_run,
+    lambda: run_once(OneHead()),
     DrawsInALayer,
     AsWideAsItsCode,
     OneWidthForAll,
@@ -432,6 +527,13 @@ MODEL = [
     ends_in_zeros,
     lambda: OneHead().double(),
     LargeImages,
+    KeepsEverything,
+    lambda: run_once(KeepsEverything()),
+    LooksTwice,
+    Backbone,
+    ByAttribute,
+    NoiseIsALayersInput,
+    Averaged,
 ]
 
 CASES = [

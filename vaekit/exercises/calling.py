@@ -77,6 +77,7 @@ def state_kept() -> Iterator[None]:
     cuda = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []
     dtype, python = torch.get_default_dtype(), random.getstate()
     drawn = numpy.random.get_state() if numpy else None
+    torch.set_default_dtype(torch.float32)
     try:
         with torch.random.fork_rng(devices=cuda):
             torch.default_generator.manual_seed(20130131)  # what a verdict shows does not depend on what ran before it

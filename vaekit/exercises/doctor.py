@@ -28,7 +28,7 @@ def diagnose(*, reduction: str | tuple[str, ...] = (), mean_at_eval: bool = Fals
         return loop.examine(candidate, declared) if name == "step" else formulas.examine(name, candidate, declared)
 
     try:
-        if name == "step":
+        if name in ("step", "model"):
             loop.prepare()
         with state_kept():
             return within_limit(examine)

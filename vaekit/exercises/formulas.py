@@ -25,12 +25,16 @@ UNKNOWN = "The doctor does not know this mistake."
 
 @dataclass
 class Probe:
-    """Inputs of one call, the shape and the value of what came out, and its gradients."""
+    """Inputs of one call, the shape and the value of what came out, and its gradients.
+
+    rightly: of a step, the weights moved along the right loss's gradient, whatever was done on the way.
+    """
 
     inputs: list
     came: Tensor | None = None
     gradients: list | None = None
     shape: tuple = ()
+    rightly: bool = False
 
     @property
     def leaves(self) -> list[Tensor]:
@@ -98,13 +102,16 @@ def _examine(exercise: str, learner: Learner, asked: list[Probe], declared: set[
 def judge(exercise: str, asked: list[Probe], odd: list[Slip], declared: set[str], evidence: Finding) -> Diagnosis:
     """The verdict on what came out of the probes. odd: what is known to be wrong before any value is looked at."""
     found, options, targets = _explained(exercise, asked)
+    rightly = all(probe.rightly for probe in asked)
+    if found is None and _nearly_right(exercise, asked):
+        found, options = [], {}
     if found is None:
         beta, slip = _unexplained(exercise, asked)
         found = [slip]
     else:
         beta = _whole_batch(slips.effective_beta(options), exercise, options)
         if not {slip.code for slip in odd} & {"wrong_type", "gradient_cut", "step_missing"}:
-            if exercise == "step" and _cut(exercise, asked, {}, targets) is None:
+            if exercise == "step" and (rightly or _cut(exercise, asked, {}, targets) is None):
                 found, beta = [], 1.0  # what it returns, to be shown, is not what it steps along
             elif exercise == "step" and (scaled := _scaled(asked, options, targets)):
                 found = [*found, scaled]
@@ -202,6 +209,14 @@ def _order(probe: Probe) -> list[int] | None:
     return best.indices.tolist() if bool((best.values > 0.999).all()) else None
 
 
+def _nearly_right(exercise: str, asked: list[Probe]) -> bool:
+    """Right but for rounding, as with log(p + 1e-5)."""
+    make = _maker(exercise, asked, None)
+    with torch.no_grad():
+        right = [torch.as_tensor(make(i)) for i in range(len(asked))]
+    return all(same(probe.came, value.to(probe.came), 3e-4) for probe, value in zip(asked, right, strict=True))
+
+
 def _unexplained(exercise: str, asked: list[Probe]) -> tuple[float | None, Slip]:
     """The effective β and a slip for what no slips in the lists explain."""
     if not all(probe.came.isfinite().all() for probe in asked):
@@ -249,6 +264,8 @@ def _other_target(exercise: str, asked: list[Probe]) -> str:
         x_logits, x, *rest = (value.detach() if isinstance(value, Tensor) else value for value in probe.inputs)
         w = torch.linspace(1, 2, len(x))[:, None, None, None] if probe.came.dim() else 1 / len(x)
         target = x_logits.sigmoid() - probe.gradients[0] / w
+        if (target - x).abs().max() < 1e-2:
+            return ""
         right = slips.reconstruction(x_logits, target)
         if exercise in WHOLE:
             right = right.mean() + rest[2] * slips.kl(*rest[:2]).mean()

@@ -19,7 +19,7 @@ class _Noted:
     """A tensor on its way through the model: its value, and the gradient that came back to it."""
 
     def __init__(self, value: Tensor):
-        self.value, self.slope, self.learns = value.detach().clone(), None, value.requires_grad
+        self.value, self.slope, self.learns = value.detach().clone().float(), None, value.requires_grad
         self.passed = value.clone()
         if self.passed.requires_grad:
             self.passed.register_hook(self._add)
@@ -35,15 +35,23 @@ class _Noted:
         return whole
 
     def _add(self, slope: Tensor) -> None:
-        self.slope = slope.clone() if self.slope is None else self.slope + slope
+        self.slope = slope.clone().float() if self.slope is None else self.slope + slope
 
 
 class _Half(nn.Module):
     """The encoder or the decoder; keeps a note of every pass: the first is of what came out."""
 
+    tame = False  # the decoder's logits in (0, 1), for steps that take them as probabilities
+
     def __init__(self, inner: nn.Module):
         super().__init__()
         self.inner, self.notes = inner, []
+
+    def __deepcopy__(self, memo: dict) -> "_Half":
+        """Without the notes, whose history cannot be copied."""
+        copied = type(self)(copy.deepcopy(self.inner, memo))
+        copied.tame = self.tame
+        return copied
 
     def used(self, rows: int) -> list[_Noted]:
         """The notes of the last pass that gradients came back to, or of the last; with the slopes of all passes.
@@ -74,14 +82,15 @@ class _EncoderHalf(_Half):
 
 
 class _DecoderHalf(_Half):
-    tame = False  # logits in (0, 1), for steps that take them as probabilities
-
     def forward(self, z: Tensor) -> Tensor:
         z = _Noted(z)
-        x_logits = self.inner(z.passed)
-        x_logits = _Noted(0.05 + 0.9 * x_logits.sigmoid() if self.tame else x_logits)
+        x_logits = _Noted(self.logits(z.passed))
         self.notes.append([x_logits, z])
         return x_logits.passed
+
+    def logits(self, z: Tensor) -> Tensor:
+        x_logits = self.inner(z)
+        return 0.05 + 0.9 * x_logits.sigmoid() if self.tame else x_logits
 
 
 class _Descent(torch.optim.SGD):
@@ -143,6 +152,7 @@ def _examine(learner: Learner, declared: set[str], tame: bool) -> Diagnosis:
     return Diagnosis("step", (*findings, *noise), verdict.effective_beta)
 
 
+@torch.enable_grad()
 def prepare() -> None:
     """Make a step: torch loads seconds' worth of modules at the first, which no learner should pay for."""
     weight = torch.zeros(1, requires_grad=True)
@@ -163,6 +173,9 @@ def _one_step(learner, model, optimizer, x: Tensor, beta: float, power: float) -
     for value in (inputs[0], inputs[2], inputs[3]):
         value.requires_grad_()
     probe = Probe(inputs, came, direct)
+    if optimizer.steps > steps and _rightly(model, before, x, z.value, beta, optimizer.taken):
+        probe.rightly = True
+        return probe, None
     moved = any(not old.equal(new) for old, new in zip(before, weights, strict=True))
     if not z.learns:
         return probe, Slip("gradient_cut", {}, "None goes through z.")
@@ -174,6 +187,25 @@ def _one_step(learner, model, optimizer, x: Tensor, beta: float, power: float) -
             return probe, Slip("gradient_cut", {}, "No gradient came back: is there a `loss.backward()`?")
         return probe, Slip("step_missing", {}, "The gradients were cleared just before." if stepped else "")
     return probe, _astray(left, optimizer.taken, model.fresh)
+
+
+@torch.enable_grad()
+def _rightly(model: VAE, before: list, x: Tensor, z: Tensor, beta: float, taken: list) -> bool:
+    """Were the gradients that were stepped along those of the right loss, with the noise that was drawn?"""
+    if any(slope is None for slope in taken):
+        return False
+    start = _model(model.decoder.tame)
+    weights = list(start.parameters())
+    with torch.no_grad():
+        for weight, old in zip(weights, before, strict=True):
+            weight.copy_(old)
+    mu, logvar = start.encoder.inner(x)
+    std = torch.exp(0.5 * logvar)
+    if z.shape != mu.shape:
+        return False
+    x_logits = start.decoder.logits(mu + std * ((z - mu) / std).detach())
+    due = torch.autograd.grad(slips.loss(x_logits, x, mu, logvar, beta), weights)
+    return all(slips.same(came, right, 1e-2) for came, right in zip(taken, due, strict=True))
 
 
 def _astray(left: list, taken: list, fresh: list) -> Slip | None:
@@ -243,12 +275,15 @@ def _call(learner: Learner, model: nn.Module, x: Tensor, beta: float, optimizer:
 
 def _noise(learner: Learner, model: nn.Module, optimizer: _Descent, x: Tensor) -> list[Finding]:
     """Two steps on the same 400 images: what is wrong with the noise between encoder and decoder."""
-    seen, start = [], copy.deepcopy(model.state_dict())
+    seen, start = [], copy.deepcopy(model.state_dict())  # of mu, logvar and z
     for _ in range(2):
         model.load_state_dict(start)
         _call(learner, model, x, 1.0, optimizer)
         (mu, logvar), (_, z) = model.encoder.used(len(x)), model.decoder.used(len(x))
         if z.value.shape != mu.value.shape:
             raise Halt("wrong_shape", came=f"z {tuple(z.value.shape)}", expected=f"z {tuple(mu.value.shape)}")
-        seen.append(z.value)
-    return faults_of(Draws(mu.value, logvar.value, *seen))
+        seen.append((mu.value, logvar.value, z.value))
+    (mu, logvar, z), two = seen
+    # where x itself is drawn anew the two passes have not the same mu and logvar
+    again = mu + (two[2] - two[0]) * torch.exp(0.5 * (logvar - two[1]))
+    return faults_of(Draws(mu, logvar, z, again))

@@ -3,8 +3,9 @@
 import copy
 import inspect
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from types import CellType, FunctionType, ModuleType
 
 import torch
 from torch import Tensor, nn
@@ -26,17 +27,18 @@ def examine(candidate, mean_at_eval: bool) -> Diagnosis:
         x, few = _images(model)
     except Halt as halt:
         raise _told_to_make_one(halt, candidate) from None
-    model.requires_grad_(True)  # a half that was frozen on purpose is examined like the other
-    _rouse(model)
-    found = _loose_layers(model) + _decoder(model, few) + _floor(model, few)
+    loose = _loose_layers(model)
+    frozen = _thaw(model, few)
+    found = loose + _decoder(model, few) + _floor(model, few)
     model = _spread(model, few)
     with torch.enable_grad():
-        seen = _watched(model, few)
+        which = _place(model, few)
+        seen = _watched(model, few, which)
     with torch.no_grad():
-        noise = _noise(_watched(model, x, seen.which), _watched(model, x, seen.which))
+        noise = _noise(_watched(model, x, which, z_only=True), _watched(model, x, which, z_only=True))
     bounded = any(finding.code == "logvar_bounded" for finding in found)  # a ReLU lets no gradient through below 0
-    cut = [] if bounded else _cut(model, seen, noise) or _unreached(model, few, seen)
-    return Diagnosis("model", (*found, *_modes(model, few, seen.which, noise, mean_at_eval), *cut))
+    cut = [] if bounded else _cut(model, seen, noise) or _unreached(model, few, seen, frozen)
+    return Diagnosis("model", (*found, *_modes(model, few, which, noise, mean_at_eval), *cut))
 
 
 def _instance(candidate) -> nn.Module:
@@ -61,9 +63,39 @@ def _instance(candidate) -> nn.Module:
 
 
 def _copied(model: nn.Module) -> nn.Module:
-    """A copy; results that the model keeps as attributes lose their history, which cannot be copied."""
-    held = [value for part in model.modules() for value in vars(part).values() if isinstance(value, Tensor)]
-    return copy.deepcopy(model, {id(value): value.detach().clone() for value in held})
+    """A copy; results that the model keeps lose their history, which cannot be copied."""
+    copied = copy.deepcopy(model, {id(value): value.detach().clone() for value in _kept_results(model)})
+    for name, value in vars(copied).items():
+        if isinstance(value, FunctionType):  # self.decode = lambda z: self.net(z), whose self is the model still
+            cells = [CellType(copied) if cell.cell_contents is model else cell for cell in value.__closure__ or ()]
+            made = FunctionType(value.__code__, value.__globals__, name, value.__defaults__, tuple(cells) or None)
+            vars(copied)[name] = made
+    return copied
+
+
+def _training(model: nn.Module, on: bool = True) -> nn.Module:
+    """`model.train()`, whatever a class makes of that name."""
+    nn.Module.train(model, on)
+    return model
+
+
+def _kept_results(model: nn.Module) -> Iterator[Tensor]:
+    """The tensors with a history that a model keeps, in whatever they are."""
+    seen, queue = set(), [model]
+    while queue:
+        one = queue.pop()
+        if id(one) in seen or isinstance(one, type | FunctionType | ModuleType):
+            continue
+        seen.add(id(one))
+        if isinstance(one, Tensor):
+            if one.grad_fn is not None:
+                yield one
+        elif isinstance(one, dict):
+            queue.extend(one.values())
+        elif isinstance(one, list | tuple | set):
+            queue.extend(one)
+        elif hasattr(one, "__dict__"):
+            queue.extend(vars(one).values())
 
 
 def _made(kind: type) -> nn.Module:
@@ -112,13 +144,25 @@ def _held_rows(model: nn.Module) -> list[int]:
     return sorted({len(value) for value in kept if isinstance(value, Tensor) and value.dim() == 2 and len(value) > 1})
 
 
-@torch.no_grad()
-def _rouse(model: nn.Module) -> None:
-    """Weights that start at 0 hide what lies behind them: they are given small random values."""
+def _thaw(model: nn.Module, x: Tensor) -> set[str]:
+    """A half that was frozen on purpose is examined like the other. Returns the names of all that was frozen.
+
+    Weights that start at 0 hide what lies behind them: they are given small random values.
+    """
+    frozen = {name: weight for name, weight in model.named_parameters() if not weight.requires_grad}
     generator = torch.Generator().manual_seed(12)
-    for weight in model.parameters():
-        if not weight.any():
-            weight.normal_(0, 0.05, generator=generator)
+    with torch.no_grad():
+        for weight in model.parameters():
+            if weight.requires_grad and not weight.any():
+                weight.normal_(0, 0.05, generator=generator)
+    for weight in frozen.values():
+        weight.requires_grad_(weight.is_floating_point())
+    try:
+        _shapes(model, x)
+    except Halt:  # one that is no weight, but counts steps
+        for weight in frozen.values():
+            weight.requires_grad_(False)
+    return set(frozen)
 
 
 def _pair(model: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -168,26 +212,28 @@ def _loose_layers(model: nn.Module) -> list[Finding]:
     for part in model.modules():
         for name, value in vars(part).items():
             values = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
-            if not name.startswith("_") and any(isinstance(one, nn.Module) and id(one) not in own for one in values):
+            if any(isinstance(one, nn.Module) and id(one) not in own and _learns(one) for one in values):
                 note = "What is in a plain list is not among `model.parameters()`: no optimizer sees it."
                 came = f"{name}: a {type(value).__name__}"
                 return [Finding("gradient_cut", came=came, expected="nn.ModuleList or nn.Sequential", note=note)]
     return []
 
 
+def _learns(part: nn.Module) -> bool:
+    return any(weight.requires_grad for weight in part.parameters())
+
+
 def _decoder(model: nn.Module, x: Tensor) -> list[Finding]:
-    """Are the decoder's outputs logits? Codes far out must lead below 0 or above 1."""
+    """Are the decoder's outputs logits? Then they can be pulled down as far as one likes."""
     generator = torch.Generator().manual_seed(10)
     z = torch.randn(len(x), _pair(model, x)[0].shape[1], generator=generator)
-    with torch.no_grad():
-        found = _not_logits("decode", guarded(lambda: model.decode(20 * z)))
-    if found:
-        return found
     lowest = _pulled_down(model, lambda pulled: pulled.decode(z[:16]), -1.01)  # a tanh ends at -1
     if lowest is None:
         return []
+    with torch.no_grad():
+        found = _not_logits("decode", guarded(lambda: model.decode(20 * z)))
     came = f"logits from {lowest:.2g} up, after {PULLS} steps that pull them down"
-    return [Finding("logits_bounded", "decode", came, "logits far below 0 where a pixel is black")]
+    return found or [Finding("logits_bounded", "decode", came, "logits far below 0 where a pixel is black")]
 
 
 def _not_logits(where: str, x_logits: Tensor) -> list[Finding]:
@@ -212,7 +258,7 @@ def _floor(model: nn.Module, x: Tensor) -> list[Finding]:
 
 def _pulled_down(model: nn.Module, output: Callable, bound: float) -> float | None:
     """The least of an output that steps which do nothing but pull it down do not bring below `bound`; else None."""
-    pulled = _copied(model).train()
+    pulled = _training(_copied(model))
     optimizer = torch.optim.Adam(pulled.parameters(), lr=0.1)
     with torch.enable_grad():
         for _ in range(PULLS):
@@ -228,11 +274,12 @@ def _pulled_down(model: nn.Module, output: Callable, bound: float) -> float | No
 @torch.no_grad()
 def _spread(model: nn.Module, x: Tensor) -> nn.Module:
     """The model in training, with weights so large that logvar differs between images."""
-    larger, now = _copied(model).train(), 1.0
+    larger, now = _training(_copied(model)), 1.0
 
     def scale(factor: float) -> None:
         for weight in larger.parameters():
-            weight *= factor / now
+            if weight.is_floating_point():
+                weight *= factor / now
 
     for factor in (1, 1.2, 1.5, 1.8, 2.2, 2.7, 3.3, 4, 5, 6, 7.5, 9, 11, 14):
         scale(factor)
@@ -248,45 +295,78 @@ def _spread(model: nn.Module, x: Tensor) -> nn.Module:
 
 @dataclass
 class _Pass:
-    """One forward pass; z (B, D) is what the decoder took, None when that was not to be seen.
-
-    which: z's place among the codes that were seen.
-    """
+    """One forward pass; z (B, D) is what the decoder took, None when that was not to be seen."""
 
     z: Tensor | None
     mu: Tensor
     logvar: Tensor
     x_logits: Tensor
-    which: int
 
 
-def _watched(model: nn.Module, x: Tensor, which: int | None = None) -> _Pass:
-    """A forward pass; z is what `decode` took, or else the first module after mu and logvar were there."""
+def _watched(model: nn.Module, x: Tensor, which: int, z_only: bool = False) -> _Pass:
+    """A forward pass; z is what `decode` took, or else the code at the place `which` (see _place).
+
+    z_only: nothing but mu, logvar and z is wanted, so that one image may stand for what decode makes of all.
+    """
+    x_logits, mu, logvar, decoded, taken = _listened(model, x, z_only)
+    if decoded:  # perhaps more than once: what came back last, or what forward returns
+        z = next((z for z, out in decoded if out is x_logits), decoded[-1][0])
+        return _Pass(z if z.shape == mu.shape else None, mu, logvar, x_logits)
+    codes = _codes(taken, mu)
+    return _Pass(codes[which] if len(codes) >= -which else None, mu, logvar, x_logits)
+
+
+def _codes(taken: list[Tensor], mu: Tensor) -> list[Tensor]:
+    return [value for value in taken if value.shape == mu.shape]
+
+
+def _listened(model: nn.Module, x: Tensor, z_only: bool = False) -> tuple:
+    """forward's x_logits, mu and logvar; what decode took and gave; and what the modules took, in their order."""
     taken: list[Tensor] = []
-    decoded: list[Tensor] = []
+    decoded: list[tuple] = []
 
     def take(module, given):
         taken.extend(value for value in given if isinstance(value, Tensor))
 
     hooks = [part.register_forward_pre_hook(take) for part in model.modules() if part is not model]
-    decode = model.decode
+    decode, own = model.decode, vars(model).get("decode")
 
     def noted(z, *rest, **more):
-        decoded.append(z)
-        return decode(z, *rest, **more)
+        if z_only and not rest and not more:
+            out = decode(z[:2])[:1]  # two: a batch norm wants no less
+            out = out.expand(len(z), *out.shape[1:])
+        else:
+            out = decode(z, *rest, **more)
+        decoded.append((z, out))
+        return out
 
-    model.__dict__["decode"] = noted
+    vars(model)["decode"] = noted
     try:
-        x_logits, mu, logvar = _forward(model, x)
+        return *_forward(model, x), decoded, taken
     finally:
-        del model.__dict__["decode"]
+        del vars(model)["decode"]
+        if own is not None:
+            vars(model)["decode"] = own
         for hook in hooks:
             hook.remove()
-    codes = [value for value in decoded[:1] or taken if value.shape == mu.shape]
-    if which is None:
-        free = [i for i, code in enumerate(codes) if not (_follows(mu, code) or _follows(logvar, code))]
-        which = next(iter(free), next((i for i, code in enumerate(codes) if code.equal(mu)), 0))
-    return _Pass(codes[which] if which < len(codes) else None, mu, logvar, x_logits, which)
+
+
+def _place(model: nn.Module, x: Tensor) -> int:
+    """Where, counted from the end, z stands among the codes that modules take, when forward does not call decode.
+
+    It is the one of which decode makes what forward returns; or else the first that mu and logvar do not follow from.
+    """
+    x_logits, mu, logvar, decoded, taken = _listened(_training(model, False), x)
+    codes = [] if decoded else _codes(taken, mu)
+    fits = [i for i, code in enumerate(codes) if _alike(x_logits, model.decode(code))]
+    free = [i for i, code in enumerate(codes) if not (_follows(mu, code) or _follows(logvar, code))]
+    same = [i for i, code in enumerate(codes) if code.equal(mu)]
+    _training(model)
+    return next((i - len(codes) for i in (*fits[-1:], *free, *same)), -1)
+
+
+def _alike(x_logits: Tensor, decoded: Tensor) -> bool:
+    return x_logits.shape == decoded.shape and bool((x_logits - decoded).abs().max() <= 1e-3 * decoded.abs().max())
 
 
 def _follows(out: Tensor, code: Tensor) -> bool:
@@ -309,16 +389,17 @@ def _noise(one: _Pass, two: _Pass) -> list[Finding]:
 
 
 def _slopes(out: Tensor, weights: list) -> list[Tensor]:
-    """d(Σ out)/d(each weight), zeros where no path leads."""
+    """d(Σ out)/d(each weight), in a sum with fixed random weights; zeros where no path leads."""
     if not out.requires_grad:
         return [torch.zeros_like(weight) for weight in weights]
-    slopes = torch.autograd.grad(out.sum(), weights, allow_unused=True, retain_graph=True)
+    mixed = torch.randn(out.shape, generator=torch.Generator().manual_seed(11))
+    slopes = torch.autograd.grad((mixed * out).sum(), weights, allow_unused=True, retain_graph=True)
     return [torch.zeros_like(weight) if slope is None else slope for weight, slope in zip(weights, slopes, strict=True)]
 
 
 def _cut(model: nn.Module, seen: _Pass, noise: list[Finding]) -> list[Finding]:
     """Gradients must come back from mu, logvar and x_logits, and go through z as they do through μ + σ ⊙ ε."""
-    names, weights = zip(*model.named_parameters(), strict=True)
+    names, weights = zip(*_weights(model), strict=True)
     for name in ("mu", "logvar", "x_logits"):
         if not any(slope.any() for slope in _slopes(getattr(seen, name), weights)):
             return [Finding("gradient_cut", "forward", f"no gradient behind {name}", "gradients to the weights")]
@@ -327,12 +408,11 @@ def _cut(model: nn.Module, seen: _Pass, noise: list[Finding]) -> list[Finding]:
     if z is None or "unrecognized" in codes:
         return []
     power = next((POWER_OF[code] for code in codes if code in POWER_OF), 0.5)
-    mixed = torch.randn(z.shape, generator=torch.Generator().manual_seed(11))
     through_sigma = seen.logvar * (power * (z - seen.mu)).detach()
-    due = _slopes(mixed * (seen.mu + through_sigma), weights)
+    due = _slopes(seen.mu + through_sigma, weights)
     behind = _slopes(seen.x_logits, weights)
     largest = max(expected.abs().max() for expected in due)
-    for name, came, expected, far in zip(names, _slopes(mixed * z, weights), due, behind, strict=True):
+    for name, came, expected, far in zip(names, _slopes(z, weights), due, behind, strict=True):
         rounding = 1e-4 * largest  # a bias before a batch norm has nothing but rounding for a gradient
         if (came - expected).abs().max() > 1e-2 * expected.abs().max() + rounding:
             return [Finding("gradient_cut", "forward", f"{name} gets another gradient through z than through μ + σ ε")]
@@ -341,23 +421,33 @@ def _cut(model: nn.Module, seen: _Pass, noise: list[Finding]) -> list[Finding]:
     return []
 
 
-def _unreached(model: nn.Module, x: Tensor, seen: _Pass) -> list[Finding]:
+def _weights(model: nn.Module) -> list[tuple[str, Tensor]]:
+    return [(name, weight) for name, weight in model.named_parameters() if weight.requires_grad]
+
+
+def _unreached(model: nn.Module, x: Tensor, seen: _Pass, frozen: set[str]) -> list[Finding]:
     """A weight that the outputs depend on, but no gradient comes back to. What is not used at all is no matter."""
-    names, weights = zip(*model.named_parameters(), strict=True)
+    names, weights = zip(*_weights(model), strict=True)
     behind = zip(*[_slopes(out, weights) for out in (seen.mu, seen.logvar, seen.x_logits)], strict=True)
-    silent = [i for i, slopes in enumerate(behind) if not any(slope.any() for slope in slopes)]
-    if not silent:
+    unmoved = [i for i, slopes in enumerate(behind) if not any(slope.any() for slope in slopes)]
+    silent = [i for i in unmoved if names[i] not in frozen]
+    if not silent or not _move_answers(model, x, [weights[i] for i in silent]):
         return []
-    with torch.no_grad():
-        before = _answers(model, x)
-        for i in silent:
-            kept = weights[i].clone()
-            weights[i].add_(0.1 * torch.randn(kept.shape, generator=torch.Generator().manual_seed(13)))
-            moved = (_answers(model, x) - before).abs().max() > 1e-3 * before.abs().max()
-            weights[i].copy_(kept)
-            if moved:
-                return [Finding("gradient_cut", "forward", f"no gradient reaches {names[i]}", "one to each weight")]
-    return []
+    first = next((i for i in silent if _move_answers(model, x, [weights[i]])), silent[0])
+    return [Finding("gradient_cut", "forward", f"no gradient reaches {names[first]}", "one to each weight")]
+
+
+@torch.no_grad()
+def _move_answers(model: nn.Module, x: Tensor, weights: list[Tensor]) -> bool:
+    """Do other values of these weights change what encode and decode give? They are put back."""
+    generator = torch.Generator().manual_seed(13)
+    before, kept = _answers(model, x), [weight.clone() for weight in weights]
+    for weight in weights:
+        weight.add_(0.1 * torch.randn(weight.shape, generator=generator))
+    after = _answers(model, x)
+    for weight, old in zip(weights, kept, strict=True):
+        weight.copy_(old)
+    return bool((after - before).abs().max() > 1e-3 * before.abs().max())
 
 
 def _answers(model: nn.Module, x: Tensor) -> Tensor:
@@ -370,7 +460,7 @@ def _answers(model: nn.Module, x: Tensor) -> Tensor:
 @torch.no_grad()
 def _modes(model: nn.Module, x: Tensor, which: int, noise: list[Finding], mean_at_eval: bool) -> list[Finding]:
     """The noise in training, and what .eval() makes of it; what forward makes of decode's logits."""
-    model.eval()
+    _training(model, False)
     mu = _pair(model, x)[0]
     if not (mu.equal(_pair(model, x)[0]) and model.decode(mu).equal(model.decode(mu))):
         # what was said of z − μ then means nothing
@@ -385,7 +475,7 @@ def _modes(model: nn.Module, x: Tensor, which: int, noise: list[Finding], mean_a
 
 def _unlike_decode(x_logits: Tensor, decoded: Tensor) -> list[Finding]:
     """forward's x_logits should be decode(z)."""
-    if (x_logits - decoded).abs().max() <= 1e-3 * decoded.abs().max():
+    if _alike(x_logits, decoded):
         return []
     note = "What `forward` returns is not `decode(z)`."
     unlike = Finding("unrecognized", "forward and decode, of one z", "not the same", "the same logits", note)

@@ -136,7 +136,7 @@ function render({ model, el }) {
   function drawMarks(context, box, x, last, colour) {
     context.font = `600 ${0.85 * em}px sans-serif`;
     context.textAlign = "left";
-    const free = [0, 0]; // the right end of the last label, above the curves and in a line below it
+    const free = [0, 0, 0]; // the right end of the last label, above the curves and in two lines below it
     for (const { step, label } of model.get("marks")) {
       const at = Math.max(box.left, x(step));
       context.strokeStyle = context.fillStyle = colour("--vk-ink");
