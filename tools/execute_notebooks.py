@@ -23,7 +23,7 @@ NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
 def execute(path: Path) -> None:
     """Run one notebook in its own folder and write it back, without widgets, timings and counters of a session."""
     notebook = nbformat.read(path, as_version=4)
-    ExecutePreprocessor(timeout=120, store_widget_state=False).preprocess(
+    ExecutePreprocessor(timeout=120, store_widget_state=False, coalesce_streams=True).preprocess(
         notebook, {"metadata": {"path": str(path.parent)}}
     )
     for cell in notebook.cells:
