@@ -136,6 +136,7 @@ function render({ model, el }) {
   function drawMarks(context, box, x, last, colour) {
     context.font = `600 ${0.85 * em}px sans-serif`;
     context.textAlign = "left";
+    context.lineJoin = "round";
     const free = [0, 0, 0]; // the right end of the last label, above the curves and in two lines below it
     for (const { step, label } of model.get("marks")) {
       const at = Math.max(box.left, x(step));
@@ -146,14 +147,18 @@ function render({ model, el }) {
       context.moveTo(at, box.top);
       context.lineTo(at, box.bottom);
       context.stroke();
+      context.setLineDash([]);
       const width = context.measureText(label).width;
       const start = Math.min(at + 3, box.right - width);
       const row = free.findIndex((end) => start >= end);
       if (row < 0) continue; // no room: the line alone stands
       free[row] = start + width + 8;
-      context.fillText(label, start, box.top - 6 + 1.05 * em * row);
+      const text = [label, start, box.top - 6 + 1.05 * em * row];
+      context.strokeStyle = colour("--vk-ground"); // a rim, where curves run behind
+      context.lineWidth = 4;
+      context.strokeText(...text);
+      context.fillText(...text);
     }
-    context.setLineDash([]);
   }
 
   function drawScrub(context, box, at, colour) {
