@@ -497,9 +497,9 @@ class InAList(vaekit.VAE):
 
 
 class HeldNoise(vaekit.VAE):
-    def __init__(self):
+    def __init__(self, rows=128):
         super().__init__(2, 16)
-        self.eps = torch.randn(128, 2)
+        self.eps = torch.randn(rows, 2)
 
     def forward(self, x, generator=None):
         mu, logvar = self.encode(x)
@@ -544,7 +544,7 @@ MODEL["gradient_cut"] += [
     vaekit.VAE(2, encoder=Detached(2, 16)),
     InAList,
 ]
-MODEL["noise_reused"] += [HeldNoise, DropoutAndSeed]
+MODEL["noise_reused"] += [HeldNoise, HeldNoise(8), DropoutAndSeed]
 MODEL["noise_missing"] += [DropoutNoNoise]
 MODEL["unrecognized"] += [
     model_with(encode=lambda self, x: [self.encoder(x)[0]] * 2),
@@ -580,6 +580,7 @@ MODEL |= {
     "softmax": [
         after_forward(lambda x_logits: x_logits.flatten(1).softmax(1).view_as(x_logits)),
         model_with(decode=lambda self, z: self.decoder(z).softmax(-1)),
+        model_with(decode=lambda self, z: self.decoder(z).softmax(-2)),
         model_with(decode=lambda self, z: self.decoder(z).flatten(1).softmax(1).unflatten(1, (1, 28, 28))),
     ],
 }

@@ -196,6 +196,57 @@ def test_a_declared_reduction_is_no_fault(exercise, function, reduction, beta):
     assert diagnose(**{exercise: function}).ok == (reduction == "mean over batch" and exercise == "loss")
 
 
+class NeedsThree(torch.nn.Module):
+    """Whose first argument is not a number of latents."""
+
+    def __init__(self, pixels, hidden, latents):
+        super().__init__()
+        self.down, self.up = torch.nn.Linear(pixels, 2 * latents), torch.nn.Linear(latents, pixels)
+
+    def encode(self, x):
+        return self.down(x.flatten(1)).chunk(2, 1)
+
+    def decode(self, z):
+        return self.up(z)
+
+
+def seeded_for_all(mu, logvar):
+    """One number, the same at every call: no constant that the learner wrote down, but a draw."""
+    return mu + torch.exp(0.5 * logvar) * torch.randn(1, generator=torch.Generator().manual_seed(3))
+
+
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        ({"reconstruction": lambda x_logits, x: m.reconstruction(x_logits, x.flip(-1))}, "mirror image"),
+        ({"reconstruction": lambda x_logits, x: m.reconstruction(x_logits, (255 * x).round())}, "not compared with x"),
+        ({"reconstruction": lambda x_logits, x: m.reconstruction(x_logits, x.bernoulli())}, "black and white"),
+        ({"kl": lambda mu, logvar: 0.3 * m.kl(mu, logvar)}, "0.3 times what it should be"),
+        ({"loss": m.loss_with(kl=lambda mu, logvar: 4 * m.kl(mu, logvar))}, "the KL 4 times"),
+        ({"loss": m.LOSS["beta_ignored"][4]}, "counts 4 times"),
+        ({"loss": lambda x_logits, x, *rest: 0.3 * m.reconstruction(x_logits, x).mean()}, "the KL is not in it"),
+        ({"loss": lambda *given: -m.loss_with()(*given)}, "of the whole loss"),
+        ({"step": m.backward_of(lambda loss, x: loss / 3)}, "0.3333 times"),
+        ({"step": m.steps_first}, "the call before"),
+        ({"model": NeedsThree}, "give an instance"),
+        ({"model": m.InAList}, "plain list"),
+    ],
+)
+def test_the_words_say_what_it_is(asked, words):
+    (finding,) = diagnose(**asked).findings
+    assert words in finding.words
+
+
+@pytest.mark.parametrize("asked", [{"kl": m.KL["broadcast"][1]}, {"step": m.STEP["sign"][-1]}])
+def test_evidence_that_shows_no_difference_is_not_shown(asked):
+    for finding in diagnose(**asked).findings:
+        assert not finding.came or finding.came != finding.expected
+
+
+def test_a_draw_is_not_taken_for_a_constant():
+    assert diagnose(reparameterize=seeded_for_all).faults == ("noise_reused", "noise_shared", "broadcast")
+
+
 @pytest.mark.parametrize("reduction", ["none", "mean over batch", "sum over batch", "mean over latents"])
 def test_a_reduction_that_is_declared_but_not_there_is_a_fault(reduction):
     assert diagnose(kl=m.kl, reduction=reduction).faults == ("wrong_shape",)

@@ -436,7 +436,11 @@ class Backbone(OneHead):
 class ByAttribute(vaekit.VAE):
     def __init__(self):
         super().__init__(2, 32)
-        self.decode = lambda z: self.decoder(z)
+        self.decode = lambda code, *, scale=1.0: self.decoder(code) * scale
+
+    def forward(self, x, generator=None):
+        mu, logvar = self.encode(x)
+        return self.decode(code=vaekit.reparameterize(mu, logvar)), mu, logvar
 
 
 class NoiseIsALayersInput(DrawsInALayer):
@@ -464,10 +468,15 @@ class ByKeyword(OneHead):
         super().__init__(latent_dim)
 
 
-def lazy():
-    model = OneHead()
-    model.body = nn.LazyLinear(64)
-    return model
+class Lazy(OneHead):
+    """Of colour images: a lazy layer takes the first shape it meets for its own."""
+
+    def __init__(self):
+        super().__init__()
+        self.body, self.back[2] = nn.LazyLinear(64), nn.Linear(64, 3072)
+
+    def decode(self, z):
+        return self.back(z).view(-1, 3, 32, 32)
 
 
 def ends_in_zeros():
@@ -523,7 +532,7 @@ MODEL = [
     OneWidthForAll,
     SmallImages,
     ByKeyword,
-    lazy,
+    Lazy,
     ends_in_zeros,
     lambda: OneHead().double(),
     LargeImages,

@@ -23,7 +23,7 @@ def test_the_text_is_short_and_always_the_same():
   sign: {FACTS["sign"]} It is that of the whole KL.
     input: μ = (0, 0) and (1, 0), σ = (2, 2) and (1, 1); came out: (-3.227, -1); should have: (1.614, 0.5)
   missing_half: {FACTS["missing_half"]}
-  Effective β: -2 times the β you set (5 images of 28 × 28 pixels, 3 latents)."""
+  Effective β: -2 where β = 1 was meant (5 images of 28 × 28 pixels, 3 latents)."""
     )
     assert repr(check(kl=lambda mu, logvar: None)) == "○ kl: not started yet."
     assert repr(check(kl=kl)) == "✓ kl: right."
@@ -44,7 +44,7 @@ def test_the_page_has_the_mistake_the_evidence_and_no_colours():
     page = diagnose(kl=lambda mu, logvar: -kl(mu, logvar))._repr_html_()
     assert "A sign is flipped." in page
     assert "came out: (-1.614, -0.5); should have: (1.614, 0.5)" in page
-    assert "Effective β: -1 times" in page
+    assert "Effective β: -1 where" in page
     assert not re.search(r"color:|#[0-9a-f]{3}|rgb|background", page.replace("currentColor", ""))
     assert "Effective" not in diagnose(kl=kl)._repr_html_()
 

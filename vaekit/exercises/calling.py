@@ -53,7 +53,7 @@ def within_limit(work: Callable, seconds: float | None = None):
     try:
         thread.join(LIMIT_S if seconds is None else seconds)
     finally:
-        late = thread.is_alive()
+        late = not outcome
         _stop(thread, outcome)
     if late:
         raise TimeoutError
@@ -72,7 +72,7 @@ def _stop(thread: threading.Thread, outcome: dict) -> None:
 
 @contextmanager
 def state_kept() -> Iterator[None]:
-    """The global random states and the default dtype come out as they went in."""
+    """The global random states and the default dtype come out as they went in; between, the dtype is float32."""
     numpy = sys.modules.get("numpy")
     cuda = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []
     dtype, python = torch.get_default_dtype(), random.getstate()
@@ -167,9 +167,9 @@ def as_tensor(result) -> tuple[Tensor, str | None]:
         raise Halt("wrong_type", came=f"a tuple of {len(result)}: {parts}", expected="one tensor")
     if type(result).__module__ == "numpy" or isinstance(result, list):
         try:
-            values = [torch.as_tensor(value) for value in result] if isinstance(result, list) else result
-            values = torch.stack(values) if isinstance(values, list) else torch.as_tensor(values)
-            return values.double(), "wrong_type"
+            if isinstance(result, list):
+                result = torch.stack([torch.as_tensor(value) for value in result])
+            return torch.as_tensor(result).double(), "wrong_type"
         except Exception:
             pass
     raise Halt("wrong_type", came=kind, expected="a tensor")

@@ -61,7 +61,7 @@ class Diagnosis:
 
     @property
     def evidence(self) -> tuple[str, ...]:
-        """Each finding's evidence, "" where it is the one before once more."""
+        """Each finding's evidence, "" where it repeats the one before."""
         said = [finding.evidence for finding in self.findings]
         return tuple(now if now != before else "" for before, now in zip(["", *said], said, strict=False))
 
@@ -92,4 +92,4 @@ class Diagnosis:
         """The effective β in words; "" when there is none, or it is 1."""
         if self.effective_beta is None or abs(self.effective_beta - 1) < 1e-3:
             return ""
-        return f"Effective β: {self.effective_beta:.4g} times the β you set (5 images of 28 × 28 pixels, 3 latents)."
+        return f"Effective β: {self.effective_beta:.4g} where β = 1 was meant (5 images of 28 × 28 pixels, 3 latents)."

@@ -101,8 +101,8 @@ def _examine(exercise: str, learner: Learner, asked: list[Probe], declared: set[
 
 def judge(exercise: str, asked: list[Probe], odd: list[Slip], declared: set[str], evidence: Finding) -> Diagnosis:
     """The verdict on what came out of the probes. odd: what is known to be wrong before any value is looked at."""
-    found, options, targets = _explained(exercise, asked)
     rightly = all(probe.rightly for probe in asked)
+    found, options, targets = ([], {}, None) if rightly else _explained(exercise, asked)
     if found is None and _nearly_right(exercise, asked):
         found, options = [], {}
     if found is None:
@@ -126,7 +126,7 @@ def judge(exercise: str, asked: list[Probe], odd: list[Slip], declared: set[str]
 
 def _whole_batch(beta: float | None, exercise: str, options: dict) -> float | None:
     """The effective β when one of the two terms alone is summed over the batch."""
-    if beta is None or options.get("batch") != "sum":
+    if beta is None or options.get("batch") not in ("sum", "sum for each"):
         return beta
     return {"kl": beta * slips.BATCH, "reconstruction": beta / slips.BATCH}.get(exercise, beta)
 
@@ -190,7 +190,7 @@ def _explained(exercise: str, asked: list[Probe]) -> tuple:
         orders = [_order(probe) for probe in asked]
         if all(order is not None for order in orders) and any(order != list(range(len(order))) for order in orders):
             targets = orders
-    if exercise != "kl":  # of two slips that make the reconstruction 0, the one that a gradient speaks for, or none
+        # Two slips make the reconstruction 0: with a gradient to the logits it is a softmax, without it is left out.
         gone = "classes in channels" if any(probe.gradients[0] is None for probe in asked) else "no reconstruction"
         known = [slip for slip in known if gone not in slip.options.values()]
     with torch.no_grad():
@@ -229,7 +229,7 @@ def _unexplained(exercise: str, asked: list[Probe]) -> tuple[float | None, Slip]
         if exercise not in WHOLE:
             right = [make(i).double() for i in range(len(asked))]
             ones = [value if probe.came.dim() else value.mean() for value, probe in zip(right, asked, strict=True)]
-            factor = _weights(came, torch.cat([value.flatten() for value in ones]))
+            factor = _factors(came, torch.cat([value.flatten() for value in ones]))
             if factor is None:
                 return None, Slip("unrecognized", {}, UNKNOWN)
             beta = factor[0] if exercise == "kl" else 1 / factor[0]
@@ -237,38 +237,40 @@ def _unexplained(exercise: str, asked: list[Probe]) -> tuple[float | None, Slip]
         r = torch.tensor([make(i, weigh="no KL") for i in range(len(asked))]).double()
         k = torch.tensor([make(i, weigh="nothing") for i in range(len(asked))]).double() - r
     beta = torch.tensor(BETAS).double()
-    if of := _weights(came, r, beta * k):
-        note = f"The reconstruction is {of[0]:.4g} and the KL {of[1]:.4g} times what it should be."
+    if of := _factors(came, r):
+        note = f"It is {of[0]:.4g} times the reconstruction alone: the KL is not in it."
+        return 0.0, Slip("beta_ignored", {}, note)
+    if of := _factors(came, r, beta * k):
+        note = f"The reconstruction is {of[0]:.4g} times what it should be, the KL {of[1]:.4g} times."
         return of[1] / of[0], Slip("unrecognized", {}, note)
-    if of := _weights(came, r, k):
+    if of := _factors(came, r, k):
         return of[1] / of[0], Slip("beta_ignored", {}, f"The KL counts {of[1] / of[0]:.4g} times, whatever β is.")
-    if _weights(came, r, k, beta):
-        return None, Slip("beta_ignored", {}, "It is added to the loss, and multiplies nothing.")
+    if _factors(came, r, k, beta):
+        return None, Slip("beta_ignored", {}, "β is added to the loss, and multiplies nothing.")
     return None, Slip("unrecognized", {}, UNKNOWN)
 
 
-def _weights(came: Tensor, *columns: Tensor) -> list[float] | None:
+def _factors(came: Tensor, *columns: Tensor) -> list[float] | None:
     """The numbers that the columns must be multiplied by to add up to what came; None where none do, or one is 0."""
     matrix = torch.stack(columns, 1)
     found = torch.linalg.lstsq(matrix, came[:, None]).solution.flatten()
-    right = same(matrix @ found, came) and (found.abs() > 1e-6).all()
-    return found.tolist() if right else None
+    counts = (found * matrix).abs().amax(0) > 1e-4 * came.abs().max()  # more than rounding
+    return found.tolist() if same(matrix @ found, came) and counts.all() else None
 
 
+@torch.no_grad()
 def _other_target(exercise: str, asked: list[Probe]) -> str:
     """A note when it is right but for the target, which then is read off ∂/∂logits = w (sigmoid(logits) − target)."""
     if exercise == "kl" or any(probe.gradients[0] is None for probe in asked):
         return ""
     said = []
     for probe in asked:
-        x_logits, x, *rest = (value.detach() if isinstance(value, Tensor) else value for value in probe.inputs)
+        x_logits, x, *rest = probe.inputs
         w = torch.linspace(1, 2, len(x))[:, None, None, None] if probe.came.dim() else 1 / len(x)
         target = x_logits.sigmoid() - probe.gradients[0] / w
         if (target - x).abs().max() < 1e-2:
             return ""
-        right = slips.reconstruction(x_logits, target)
-        if exercise in WHOLE:
-            right = right.mean() + rest[2] * slips.kl(*rest[:2]).mean()
+        right = slips.loss(x_logits, target, *rest) if rest else slips.reconstruction(x_logits, target)
         if not same(probe.came, right, 1e-4):
             return ""
         said.append(_named(target, x))
@@ -289,7 +291,7 @@ def _named(target: Tensor, x: Tensor) -> str:
     ):
         if (target - known).abs().max() < 1e-2:
             return f"It is compared with {name}."
-    if (target - target.round()).abs().max() < 1e-2:
+    if torch.minimum(target.abs(), (target - 1).abs()).max() < 1e-2:
         return "x was turned into black and white."
     return "It is not compared with x."
 
@@ -311,7 +313,7 @@ def _scaled(asked: list[Probe], options: dict, targets: list | None) -> Slip | N
     if abs(factor + 1) < 1e-2:
         return Slip("sign", {}, "The steps go up the loss, not down.")
     if abs(factor - slips.BATCH) < 1e-2:
-        return Slip("sum_over_batch", {}, "In what `backward()` is called on.", "sum over batch")
+        return Slip("sum_over_batch", {}, "`backward()` is called on the sum.", "sum over batch")
     return Slip("unrecognized", {}, f"`backward()` is called on {factor:.4g} times the loss that comes back.")
 
 
@@ -365,7 +367,9 @@ def first_probe(exercise: str, asked: list[Probe]) -> Finding:
 def _finding(slip: Slip, evidence: Finding, first: Probe, exercise: str) -> Finding:
     if slip.code in ("gradient_cut", "zero_grad_missing", "wrong_gradient", "step_missing"):
         return Finding(slip.code, f"a batch of {slips.BATCH}", note=slip.note)
-    if slip.code in ("wrong_shape", "broadcast"):
-        should = "()" if exercise in WHOLE else f"({slips.BATCH},)"
+    should = "()" if exercise in WHOLE else f"({slips.BATCH},)"
+    if slip.code in ("wrong_shape", "broadcast") and str(first.shape) != should:
         return Finding(slip.code, f"a batch of {slips.BATCH}", str(first.shape), should, slip.note)
+    if evidence.came == evidence.expected:  # the loss is right, its gradient is not
+        return Finding(slip.code, evidence.input, note=slip.note)
     return replace(evidence, code=slip.code, note=slip.note)

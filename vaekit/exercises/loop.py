@@ -1,7 +1,6 @@
 """The examination of `step`: a real small VAE that writes down what it was asked, and how the gradients came back."""
 
 import copy
-from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
@@ -25,9 +24,8 @@ class _Noted:
             self.passed.register_hook(self._add)
 
     @classmethod
-    def joined(cls, parts: Iterable["_Noted"]) -> "_Noted":
+    def joined(cls, parts: tuple["_Noted", ...]) -> "_Noted":
         """Of a batch that went through in parts."""
-        parts = list(parts)
         whole = cls(torch.cat([part.value for part in parts]))
         whole.learns = all(part.learns for part in parts)
         if all(part.slope is not None for part in parts):
@@ -56,7 +54,7 @@ class _Half(nn.Module):
     def used(self, rows: int) -> list[_Noted]:
         """The notes of the last pass that gradients came back to, or of the last; with the slopes of all passes.
 
-        Passes of less than `rows` images, one after the other, are put together when they make up the batch.
+        Passes of fewer than `rows` images, one after the other, are put together when they make up the batch.
         """
         if not self.notes:
             raise Halt("unrecognized", came="the model's encoder or decoder was not called")
@@ -181,7 +179,9 @@ def _one_step(learner, model, optimizer, x: Tensor, beta: float, power: float) -
         return probe, Slip("gradient_cut", {}, "None goes through z.")
     stepped = optimizer.steps > steps
     if not stepped and moved:
-        return probe, Slip("step_missing", {}, "The optimizer that was given is not used.")
+        return probe, Slip(
+            "step_missing", {}, "The weights were changed by other means: the optimizer that was given is not used."
+        )
     if not moved:
         if x_logits.slope is None and stepped:
             return probe, Slip("gradient_cut", {}, "No gradient came back: is there a `loss.backward()`?")
@@ -216,7 +216,7 @@ def _astray(left: list, taken: list, fresh: list) -> Slip | None:
     parts = [[_or_zeros(grads[i], fresh[i]) for grads in (left, fresh, taken)] for i in known]
     old, new, now = (torch.cat(every) for every in zip(*parts, strict=True))
     if old.any() and slips.same(now, now.norm() / old.norm() * old, 1e-3):
-        note = "It is the gradient of the call before: `step()` comes ahead of `backward()`."
+        note = "It follows that of the call before: `step()` comes before `backward()`."
         return Slip("wrong_gradient", {}, note)
     if any(_piled_up(*part) for part in parts):
         return Slip("zero_grad_missing", {})
@@ -275,7 +275,7 @@ def _call(learner: Learner, model: nn.Module, x: Tensor, beta: float, optimizer:
 
 def _noise(learner: Learner, model: nn.Module, optimizer: _Descent, x: Tensor) -> list[Finding]:
     """Two steps on the same 400 images: what is wrong with the noise between encoder and decoder."""
-    seen, start = [], copy.deepcopy(model.state_dict())  # of mu, logvar and z
+    start, seen = copy.deepcopy(model.state_dict()), []
     for _ in range(2):
         model.load_state_dict(start)
         _call(learner, model, x, 1.0, optimizer)
@@ -283,7 +283,4 @@ def _noise(learner: Learner, model: nn.Module, optimizer: _Descent, x: Tensor) -
         if z.value.shape != mu.value.shape:
             raise Halt("wrong_shape", came=f"z {tuple(z.value.shape)}", expected=f"z {tuple(mu.value.shape)}")
         seen.append((mu.value, logvar.value, z.value))
-    (mu, logvar, z), two = seen
-    # where x itself is drawn anew the two passes have not the same mu and logvar
-    again = mu + (two[2] - two[0]) * torch.exp(0.5 * (logvar - two[1]))
-    return faults_of(Draws(mu, logvar, z, again))
+    return faults_of(Draws.of_two(*seen))

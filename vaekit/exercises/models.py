@@ -28,6 +28,7 @@ def examine(candidate, mean_at_eval: bool) -> Diagnosis:
     except Halt as halt:
         raise _told_to_make_one(halt, candidate) from None
     loose = _loose_layers(model)
+    _rouse(model)
     frozen = _thaw(model, few)
     found = loose + _decoder(model, few) + _floor(model, few)
     model = _spread(model, few)
@@ -36,8 +37,10 @@ def examine(candidate, mean_at_eval: bool) -> Diagnosis:
         seen = _watched(model, few, which)
     with torch.no_grad():
         noise = _noise(_watched(model, x, which, z_only=True), _watched(model, x, which, z_only=True))
-    bounded = any(finding.code == "logvar_bounded" for finding in found)  # a ReLU lets no gradient through below 0
-    cut = [] if bounded else _cut(model, seen, noise) or _unreached(model, few, seen, frozen)
+    cut = []
+    if all(finding.code != "logvar_bounded" for finding in found):  # a ReLU lets no gradient through below 0
+        behind = _behind(model, seen)
+        cut = _cut(model, seen, noise, behind) or _unreached(model, few, behind, frozen)
     return Diagnosis("model", (*found, *_modes(model, few, which, noise, mean_at_eval), *cut))
 
 
@@ -69,6 +72,7 @@ def _copied(model: nn.Module) -> nn.Module:
         if isinstance(value, FunctionType):  # self.decode = lambda z: self.net(z), whose self is the model still
             cells = [CellType(copied) if cell.cell_contents is model else cell for cell in value.__closure__ or ()]
             made = FunctionType(value.__code__, value.__globals__, name, value.__defaults__, tuple(cells) or None)
+            made.__kwdefaults__ = value.__kwdefaults__
             vars(copied)[name] = made
     return copied
 
@@ -127,10 +131,11 @@ def _images(model: nn.Module) -> tuple[Tensor, Tensor]:
     for shape in SHAPES:
         rows = ROWS if math.prod(shape) < 2000 else ROWS // 3
         x = torch.rand(rows, *shape, generator=generator) * torch.rand(rows, 1, 1, 1, generator=generator)
-        for count in (8, *_held_rows(model)):
+        for count in (FEW, *_held_rows(model)):
             try:
+                _shapes(_copied(model), x[:count])  # a copy: a lazy layer takes the shape of its first image
                 _shapes(model, x[:count])
-                return (x, x[:FEW]) if count == 8 else (x[:count], x[:count])
+                return (x if count == FEW else x[:count]), x[:count]
             except Halt as halt:
                 if halt.finding.code not in ("raises", "wrong_shape"):
                     raise
@@ -144,17 +149,18 @@ def _held_rows(model: nn.Module) -> list[int]:
     return sorted({len(value) for value in kept if isinstance(value, Tensor) and value.dim() == 2 and len(value) > 1})
 
 
-def _thaw(model: nn.Module, x: Tensor) -> set[str]:
-    """A half that was frozen on purpose is examined like the other. Returns the names of all that was frozen.
-
-    Weights that start at 0 hide what lies behind them: they are given small random values.
-    """
-    frozen = {name: weight for name, weight in model.named_parameters() if not weight.requires_grad}
+@torch.no_grad()
+def _rouse(model: nn.Module) -> None:
+    """Weights that start at 0 hide what lies behind them: they are given small random values."""
     generator = torch.Generator().manual_seed(12)
-    with torch.no_grad():
-        for weight in model.parameters():
-            if weight.requires_grad and not weight.any():
-                weight.normal_(0, 0.05, generator=generator)
+    for weight in model.parameters():
+        if weight.requires_grad and not weight.any():
+            weight.normal_(0, 0.05, generator=generator)
+
+
+def _thaw(model: nn.Module, x: Tensor) -> set[str]:
+    """A half that was frozen on purpose is examined like the other. Returns the names of all that was frozen."""
+    frozen = {name: weight for name, weight in model.named_parameters() if not weight.requires_grad}
     for weight in frozen.values():
         weight.requires_grad_(weight.is_floating_point())
     try:
@@ -213,9 +219,10 @@ def _loose_layers(model: nn.Module) -> list[Finding]:
         for name, value in vars(part).items():
             values = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
             if any(isinstance(one, nn.Module) and id(one) not in own and _learns(one) for one in values):
-                note = "What is in a plain list is not among `model.parameters()`: no optimizer sees it."
-                came = f"{name}: a {type(value).__name__}"
-                return [Finding("gradient_cut", came=came, expected="nn.ModuleList or nn.Sequential", note=note)]
+                kind = type(value).__name__
+                note = f"What is in a plain {kind} is not among `model.parameters()`: no optimizer sees it."
+                expected = "nn.ModuleDict" if kind == "dict" else "nn.ModuleList or nn.Sequential"
+                return [Finding("gradient_cut", came=f"{name}: a {kind}", expected=expected, note=note)]
     return []
 
 
@@ -240,7 +247,7 @@ def _not_logits(where: str, x_logits: Tensor) -> list[Finding]:
     low, high = float(x_logits.min()), float(x_logits.max())
     if not (low >= -1e-3 and high <= 1 + 1e-3):
         return []
-    sums = [x_logits.flatten(1).sum(1), x_logits.sum(-1), x_logits.sum(1)]
+    sums = [x_logits.flatten(1).sum(1), x_logits.sum(-1), x_logits.sum(-2), x_logits.sum(1)]
     if any((total - 1).abs().max() < 1e-3 for total in sums):
         return [Finding("softmax", where, "outputs that add up to 1", "logits of any size")]
     came, note = f"outputs from {low:.2g} to {high:.2g}", f"`{where}` ends in a sigmoid."
@@ -261,7 +268,7 @@ def _pulled_down(model: nn.Module, output: Callable, bound: float) -> float | No
     pulled = _training(_copied(model))
     optimizer = torch.optim.Adam(pulled.parameters(), lr=0.1)
     with torch.enable_grad():
-        for _ in range(PULLS):
+        for _ in range(PULLS + 1):
             out = output(pulled)
             if not (out.min() >= bound and out.requires_grad):
                 return None
@@ -274,21 +281,21 @@ def _pulled_down(model: nn.Module, output: Callable, bound: float) -> float | No
 @torch.no_grad()
 def _spread(model: nn.Module, x: Tensor) -> nn.Module:
     """The model in training, with weights so large that logvar differs between images."""
-    larger, now = _training(_copied(model)), 1.0
+    larger = _training(_copied(model))
 
-    def scale(factor: float) -> None:
+    def scaled(factor: float) -> Tensor:
         for weight in larger.parameters():
             if weight.is_floating_point():
-                weight *= factor / now
+                weight *= factor
+        return _pair(larger, x)[1]
 
-    for factor in (1, 1.2, 1.5, 1.8, 2.2, 2.7, 3.3, 4, 5, 6, 7.5, 9, 11, 14):
-        scale(factor)
-        before, now = now, factor
-        logvar = _pair(larger, x)[1]
-        if factor > 1 and not logvar.abs().max() <= 9:  # beyond, z − μ drowns in rounding
-            scale(before)
-            break
+    logvar = scaled(1)
+    for _ in range(14):  # 1.2 ** 14 is about 13
         if logvar.std(0).min() > 0.5:
+            break
+        logvar = scaled(1.2)
+        if not logvar.abs().max() <= 9:  # beyond, z − μ drowns in rounding
+            scaled(1 / 1.2)
             break
     return larger
 
@@ -331,12 +338,13 @@ def _listened(model: nn.Module, x: Tensor, z_only: bool = False) -> tuple:
     hooks = [part.register_forward_pre_hook(take) for part in model.modules() if part is not model]
     decode, own = model.decode, vars(model).get("decode")
 
-    def noted(z, *rest, **more):
-        if z_only and not rest and not more:
+    def noted(*given, **named):
+        z, *rest = *given, *named.values()
+        if z_only and not rest:
             out = decode(z[:2])[:1]  # two: a batch norm wants no less
             out = out.expand(len(z), *out.shape[1:])
         else:
-            out = decode(z, *rest, **more)
+            out = decode(*given, **named)
         decoded.append((z, out))
         return out
 
@@ -354,7 +362,8 @@ def _listened(model: nn.Module, x: Tensor, z_only: bool = False) -> tuple:
 def _place(model: nn.Module, x: Tensor) -> int:
     """Where, counted from the end, z stands among the codes that modules take, when forward does not call decode.
 
-    It is the one of which decode makes what forward returns; or else the first that mu and logvar do not follow from.
+    It is the one of which decode makes what forward returns; or else the first that mu and logvar do not follow
+    from; or else mu.
     """
     x_logits, mu, logvar, decoded, taken = _listened(_training(model, False), x)
     codes = [] if decoded else _codes(taken, mu)
@@ -380,9 +389,7 @@ def _noise(one: _Pass, two: _Pass) -> list[Finding]:
     if one.mu.equal(one.logvar):
         return [Finding("unrecognized", "encode", "mu and logvar are the same numbers", "a layer for each")]
     if one.z is not None and two.z is not None:
-        # with dropout the two passes have not quite the same mu and logvar
-        again = one.mu + (two.z - two.mu) * torch.exp(0.5 * (one.logvar - two.logvar))
-        return faults_of(Draws(one.mu, one.logvar, one.z, again))
+        return faults_of(Draws.of_two((one.mu, one.logvar, one.z), (two.mu, two.logvar, two.z)))
     if one.x_logits.equal(two.x_logits):
         return [Finding("noise_missing", "forward, twice", "the same", "two draws")]
     return []
@@ -397,11 +404,23 @@ def _slopes(out: Tensor, weights: list) -> list[Tensor]:
     return [torch.zeros_like(weight) if slope is None else slope for weight, slope in zip(weights, slopes, strict=True)]
 
 
-def _cut(model: nn.Module, seen: _Pass, noise: list[Finding]) -> list[Finding]:
+def _trainable(model: nn.Module) -> tuple[tuple[str, ...], tuple[Tensor, ...]]:
+    """The names of the weights that learn, and the weights."""
+    return tuple(
+        zip(*((name, weight) for name, weight in model.named_parameters() if weight.requires_grad), strict=True)
+    )
+
+
+def _behind(model: nn.Module, seen: _Pass) -> dict[str, list[Tensor]]:
+    """What comes back from mu, logvar and x_logits to each weight."""
+    return {name: _slopes(getattr(seen, name), _trainable(model)[1]) for name in ("mu", "logvar", "x_logits")}
+
+
+def _cut(model: nn.Module, seen: _Pass, noise: list[Finding], behind: dict[str, list[Tensor]]) -> list[Finding]:
     """Gradients must come back from mu, logvar and x_logits, and go through z as they do through μ + σ ⊙ ε."""
-    names, weights = zip(*_weights(model), strict=True)
-    for name in ("mu", "logvar", "x_logits"):
-        if not any(slope.any() for slope in _slopes(getattr(seen, name), weights)):
+    names, weights = _trainable(model)
+    for name, slopes in behind.items():
+        if not any(slope.any() for slope in slopes):
             return [Finding("gradient_cut", "forward", f"no gradient behind {name}", "gradients to the weights")]
     codes = [finding.code for finding in noise]
     z = seen.z
@@ -410,9 +429,8 @@ def _cut(model: nn.Module, seen: _Pass, noise: list[Finding]) -> list[Finding]:
     power = next((POWER_OF[code] for code in codes if code in POWER_OF), 0.5)
     through_sigma = seen.logvar * (power * (z - seen.mu)).detach()
     due = _slopes(seen.mu + through_sigma, weights)
-    behind = _slopes(seen.x_logits, weights)
     largest = max(expected.abs().max() for expected in due)
-    for name, came, expected, far in zip(names, _slopes(z, weights), due, behind, strict=True):
+    for name, came, expected, far in zip(names, _slopes(z, weights), due, behind["x_logits"], strict=True):
         rounding = 1e-4 * largest  # a bias before a batch norm has nothing but rounding for a gradient
         if (came - expected).abs().max() > 1e-2 * expected.abs().max() + rounding:
             return [Finding("gradient_cut", "forward", f"{name} gets another gradient through z than through μ + σ ε")]
@@ -421,15 +439,10 @@ def _cut(model: nn.Module, seen: _Pass, noise: list[Finding]) -> list[Finding]:
     return []
 
 
-def _weights(model: nn.Module) -> list[tuple[str, Tensor]]:
-    return [(name, weight) for name, weight in model.named_parameters() if weight.requires_grad]
-
-
-def _unreached(model: nn.Module, x: Tensor, seen: _Pass, frozen: set[str]) -> list[Finding]:
+def _unreached(model: nn.Module, x: Tensor, behind: dict[str, list[Tensor]], frozen: set[str]) -> list[Finding]:
     """A weight that the outputs depend on, but no gradient comes back to. What is not used at all is no matter."""
-    names, weights = zip(*_weights(model), strict=True)
-    behind = zip(*[_slopes(out, weights) for out in (seen.mu, seen.logvar, seen.x_logits)], strict=True)
-    unmoved = [i for i, slopes in enumerate(behind) if not any(slope.any() for slope in slopes)]
+    names, weights = _trainable(model)
+    unmoved = [i for i, slopes in enumerate(zip(*behind.values(), strict=True)) if not any(s.any() for s in slopes)]
     silent = [i for i in unmoved if names[i] not in frozen]
     if not silent or not _move_answers(model, x, [weights[i] for i in silent]):
         return []
@@ -452,7 +465,7 @@ def _move_answers(model: nn.Module, x: Tensor, weights: list[Tensor]) -> bool:
 
 def _answers(model: nn.Module, x: Tensor) -> Tensor:
     """What encode and decode give, with the same dropout each time."""
-    torch.manual_seed(14)
+    torch.default_generator.manual_seed(14)
     mu, logvar = _pair(model, x)
     return torch.cat([out.flatten() for out in (mu, logvar, model.decode(mu))])
 

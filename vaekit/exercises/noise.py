@@ -26,6 +26,12 @@ class Draws:
     again: Tensor
     power: float | None = None
 
+    @classmethod
+    def of_two(cls, one: tuple, two: tuple) -> "Draws":
+        """Of two passes' (mu, logvar, z), which with dropout have not quite the same mu and logvar."""
+        (mu, logvar, z), (other_mu, other_logvar, other_z) = one, two
+        return cls(mu, logvar, z, mu + (other_z - other_mu) * torch.exp(0.5 * (logvar - other_logvar)))
+
 
 def faults_of(draws: Draws) -> list[Finding]:
     """What is wrong with the noise, from two draws. The rows should be many, and logvar spread over a few nats."""
@@ -39,11 +45,9 @@ def faults_of(draws: Draws) -> list[Finding]:
     near = [known for known in _POWERS if abs(known - power) < max(0.12, 6 * error)]
     if not near:
         return _not_a_power(draws, power)
-    verdicts = [_as_power(draws, known) for known in near]  # ½ comes first: when in doubt, it is right
-    known = [found for found in verdicts if all(one.code != "unrecognized" for one in found)]
-    if not known and near[0] != 0.5:
-        return _not_a_power(draws, power)
-    return (known or verdicts)[0]
+    verdicts = [_as_power(draws, one) for one in near]  # ½ comes first: when in doubt, it is right
+    named = [found for found in verdicts if all(one.code != "unrecognized" for one in found)]
+    return (named or verdicts)[0] if named or 0.5 in near else _not_a_power(draws, power)
 
 
 def _as_power(draws: Draws, power: float) -> list[Finding]:
@@ -54,13 +58,13 @@ def _as_power(draws: Draws, power: float) -> list[Finding]:
     found = []
     if code := _POWERS[power]:
         size = f"noise of the size exp({power} · logvar)"
-        note = "In z = μ + σ ε it is √σ that stands for σ." if code == "std_for_variance" else ""
+        note = "Here √σ stands where σ belongs: z = μ + σ ε." if code == "std_for_variance" else ""
         found.append(Finding(code, f"mu {described(mu)}", size, "exp(0.5 · logvar)", note))
     reused = bool(((off - off_again).abs() <= 1e-5 * (1 + mu.abs())).all())
     shared = len(eps) > 1 and _constant(eps, 0, logvar, power)
     broadcast = eps.shape[1] > 1 and _constant(eps, 1, logvar, power)
     always = round(float(eps.mean()), 2)
-    if reused and shared and broadcast and (eps - always).abs().median() < 1e-3:  # no draw is as round as that
+    if reused and shared and broadcast and (eps - always).abs().median() < 1e-5:  # no draw is as round as that
         size = {0.25: "√σ", 0.5: "σ", 1.0: "σ²"}[power]
         z = f"μ {'−' if always < 0 else '+'} {'' if abs(always) == 1 else f'{abs(always):g} '}{size}"
         return [*found, Finding("noise_missing", came=f"z = {z}", expected="μ + σ ε", note=f"z is always {z}.")]
@@ -117,7 +121,7 @@ def _not_normal(eps: Tensor, independent: int, shared: bool) -> list[Finding]:
     return [Finding("unrecognized", came=came, expected="mean 0, s.d. 1, normal", note="ε is not drawn from N(0, 1).")]
 
 
-def path_cut(draws: Draws, slopes: list[Tensor | None], power: float) -> Finding | None:
+def _path_cut(draws: Draws, slopes: list[Tensor | None], power: float) -> Finding | None:
     """A finding when ∂Σz/∂μ is not 1, or ∂Σz/∂logvar not power · (z − μ)."""
     due = [torch.ones_like(draws.mu), power * (draws.z - draws.mu)]
     for name, slope, expected in zip(("mu", "logvar"), slopes, due, strict=True):
@@ -168,7 +172,7 @@ def _examine(learner: Learner, rows: int, latents: int) -> Diagnosis:
         if drawn[0].requires_grad:
             slopes = torch.autograd.grad(drawn[0].sum(), [mu, logvar], allow_unused=True)
         power = next((POWER_OF[code] for code in codes if code in POWER_OF), 0.5)
-        if cut := path_cut(draws, slopes, power):
+        if cut := _path_cut(draws, slopes, power):
             found.append(cut)
     if "noise_missing" in codes and not odd and not drawn[0].requires_grad:
         found.append(Finding("gradient_cut", "∂z/∂mu", "none", "1"))

@@ -1,7 +1,8 @@
 """The loss's two terms with every known slip built in, and the search for the fewest slips that explain a result."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import combinations
 
 import torch
 import torch.nn.functional as F
@@ -83,11 +84,18 @@ class Slip:
     parts: tuple["Slip", ...] = ()
 
 
-KL_SLIPS = [
+# The formula in circulation, −½ Σ(σ + μ² − 1 − log σ), has three of them at once.
+_IN_CIRCULATION = (
     Slip("sign", {"kl_sign": -1.0}, "It is that of the whole KL."),
-    Slip("missing_half", {"half": 1.0}),
     Slip("std_for_variance", {"power": 0.5}),
     Slip("log_std_for_logvar", {"log": 0.5}),
+)
+KL_SLIPS = [
+    *_IN_CIRCULATION,
+    Slip(
+        "sign", {name: value for slip in _IN_CIRCULATION for name, value in slip.options.items()}, parts=_IN_CIRCULATION
+    ),
+    Slip("missing_half", {"half": 1.0}),
     Slip("exp_logvar_as_std", {"power": 2.0, "log": 2.0}),
     Slip("mean_over_latents", {"latents": 1 / LATENTS}, reduction="mean over latents"),
     Slip("exp_logvar_as_std", {"power": 2.0}),
@@ -95,7 +103,7 @@ KL_SLIPS = [
     Slip("sign", {"mean": -1.0}, "It is that of μ²."),
     Slip("sign", {"spread": -1.0}, "It is that of σ²."),
     Slip("sign", {"one": -1.0}, "It is that of the 1."),
-    Slip("missing_half", {"mean": 2.0}, "Only before μ²."),
+    Slip("missing_half", {"mean": 2.0}, "It is missing before μ² only."),
     Slip("missing_half", {"half": 1.0, "mean": 0.5}, "It stands before μ² only."),
     Slip("missing_half", {"half": 1.0, "spread": 0.5}, "It stands before σ² only."),
     Slip("unrecognized", {"one": 0.0}, "The − 1 is missing in the KL."),
@@ -103,21 +111,16 @@ KL_SLIPS = [
     Slip("unrecognized", {"log": 0.0}, "The log σ² is missing in the KL."),
     Slip("unrecognized", {"spread": 0.0}, "The σ² is missing in the KL."),
     *[
-        Slip("broadcast", {"crossed": (part, how)}, "One term kept a dimension that the other has not.")
+        Slip("broadcast", {"crossed": (part, how)}, "One term kept a dimension that the other lost.")
         for part in ("μ²", "σ²")
         for how in ("sum", "mean")
     ],
 ]
-# The formula in circulation, −½ Σ(σ + μ² − 1 − log σ), has three of them at once.
-_IN_CIRCULATION = (KL_SLIPS[0], KL_SLIPS[2], KL_SLIPS[3])
-KL_SLIPS.append(
-    Slip("sign", {key: value for slip in _IN_CIRCULATION for key, value in slip.options.items()}, parts=_IN_CIRCULATION)
-)
 
 RECONSTRUCTION_SLIPS = [
     Slip("sign", {"r_sign": -1.0}, "It is that of the reconstruction: −log p, not log p."),
     Slip("mean_over_pixels", {"pixels": 1 / PIXELS}, reduction="mean over pixels"),
-    Slip("mean_over_pixels", {"pixels": 1 / 28}, "Those of a row or a column."),
+    Slip("mean_over_pixels", {"pixels": 1 / 28}, "Here it is those of a row, or of a column."),
     Slip("logits_as_probabilities", {"pixel": "no sigmoid"}, "The logits were taken as probabilities."),
     Slip("logits_as_probabilities", {"pixel": "two sigmoids"}, "The loss takes the sigmoid itself."),
     Slip("softmax", {"pixel": "softmax of the image"}),
@@ -141,7 +144,7 @@ RECONSTRUCTION_SLIPS = [
     Slip("sign", {"pixel": "dark turned round"}, "It is that of the dark pixels' part, (1 − x) log(1 − p)."),
 ]
 
-# A whole batch in one number, where each example should have its own.
+# The whole batch mixed, where each example should have a number of its own.
 BATCH_SLIPS = [
     Slip("wrong_shape", {"batch": "mean"}, "The batch's mean came back.", "mean over batch"),
     Slip("sum_over_batch", {"batch": "sum"}, reduction="sum over batch"),
@@ -163,7 +166,7 @@ LOSS_SLIPS = [
 
 
 def batched(values: Tensor, batch: str | None) -> Tensor:
-    """(B,) as it is, or the batch in one number."""
+    """(B,) as it is, the batch in one number, or that number for each example."""
     whole = {None: values, "mean": values.mean(), "sum": values.sum(), "sum for each": values.sum().expand(len(values))}
     return whole[batch]
 
@@ -204,23 +207,16 @@ def same(came, expected, rtol: float = 3e-5) -> bool:
     return bool((a - b).abs().max() <= rtol * b.abs().max() + 1e-9)
 
 
-def explain(came: list[Tensor], make: Callable, slips: Iterable[Slip], most: int = 3) -> tuple | None:
+def explain(came: list[Tensor], make: Callable, slips: list[Slip], most: int = 3) -> tuple | None:
     """The fewest slips with which `make(i, **options)` is `came[i]` for each i: (slips, options), or None."""
     for count in range(most + 1):
-        for chosen, options in _together(list(slips), count):
+        for chosen in combinations(slips, count):
+            options = {name: value for slip in chosen for name, value in slip.options.items()}
+            if len(options) < sum(len(slip.options) for slip in chosen):
+                continue  # two of them change the same thing
             if all(same(value, make(i, **options)) for i, value in enumerate(came)):
                 return [part for slip in chosen for part in slip.parts or (slip,)], options
     return None
-
-
-def _together(slips: list[Slip], count: int) -> Iterator[tuple[tuple[Slip, ...], dict]]:
-    """All choices of so many slips of which no two change the same thing, with their options."""
-    if count == 0:
-        yield (), {}
-    for i, slip in enumerate(slips if count else ()):
-        others = [other for other in slips[i + 1 :] if not other.options.keys() & slip.options.keys()]
-        for chosen, options in _together(others, count - 1):
-            yield (slip, *chosen), slip.options | options
 
 
 def effective_beta(options: dict) -> float | None:

@@ -124,7 +124,7 @@ _ALL = {
     ),
     "logits_bounded": (
         "The logits cannot fall far below 0: no pixel can become black.",
-        "Which probability has a pixel whose logit is 0? And one whose logit is −1?",
+        "What is a pixel's probability when its logit is 0? And when it is −1?",
         "Nothing follows the decoder's last layer: no ReLU, no tanh.",
     ),
     "zero_grad_missing": (
@@ -138,7 +138,7 @@ _ALL = {
         "Three lines, in this order: `optimizer.zero_grad()`, `loss.backward()`, `optimizer.step()`.",
     ),
     "step_missing": (
-        "No step was taken.",
+        "The optimizer took no step.",
         "Who changes the weights once the gradients are known?",
         "Call `optimizer.step()` after `loss.backward()`.",
     ),
