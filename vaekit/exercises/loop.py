@@ -9,7 +9,7 @@ from vaekit.exercises import slips
 from vaekit.exercises.calling import OPEN, Halt, Learner, as_tensor
 from vaekit.exercises.diagnosis import Diagnosis, Finding
 from vaekit.exercises.formulas import BETAS, Probe, first_probe, judge, untamed_or_tame
-from vaekit.exercises.noise import POWER_OF, Draws, faults_of
+from vaekit.exercises.noise import Draws, faults_of, power_of
 from vaekit.exercises.slips import Slip
 from vaekit.model import VAE
 
@@ -134,11 +134,10 @@ def _examine(learner: Learner, declared: set[str], tame: bool) -> Diagnosis:
     model, generator = _model(tame), torch.Generator().manual_seed(8)
     optimizer = _Descent(model.parameters(), lr=1e-7)
     noise = _noise(learner, model, optimizer, _images(400, generator))
-    power = next((POWER_OF[finding.code] for finding in noise if finding.code in POWER_OF), 0.5)
     odd: dict[str, Slip] = {}
     asked = []
     for beta in BETAS:
-        probe, slip = _one_step(learner, model, optimizer, _images(slips.BATCH, generator), beta, power)
+        probe, slip = _one_step(learner, model, optimizer, _images(slips.BATCH, generator), beta, power_of(noise))
         asked.append(probe)
         if slip:
             odd[slip.code] = slip

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from vaekit.exercises.calling import OPEN, Halt, guarded
 from vaekit.exercises.diagnosis import Diagnosis, Finding
-from vaekit.exercises.noise import POWER_OF, Draws, faults_of
+from vaekit.exercises.noise import Draws, faults_of, power_of
 
 SHAPES = ((1, 28, 28), (3, 64, 64), (3, 32, 32), (1, 32, 32), (1, 64, 64), (3, 16, 16), (3, 18, 18), (1, 8, 8))
 ROWS = 600  # for what is measured of the noise
@@ -161,6 +161,8 @@ def _rouse(model: nn.Module) -> None:
 def _thaw(model: nn.Module, x: Tensor) -> set[str]:
     """A half that was frozen on purpose is examined like the other. Returns the names of all that was frozen."""
     frozen = {name: weight for name, weight in model.named_parameters() if not weight.requires_grad}
+    if not frozen:
+        return set()
     for weight in frozen.values():
         weight.requires_grad_(weight.is_floating_point())
     try:
@@ -413,7 +415,8 @@ def _trainable(model: nn.Module) -> tuple[tuple[str, ...], tuple[Tensor, ...]]:
 
 def _behind(model: nn.Module, seen: _Pass) -> dict[str, list[Tensor]]:
     """What comes back from mu, logvar and x_logits to each weight."""
-    return {name: _slopes(getattr(seen, name), _trainable(model)[1]) for name in ("mu", "logvar", "x_logits")}
+    _, weights = _trainable(model)
+    return {name: _slopes(getattr(seen, name), weights) for name in ("mu", "logvar", "x_logits")}
 
 
 def _cut(model: nn.Module, seen: _Pass, noise: list[Finding], behind: dict[str, list[Tensor]]) -> list[Finding]:
@@ -422,12 +425,10 @@ def _cut(model: nn.Module, seen: _Pass, noise: list[Finding], behind: dict[str, 
     for name, slopes in behind.items():
         if not any(slope.any() for slope in slopes):
             return [Finding("gradient_cut", "forward", f"no gradient behind {name}", "gradients to the weights")]
-    codes = [finding.code for finding in noise]
     z = seen.z
-    if z is None or "unrecognized" in codes:
+    if z is None or any(finding.code == "unrecognized" for finding in noise):
         return []
-    power = next((POWER_OF[code] for code in codes if code in POWER_OF), 0.5)
-    through_sigma = seen.logvar * (power * (z - seen.mu)).detach()
+    through_sigma = seen.logvar * (power_of(noise) * (z - seen.mu)).detach()
     due = _slopes(seen.mu + through_sigma, weights)
     largest = max(expected.abs().max() for expected in due)
     for name, came, expected, far in zip(names, _slopes(z, weights), due, behind["x_logits"], strict=True):

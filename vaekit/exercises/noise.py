@@ -12,7 +12,6 @@ from vaekit.exercises.diagnosis import Diagnosis, Finding
 
 # σ = exp(power · logvar): ½ is right. The noise's size is read off as this power, to about ± 0.02.
 _POWERS = {0.5: None, 1.0: "exp_logvar_as_std", 0.25: "std_for_variance"}
-POWER_OF = {code: power for power, code in _POWERS.items() if code}
 ROWS = 1000
 
 
@@ -48,6 +47,12 @@ def faults_of(draws: Draws) -> list[Finding]:
     verdicts = [_as_power(draws, one) for one in near]  # ½ comes first: when in doubt, it is right
     named = [found for found in verdicts if all(one.code != "unrecognized" for one in found)]
     return (named or verdicts)[0] if named or 0.5 in near else _not_a_power(draws, power)
+
+
+def power_of(found: list[Finding]) -> float:
+    """The power of exp(power · logvar) that was found to be the noise's size: ½ where nothing else was."""
+    codes = [finding.code for finding in found]
+    return next((power for power, code in _POWERS.items() if code and code in codes), 0.5)
 
 
 def _as_power(draws: Draws, power: float) -> list[Finding]:
@@ -171,8 +176,7 @@ def _examine(learner: Learner, rows: int, latents: int) -> Diagnosis:
         slopes = [None, None]
         if drawn[0].requires_grad:
             slopes = torch.autograd.grad(drawn[0].sum(), [mu, logvar], allow_unused=True)
-        power = next((POWER_OF[code] for code in codes if code in POWER_OF), 0.5)
-        if cut := _path_cut(draws, slopes, power):
+        if cut := _path_cut(draws, slopes, power_of(found)):
             found.append(cut)
     if "noise_missing" in codes and not odd and not drawn[0].requires_grad:
         found.append(Finding("gradient_cut", "∂z/∂mu", "none", "1"))
