@@ -21,9 +21,6 @@ def walk(name: str, values: torch.Tensor, size: int, n: int = 12) -> torch.Tenso
     return draw_faces(factors.flatten(0, 1), size).view(n, len(values), 3, size, size).float()
 
 
-# -- the set ----------------------------------------------------------------------------------------------
-
-
 def test_the_set():
     found = faces(7, device="cpu")
     assert isinstance(found, FaceSet)
@@ -33,6 +30,7 @@ def test_the_set():
     assert (found.labels, found.name, found.factor_names, len(found)) == (None, "Cartoon faces", FACTORS, 7)
     assert torch.equal(found.images, draw_faces(found.factors))
     assert faces(2, 48, device="cpu").images.shape == (2, 3, 48, 48)
+    assert torch.equal(found.factors, some(7))  # uniform, from a generator of its own
 
 
 def test_first_and_to_keep_the_factors():
@@ -60,26 +58,6 @@ def test_everything_is_made_on_the_factors_device():
         found = faces(20, 16, device="cpu")
     assert torch.equal(found.images, faces(20, 16, device="cpu").images)
 
-
-def test_the_global_generator_is_left_alone():
-    torch.manual_seed(3)
-    expected = torch.rand(1)
-    torch.manual_seed(3)
-    faces(2, device="cpu")
-    assert torch.equal(torch.rand(1), expected)
-
-
-def test_factors_are_uniform_and_independent():
-    n = 20_000
-    factors = torch.rand(n, 8, generator=torch.Generator().manual_seed(0))
-    assert torch.equal(faces(50, 16, device="cpu").factors, factors[:50])  # so what holds of these holds of those
-    assert factors.mean(0).numpy() == pytest.approx(0.5, abs=4 / (12 * n) ** 0.5)
-    assert factors.var(0).numpy() == pytest.approx(1 / 12, abs=4 * (1 / 180 / n) ** 0.5)
-    off_diagonal = factors.T.corrcoef() - torch.eye(8)
-    assert off_diagonal.abs().max() < 4.5 / n**0.5
-
-
-# -- what a factor moves ----------------------------------------------------------------------------------
 
 # Where pictures may change, in shares of the height and the width from the top left: top, bottom, left, right.
 REGIONS = {
@@ -126,16 +104,6 @@ def test_hair_colour_and_glasses_leave_the_mouth_alone(size):
         assert difference.abs().max() > 0, name
 
 
-def test_none_means_none():
-    """At 0 there is no beard to have a colour, and no glasses."""
-    bare = torch.tensor([[0.5, 0.2, 0.0, 0.0, 0.0, 0.0, 0.5, 0.5]])
-    chin = draw_faces(bare, 64)[0, :, 50, 32].float()
-    assert chin.numpy() == pytest.approx((torch.tensor(SKIN[1])).numpy(), abs=1)  # tone 0.2 is the second of six
-    bearded = bare.clone()
-    bearded[0, FACTORS.index("beard")] = 1
-    assert (draw_faces(bearded, 64)[0, :, 50, 32] < 70).all()  # black hair
-
-
 def test_the_range_of_skin_tones():
     """A forehead's colour: from light to dark without a jump, red > green > blue all the way, as skin is."""
     factors = torch.tensor([0.5, 0.0, 0.0, 0.0, 0.0, 0.0, 0.5, 0.5]).repeat(101, 1)
@@ -143,18 +111,12 @@ def test_the_range_of_skin_tones():
     between_the_brows = draw_faces(factors, 64)[:, :, 26, 32].float()
     assert between_the_brows[0].tolist() == list(SKIN[0])
     assert between_the_brows[-1].tolist() == list(SKIN[-1])
-    # tone 0.27 lies 35 % of the way from the second to the third: (233.7, 186.2, 147.4), rounded
-    assert between_the_brows[27].tolist() == [234, 186, 147]
+    assert between_the_brows[27].tolist() == [234, 186, 147]  # 35 % of the way from the second to the third
     light = between_the_brows @ torch.tensor([0.2126, 0.7152, 0.0722])
     assert (light.diff() < 0).all()
-    assert light[0] > 220
-    assert light[-1] < 80
     assert (light.diff().abs() < 3).all()
     assert (between_the_brows[:, 0] > between_the_brows[:, 1]).all()
     assert (between_the_brows[:, 1] > between_the_brows[:, 2]).all()
-
-
-# -- smooth -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.slow
@@ -168,17 +130,6 @@ def test_a_small_step_changes_the_picture_a_little(name, size, most):
     assert (pairs[:, 1::2] - pairs[:, ::2]).abs().max() <= most / 10 + 1
 
 
-def test_edges_take_values_in_between():
-    """Across the shirt's edge, column by column: from paper to shirt over one or two pixels, never more than 3."""
-    column = draw_faces(torch.tensor([[0.5, 0.5, 0.0, 0.5, 0.0, 0.0, 0.5, 0.5]]), 32)[0, :, 24:, 4:12].float()
-    paper, shirt = column[:, 0, 0], column[:, -1, -1]
-    share = ((column - paper[:, None, None]) * (shirt - paper)[:, None, None]).sum(0) / (shirt - paper).square().sum()
-    between = (share > 0.02) & (share < 0.98)
-    assert (between.sum(0) >= 1).all()
-    assert (between.sum(0) <= 3).all()
-    assert len(share[between].mul(20).round().unique()) > 5  # many shares, not just a half
-
-
 def test_a_large_picture_shrunk_is_the_small_one():
     """Antialiasing by an independent way: the mean of 8 × 8 pixels. They differ where shapes are thinner than one."""
     factors = some(20, 7)
@@ -186,9 +137,6 @@ def test_a_large_picture_shrunk_is_the_small_one():
     shrunk = torch.nn.functional.avg_pool2d(draw_faces(factors, 256).float(), 8)
     assert (small - shrunk).abs().mean() < 1.5
     assert (small - shrunk).abs().quantile(0.99) < 25
-
-
-# -- known, and knowable ----------------------------------------------------------------------------------
 
 
 def read_off(train: torch.Tensor, factors: torch.Tensor, test: torch.Tensor, weight: float) -> torch.Tensor:
@@ -211,38 +159,11 @@ def test_a_line_through_the_pixels_reads_off_every_factor():
     assert (r_squared(shuffled, test.factors) < 0.1).all()  # the probe itself knows nothing
 
 
-@pytest.mark.slow
-def test_a_vae_learns_them():
-    train, test = faces(2000, 32, device="cpu"), faces(500, 32, seed=1, device="cpu")
-    model = vaekit.VAE(8, 200, (3, 32, 32), init_generator=torch.Generator().manual_seed(0))
-    losses = []
-    for step in vaekit.train(model, train.images, batch_size=64):
-        losses.append(step.loss)
-        if step.number == 300:
-            break
-    losses = torch.stack(losses)
-    assert losses.isfinite().all()
-    assert losses[-20:].mean() < losses[:5].mean() - 150  # nats per image
-    with torch.no_grad():
-        codes, unseen = (model.encode(as_floats(part.images))[0] for part in (train, test))
-    score = dict(zip(FACTORS, r_squared(read_off(codes, train.factors, unseen, 1e-3), test.factors), strict=True))
-    assert score["skin tone"] > 0.8
-    assert score["hair colour"] > 0.8
-
-
-# -- bad input --------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     "given, message",
     [
         ({"n": 0}, "n must be a whole number from 1 up, not 0"),
-        ({"n": 2.0}, "n must be a whole number from 1 up, not 2.0"),
-        ({"n": True}, "n must be .*not True"),
         ({"size": 15}, "size must be a whole number from 16 up, not 15"),
-        ({"size": "32"}, "size must be .*not '32'"),
-        ({"seed": 1.5}, "seed must be a whole number from 0 .*not 1.5"),
-        ({"seed": -1}, "seed must be .*not -1"),
         ({"seed": 2**63}, "seed must be .*not 9223372036854775808"),
     ],
 )
@@ -251,19 +172,18 @@ def test_what_faces_refuses(refuses, given, message):
         faces(**({"n": 3, "device": "cpu"} | given))
 
 
-def test_what_draw_faces_refuses(refuses):
-    good = some(3)
-    with refuses(TypeError, "factors must be a tensor .*this is a list: try"):
-        draw_faces([0.5] * 8)
-    for wrong in (good[0], good[:, :7], good[:0]):
-        with refuses(ValueError, rf"factors must be .*shape of these is \({len(wrong)},"):
-            draw_faces(wrong)
-    for value, seen in ((1.5, "1.5"), (float("nan"), "nan")):
-        with refuses(ValueError, f"factors must be .*reach from .*{seen}"):
-            draw_faces(torch.cat([good, torch.full((1, 8), value)]))
-    with refuses(ValueError, r"factors must be .*reach from -0\.1"):
-        draw_faces(good - good.min() - 0.1)
-    with refuses(ValueError, "size must be a whole number from 16 up, not 8"):
-        draw_faces(good, 8)
-    with refuses(TypeError, "complex64"):
-        draw_faces(good.to(torch.complex64))
+@pytest.mark.parametrize(
+    ("factors", "words"),
+    [
+        ([0.5] * 8, "factors must be a tensor .*not \\[0.5, .*: try"),
+        (some(3).to(torch.complex64), "not tensor.*: try torch.tensor of real"),
+        (some(3)[0], r"shape of these is \(8,"),
+        (some(3)[:, :7], r"shape of these is \(3, 7"),
+        (some(3)[:0], r"shape of these is \(0,"),
+        (some(3) + 1, r"reach from .*try factors.clamp\(0, 1\)"),
+        (some(3) * torch.nan, "reach from nan"),
+    ],
+)
+def test_what_draw_faces_refuses(refuses, factors, words):
+    with refuses((TypeError, ValueError), words):
+        draw_faces(factors)

@@ -1,9 +1,6 @@
 """The data: the real files, damaged ones, missing ones; where they are found; the device."""
 
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -11,7 +8,7 @@ import torch
 
 import vaekit
 from vaekit import data
-from vaekit.data import DataError, ImageSet, as_floats, check_images
+from vaekit.data import DataError, ImageSet, as_floats
 
 CLONE = Path(vaekit.__file__).resolve().parent.parent
 RAW = CLONE / "data" / "MNIST" / "raw"
@@ -22,7 +19,7 @@ def folder(tmp_path, monkeypatch):
     """A folder of our own with the four packed files, that `VAEKIT_DATA` points to; nothing is remembered of others."""
     (tmp_path / "MNIST" / "raw").mkdir(parents=True)
     for name in data.MNIST_FILES:
-        shutil.copy(RAW / f"{name}.gz", tmp_path / "MNIST" / "raw")
+        shutil.copy(RAW / name, tmp_path / "MNIST" / "raw")
     monkeypatch.setenv("VAEKIT_DATA", str(tmp_path))
     data._mnist_on_cpu.cache_clear()
     yield tmp_path / "MNIST" / "raw"
@@ -38,7 +35,7 @@ def no_network(monkeypatch):
     monkeypatch.setenv("no_proxy", "*")
 
 
-def flip_a_byte(path: Path, where: int = 5000) -> None:
+def flip_a_byte(path: Path, where: int) -> None:
     content = bytearray(path.read_bytes())
     content[where] ^= 1
     path.write_bytes(content)
@@ -65,33 +62,12 @@ def test_the_digits(digits):
     assert (digits.images.amin().item(), digits.images.amax().item()) == (0, 255)
 
 
-def test_the_very_pixels_of_the_file():
-    """The file by the IDX format's own description: 16 bytes of header, then row by row."""
-    import gzip
-
-    packed = gzip.decompress((RAW / "t10k-images-idx3-ubyte.gz").read_bytes())
-    assert [int.from_bytes(packed[i : i + 4]) for i in (0, 4, 8, 12)] == [2051, 10_000, 28, 28]
-    pixels = torch.frombuffer(bytearray(packed[16:]), dtype=torch.uint8).view(10_000, 1, 28, 28)
-    assert torch.equal(vaekit.mnist(train=False).images, pixels)
-
-
 def test_torchvision_works_on_the_folder_unchanged_and_offline(folder, no_network):
     from torchvision.datasets import MNIST
 
     digits = MNIST(root=folder.parent.parent, train=False, download=True)
     assert torch.equal(digits.data, vaekit.mnist(train=False).images.squeeze(1))
     assert torch.equal(digits.targets, vaekit.mnist(train=False).labels)
-
-
-@pytest.mark.slow
-def test_found_from_any_working_directory(tmp_path):
-    """A process that starts elsewhere, with only the clone on its path."""
-    environment = {k: v for k, v in os.environ.items() if k != "VAEKIT_DATA"} | {"PYTHONPATH": str(CLONE)}
-    program = "import vaekit.data; print(vaekit.data.data_root(), len(vaekit.mnist(train=False)))"
-    found = subprocess.run(
-        [sys.executable, "-c", program], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
-    )
-    assert found.stdout.strip() == f"{CLONE / 'data'} 10000"
 
 
 def test_where_the_data_is_looked_for(tmp_path, monkeypatch):
@@ -112,48 +88,30 @@ def test_where_the_data_is_looked_for(tmp_path, monkeypatch):
 # -- what can go wrong with them --------------------------------------------------------------------------
 
 
-def test_vaekit_data_names_another_folder(folder):
+def test_vaekit_data_names_another_folder_and_nothing_is_written_there(folder):
+    before = sorted(path.name for path in folder.iterdir())  # so that it may be a folder that can only be read
     assert len(vaekit.mnist(train=False)) == 10_000
-    assert (folder / "t10k-images-idx3-ubyte").is_file()  # unpacked beside the packed one
+    assert sorted(path.name for path in folder.iterdir()) == before
 
 
 @pytest.mark.parametrize("name", list(data.MNIST_FILES))
 def test_a_damaged_packed_file_is_named_with_its_sums(folder, no_network, refuses, name):
-    flip_a_byte(folder / f"{name}.gz", 3000)
+    flip_a_byte(folder / name, 3000)
     with refuses(
         DataError,
-        rf"{name}\.gz is damaged: its MD5 sum is [0-9a-f]{{32}}, expected {data.MNIST_FILES[name][0]}.*Delete it",
+        rf"{name} is damaged: its MD5 sum is [0-9a-f]{{32}}, expected {data.MNIST_FILES[name]}.*Delete it",
     ):
-        vaekit.mnist(train=False)
-
-
-def test_a_damaged_unpacked_file_is_named_and_deleting_it_helps(folder, no_network, refuses):
-    vaekit.mnist(train=False)
-    data._mnist_on_cpu.cache_clear()
-    damaged = folder / "t10k-labels-idx1-ubyte"
-    flip_a_byte(damaged)
-    expected = data.MNIST_FILES[damaged.name][1]
-    with refuses(DataError, rf"{damaged.name} is damaged: its MD5 sum is [0-9a-f]{{32}}, expected {expected}"):
-        vaekit.mnist(train=False)
-    damaged.unlink()
-    assert vaekit.mnist(train=False).labels[:5].tolist() == [7, 2, 1, 0, 4]
+        vaekit.mnist(train=name.startswith("train"))
 
 
 @pytest.mark.parametrize("left", [3, 0])
 def test_missing_files_and_no_network(folder, no_network, refuses, left):
     for name in list(data.MNIST_FILES)[left:]:
-        (folder / f"{name}.gz").unlink()
+        (folder / name).unlink()
     with refuses(
         DataError, "could not be fetched or unpacked there .*put the four .gz files there, or set VAEKIT_DATA"
     ):
         vaekit.mnist(train=False)
-
-
-def test_a_folder_that_cannot_be_made(tmp_path, no_network, monkeypatch, refuses):
-    (tmp_path / "file").write_text("not a folder")
-    monkeypatch.setenv("VAEKIT_DATA", str(tmp_path / "file"))
-    with refuses(DataError, "VAEKIT_DATA"):
-        vaekit.mnist()
 
 
 # -- sets, floats, checks ---------------------------------------------------------------------------------
@@ -177,15 +135,6 @@ def test_as_floats_maps_0_to_255_onto_0_to_1():
     assert (floats[0].item(), floats[255].item()) == (0, 1)
     assert images.tolist() == list(range(256))  # the images themselves stay
     assert as_floats(floats) is floats
-
-
-def test_good_images_pass():
-    for images in (
-        torch.zeros(5, 3, 4, 4),
-        torch.ones(5, 1, 4, 4).double(),
-        torch.zeros(5, 1, 4, 4, dtype=torch.uint8),
-    ):
-        check_images(images, 5)
 
 
 # -- the device -------------------------------------------------------------------------------------------
@@ -242,19 +191,3 @@ def test_nonsense_is_refused(bare, refuses, name):
     bare.setenv("VAEKIT_DEVICE", "quantum")
     with refuses(ValueError, "device 'quantum' is unknown"):
         vaekit.device()
-
-
-@pytest.mark.slow
-def test_many_processes_may_unpack_the_files_at_the_same_moment(tmp_path):
-    raw = tmp_path / "MNIST" / "raw"
-    raw.mkdir(parents=True)
-    for packed in (Path(vaekit.__file__).parents[1] / "data" / "MNIST" / "raw").glob("*.gz"):
-        shutil.copy(packed, raw)
-    program = "import vaekit; print(len(vaekit.mnist(device='cpu')), len(vaekit.mnist(False, device='cpu')))"
-    environment = os.environ | {"VAEKIT_DATA": str(tmp_path), "PYTHONPATH": str(Path(vaekit.__file__).parents[1])}
-    running = [
-        subprocess.Popen([sys.executable, "-c", program], env=environment, stdout=subprocess.PIPE, text=True)
-        for _ in range(4)
-    ]
-    assert [process.communicate(timeout=100)[0].split() for process in running] == [["60000", "10000"]] * 4
-    assert not list(raw.glob("*.saving"))

@@ -13,17 +13,6 @@ def test_grid_reads_like_an_image_from_the_top_left():
     assert codes.tolist() == [[-2, 2], [0, 2], [2, 2], [-2, 0], [0, 0], [2, 0], [-2, -2], [0, -2], [2, -2]]
 
 
-def test_grid_fills_the_plane_with_square_tiles_around_the_center():
-    codes = grid(4.0, 16, center=(1.0, -2.0))
-    assert codes.shape == (256, 2)
-    torch.testing.assert_close(codes.mean(0), torch.tensor([1.0, -2.0]))
-    assert codes.amin(0).tolist() == [1 - 3.75, -2 - 3.75]  # half a tile, 0.25, from the edge
-    assert codes.amax(0).tolist() == [1 + 3.75, -2 + 3.75]
-    rows = codes.view(16, 16, 2)
-    torch.testing.assert_close(rows[:, 1:, 0] - rows[:, :-1, 0], torch.full((16, 15), 0.5))
-    torch.testing.assert_close(rows[1:, :, 1] - rows[:-1, :, 1], torch.full((15, 16), -0.5))
-
-
 def test_grid_lies_on_a_sheet_as_it_lies_in_the_plane():
     """A decoder that paints z₁ and z₂ as grey: brighter to the right in one, upwards in the other."""
     for dim, brighter in ((0, lambda sheet: sheet[:, 1:] > sheet[:, :-1]), (1, lambda sheet: sheet[:-1] > sheet[1:])):

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from torch.distributions import Bernoulli, Normal, kl_divergence
 
 from vaekit import kl_to_prior, neg_elbo, reconstruction_nll, reparameterize
@@ -45,13 +46,6 @@ def test_kl_and_gradients_equal_torch_distributions():
     weights = torch.linspace(1, 2, kl.numel(), dtype=kl.dtype).view_as(kl)  # so that no two elements count alike
     ours = torch.autograd.grad((weights * kl).sum(), (mu, logvar))
     torch.testing.assert_close(ours, torch.autograd.grad((weights * reference).sum(), (mu, logvar)))
-
-
-def test_kl_gradients_closed_form():
-    mu, logvar = posteriors()
-    by_mu, by_logvar = torch.autograd.grad(kl_to_prior(mu, logvar).sum(), (mu, logvar))
-    torch.testing.assert_close(by_mu, mu.detach())
-    torch.testing.assert_close(by_logvar, 0.5 * (logvar.detach().exp() - 1))
 
 
 def test_kl_of_a_nearly_collapsed_posterior_keeps_its_digits():
@@ -100,10 +94,29 @@ def test_bernoulli_equals_its_formula_and_torch_distributions():
     torch.testing.assert_close(reconstruction_nll(x_logits, hard), -log_p)
 
 
-def test_bernoulli_gradient_is_x_hat_minus_x():
-    x_logits, x = pictures()
-    (gradient,) = torch.autograd.grad(reconstruction_nll(x_logits, x).sum(), x_logits)
-    torch.testing.assert_close(gradient, torch.sigmoid(x_logits.detach()) - x)
+def test_bernoulli_is_as_near_to_the_truth_as_pytorch_s_own():
+    """In float32, beside float64, black and white pixels and logits of exactly 0 among them; gradients to the bit."""
+    generator = torch.Generator().manual_seed(0)
+    x_logits, x = 8 * torch.randn(64, 784, generator=generator), torch.rand(64, 784, generator=generator)
+    x[:, :200], x[:, 200:400], x_logits[:, ::50] = 0, 1, 0
+    ours, theirs, exact = (values.clone().requires_grad_() for values in (x_logits, x_logits, x_logits.double()))
+    losses = [
+        reconstruction_nll(ours, x),
+        *(F.binary_cross_entropy_with_logits(z, x.to(z.dtype), reduction="none").sum(1) for z in (theirs, exact)),
+    ]
+    torch.autograd.backward([loss.sum() for loss in losses])
+    error, their_error = ((loss.double() - losses[2]).abs().max() for loss in losses[:2])
+    assert error < 2 * their_error
+    assert torch.equal(ours.grad, theirs.grad)
+
+
+def test_bernoulli_can_be_derived_twice_and_by_its_images():
+    x_logits, x = (values.flatten(1)[:2, :8].detach().clamp(0.1, 0.9) for values in pictures())
+    inputs = (x_logits.requires_grad_(), x.requires_grad_())
+    assert torch.autograd.gradcheck(reconstruction_nll, inputs)
+    assert torch.autograd.gradgradcheck(reconstruction_nll, inputs)
+    by_image = torch.func.vmap(torch.func.grad(lambda z, x: reconstruction_nll(z[None], x[None]).sum()))(*inputs)
+    torch.testing.assert_close(by_image, torch.sigmoid(x_logits) - x)
 
 
 def test_bernoulli_stays_finite_at_extreme_logits():
@@ -121,8 +134,6 @@ def test_bernoulli_floor_on_grey_pixels_is_their_entropy():
     torch.testing.assert_close(nll, Bernoulli(x).entropy().sum(1))
     (gradient,) = torch.autograd.grad(nll.sum(), best)
     assert gradient.abs().max() < 1e-12
-    noise = torch.randn(200, 19, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    assert (reconstruction_nll(best + 0.1 * noise, x.expand(200, 19)) > nll).all()
 
 
 @pytest.mark.parametrize("kind", ["gaussian", "linear"])
@@ -138,13 +149,6 @@ def test_gaussian_equals_torch_distributions(kind, noise_variance):
     torch.testing.assert_close(ours, torch.autograd.grad((weights * reference).sum(), x_logits))
 
 
-def test_gaussian_at_one_half_is_the_squared_error_plus_a_constant():
-    x_logits, x = pictures()
-    squared_error = (x - torch.sigmoid(x_logits)).square().sum((1, 2, 3))
-    constant = x[0].numel() * 0.5 * math.log(math.pi)
-    torch.testing.assert_close(reconstruction_nll(x_logits, x, "gaussian"), squared_error + constant)
-
-
 def test_pixel_mean_is_the_mean_of_the_likelihood():
     x_logits, _ = pictures()
     torch.testing.assert_close(pixel_mean(x_logits), Bernoulli(logits=x_logits).mean)
@@ -153,41 +157,17 @@ def test_pixel_mean_is_the_mean_of_the_likelihood():
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_no_image_is_likelier_than_one_of_mean_pixels(kind):
-    """Where the data are the pixel means, the gradient by the decoder's output is 0: the two functions agree."""
-    x_logits, _ = pictures()
-    x = pixel_mean(x_logits.detach(), kind)
-    (gradient,) = torch.autograd.grad(reconstruction_nll(x_logits, x, kind).sum(), x_logits)
-    assert gradient.abs().max() < 1e-12
-
-
-@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("beta", [0.0, 1.0, 4.0])
 def test_neg_elbo_sums_over_pixels_and_dimensions(kind, beta):
     x_logits, x = pictures(n=6)
     mu, logvar = posteriors(n=6)
-    loss = neg_elbo(x_logits, x, mu, logvar, beta, kind)
+    loss = neg_elbo(x_logits, x, mu, logvar, beta, kind, noise_variance=0.1)
     likelihood = Bernoulli(logits=x_logits, validate_args=False)
     if kind != "bernoulli":
-        likelihood = Normal(x_logits if kind == "linear" else torch.sigmoid(x_logits), 0.5**0.5)
+        likelihood = Normal(x_logits if kind == "linear" else torch.sigmoid(x_logits), 0.1**0.5)
     kl = kl_divergence(Normal(mu, torch.exp(0.5 * logvar)), Normal(torch.zeros_like(mu), 1.0))
     assert loss.shape == (6,)
     torch.testing.assert_close(loss, beta * kl.sum(1) - likelihood.log_prob(x).sum((1, 2, 3)))
-
-
-def test_neg_elbo_at_beta_1_bounds_the_exact_likelihood():
-    """One pixel and one latent dimension: log p(x) summed over a grid of z. −ELBO lies KL(q ‖ p(z|x)) above it."""
-    z = torch.linspace(-10, 10, 4001, dtype=torch.float64)[:, None]  # (Z, 1)
-    step = float(z[1, 0] - z[0, 0])
-    x_logits, x = 1.5 * z - 0.5, torch.ones_like(z)  # the decoder is linear, the pixel is lit
-    log_joint = Normal(0.0, 1.0).log_prob(z)[:, 0] - reconstruction_nll(x_logits, x)
-    log_evidence = torch.logsumexp(log_joint, 0) + math.log(step)
-    mu, logvar = torch.tensor([[0.6]], dtype=z.dtype), torch.tensor([[-0.4]], dtype=z.dtype)
-    q = Normal(mu, torch.exp(0.5 * logvar)).log_prob(z).exp()[:, 0] * step  # (Z,), sums to 1
-    bound = (q * neg_elbo(x_logits, x, mu.expand_as(z), logvar.expand_as(z))).sum()
-    gap = (q * (q.log() - math.log(step) - (log_joint - log_evidence)))[q > 0].sum()
-    assert gap > 0
-    torch.testing.assert_close(bound, gap - log_evidence)
 
 
 def test_errors_are_one_line(refuses):
@@ -201,3 +181,5 @@ def test_errors_are_one_line(refuses):
         reconstruction_nll(torch.zeros(3, 4), torch.zeros(3, 4), "mse")
     with refuses(ValueError, "bernoulli, gaussian, linear; not 'mse'"):
         pixel_mean(torch.zeros(3, 4), "mse")
+    with refuses(TypeError, r"x must be floating point in \[0, 1\], not torch.uint8: use vaekit.data.as_floats"):
+        reconstruction_nll(torch.zeros(3, 4), torch.zeros(3, 4, dtype=torch.uint8))

@@ -11,10 +11,9 @@ from torch import nn
 from torch.distributions import Independent, MultivariateNormal, Normal, kl_divergence
 
 import vaekit
-from vaekit import kl_to_prior, metrics
+from vaekit import metrics
 from vaekit.metrics import (
     active_units,
-    bits,
     completeness,
     continuity,
     covered,
@@ -62,14 +61,6 @@ def coefficient(p, q, reach=12.0, n=4001):
     return math.prod(np.trapezoid(np.sqrt(density(a, s) * density(b, t)), x) for a, s, b, t in zip(*p, *q, strict=True))
 
 
-def coefficient_2d(p, q, reach=10.0, n=801):
-    """∫∫ √(p q) on a grid of the plane, the densities from torch.distributions."""
-    x = torch.linspace(-reach, reach, n, dtype=torch.float64)
-    points = torch.cartesian_prod(x, x)
-    log_p, log_q = (Normal(torch.tensor(m), torch.tensor(s)).log_prob(points).sum(1) for m, s in (p, q))
-    return float(torch.exp(0.5 * (log_p + log_q)).sum() * (x[1] - x[0]) ** 2)
-
-
 PAIRS = [
     (([0.0], [1.0]), ([2.0], [1.0])),
     (([0.5], [0.3]), ([0.0], [2.0])),
@@ -80,10 +71,7 @@ PAIRS = [
 @pytest.mark.parametrize(("p", "q"), PAIRS)
 def test_overlap_of_two_equals_numerical_integration(p, q):
     mu, std = (torch.tensor([p[i], q[i]], dtype=torch.float64) for i in (0, 1))
-    found = overlap(mu, 2 * std.log()).item()
-    assert found == pytest.approx(coefficient(p, q), abs=1e-9)
-    if len(p[0]) == 2:
-        assert found == pytest.approx(coefficient_2d(p, q), abs=1e-6)
+    assert overlap(mu, 2 * std.log()).item() == pytest.approx(coefficient(p, q), abs=1e-9)
 
 
 def test_overlap_is_with_the_nearest_and_never_with_itself():
@@ -94,18 +82,6 @@ def test_overlap_is_with_the_nearest_and_never_with_itself():
     assert overlap(mu, 2 * std.log()).item() == pytest.approx(np.mean(nearest), abs=1e-9)
 
 
-def test_overlap_of_pinpricks_is_0_and_of_a_collapsed_cloud_1():
-    mu = torch.randn(100, 2, generator=torch.Generator().manual_seed(0))
-    assert overlap(mu, torch.full((100, 2), -20.0)) < 0.02
-    assert overlap(torch.zeros(100, 2), torch.zeros(100, 2)).item() == pytest.approx(1)
-
-
-def test_bits():
-    assert bits(math.log(8)) == pytest.approx(3)
-    kl = kl_to_prior(torch.zeros(1, 1), torch.tensor([[2 * math.log(2)]]))  # 0.80685 nats
-    assert bits(kl).item() == pytest.approx(0.80685 / 0.693147, abs=1e-5)
-
-
 # -- continuity and completeness ------------------------------------------------------------------------------
 
 
@@ -114,7 +90,7 @@ def some_codes(n: int, dim: int, seed: int = 0):
     return torch.randn(n, dim, generator=generator), torch.randn(n, dim, generator=generator) - 1
 
 
-@pytest.mark.parametrize("dim", [1, 2, 3, 7])
+@pytest.mark.parametrize("dim", [1, 3])
 @pytest.mark.parametrize("n", [1, 40])
 def test_covered_equals_a_loop(dim, n):
     mu, logvar = some_codes(n, dim)
@@ -134,19 +110,6 @@ def test_covered_is_exact_for_the_narrowest_posteriors():
     distance = torch.cdist(z.double(), mu.double(), compute_mode="donot_use_mm_for_euclid_dist").amin(1) / 1e-3
     assert (distance - 2).abs().min() > 1e-4  # none where rounding decides
     assert covered(z, mu, torch.full((100, 2), 2 * math.log(1e-3))).equal(distance <= 2)
-
-
-def test_covered_does_not_depend_on_order_place_or_scale():
-    mu, logvar = some_codes(50, 3)
-    logvar = logvar - 1
-    z = torch.randn(300, 3, generator=seeded(1))
-    hit = covered(z, mu, logvar)
-    assert 0.2 < hit.float().mean() < 0.8
-    order, dims = torch.randperm(50, generator=seeded(2)), [2, 0, 1]
-    assert covered(z, mu[order], logvar[order]).equal(hit)
-    assert covered(z[:, dims], mu[:, dims], logvar[:, dims]).equal(hit)
-    assert covered(8 * z, 8 * mu, logvar + 2 * math.log(8)).equal(hit)
-    assert covered(z + 0.5, mu + 0.5, logvar).equal(hit)
 
 
 def test_what_has_no_width_covers_nothing_not_even_its_own_place():
@@ -183,15 +146,7 @@ def test_completeness_of_one_code_like_the_prior_is_chi_squared_at_4(dim, share)
     assert found.item() == pytest.approx(share, abs=4 * math.sqrt(share * (1 - share) / draws))
 
 
-def test_prior_draws_are_the_priors():
-    z = prior_draws(torch.full((5, 3), 9.0, dtype=torch.float64), 20_000, seeded())
-    assert z.shape == (20_000, 3)
-    assert z.dtype == torch.float64
-    assert z.mean(0).abs().max() < 4 / math.sqrt(20_000)
-    assert (z.T.cov() - torch.eye(3)).abs().max() < 4 * math.sqrt(2 / 20_000)
-
-
-@pytest.mark.parametrize("points", [1, 3, 10])
+@pytest.mark.parametrize("points", [1, 10])
 def test_continuity_between_two_codes_is_the_share_that_their_ellipses_take(points):
     mu, logvar = torch.tensor([[0.0, 0.0], [6.0, 8.0]]), torch.full((2, 2), 2 * math.log(0.5))
     pairs = 20_000  # 2σ = 1 at either end of a walk of 10
@@ -241,36 +196,28 @@ def test_the_meters_draw_from_their_generator_alone_and_stay_on_the_codes_device
     assert not completeness(mu, logvar, seeded(2)).equal(plain[0])
 
 
-def test_the_meters_say_what_does_not_fit(refuses):
-    mu, logvar = some_codes(20, 2)
-    with refuses(ValueError, r"z must be .*\(7, 3\), \(20, 2\), \(20, 2\)"):
-        covered(torch.zeros(7, 3), mu, logvar)
-    with refuses(ValueError, r"\(20, 1\)"):
-        covered(mu, mu, logvar[:, :1])
-    with refuses(ValueError, "N from 1 up"):
-        completeness(mu[:0], logvar[:0], seeded())
-    with refuses(ValueError, "between two codes, and mu has 1"):
-        continuity(mu[:1], logvar[:1], seeded())
-    for wrong in (0, -1, 2.5, True, None):
-        with refuses(ValueError, "draws must be a whole number from 1 up"):
-            completeness(mu, logvar, seeded(), wrong)
-        with refuses(ValueError, "pairs must be a whole number from 1 up"):
-            continuity(mu, logvar, seeded(), pairs=wrong)
-        with refuses(ValueError, "points must be a whole number from 1 up"):
-            continuity(mu, logvar, seeded(), points=wrong)
-        with refuses(ValueError, "n must be a whole number from 1 up"):
-            prior_draws(mu, wrong, seeded())
+REFUSED = {
+    r"z must be .*\(7, 3\), \(20, 2\), \(20, 2\)": lambda mu, logvar: covered(torch.zeros(7, 3), mu, logvar),
+    r"\(20, 1\)": lambda mu, logvar: covered(mu, mu, logvar[:, :1]),
+    "N from 1 up": lambda mu, logvar: completeness(mu[:0], logvar[:0], seeded()),
+    "between two codes, and mu has 1": lambda mu, logvar: continuity(mu[:1], logvar[:1], seeded()),
+    "draws must be a whole number": lambda mu, logvar: completeness(mu, logvar, seeded(), 0),
+    "pairs must be a whole number": lambda mu, logvar: continuity(mu, logvar, seeded(), pairs=0),
+    "points must be a whole number": lambda mu, logvar: continuity(mu, logvar, seeded(), points=2.5),
+    "n must be a whole number": lambda mu, logvar: prior_draws(mu, True, seeded()),
+    "k = 20 neighbours need 21 generated samples or more, not 20": lambda mu, logvar: recall(mu, mu, k=20),
+    "k must be a whole number": lambda mu, logvar: recall(mu, mu, k=0),
+    r"one shape.*\(20, 2\) and \(20, 1\)": lambda mu, logvar: recall(mu, mu[:, :1]),
+}
+
+
+@pytest.mark.parametrize("words", REFUSED)
+def test_the_meters_say_what_does_not_fit(refuses, words):
+    with refuses(ValueError, words):
+        REFUSED[words](*some_codes(20, 2))
 
 
 # -- recall -----------------------------------------------------------------------------------------------------
-
-
-def test_recall_by_hand():
-    generated = torch.tensor([[0.0], [1.0], [3.0], [10.0]])  # k = 1: radii 1, 1, 2, 7
-    real = torch.tensor([[-1.0], [-1.1], [2.5], [17.0], [17.5]])
-    assert recall(real, generated, k=1).item() == pytest.approx(3 / 5)
-    assert recall(generated, real, k=1).item() == pytest.approx(3 / 4)  # radii 0.1, 0.1, 3.5, 0.5, 0.5: only 10 is out
-    assert recall(real[1:2], generated, k=2).item() == 1  # radii 3, 2, 3, 9
 
 
 @pytest.mark.parametrize("k", [1, 3, 5])
@@ -306,17 +253,6 @@ def test_recall_at_its_ends():
     whole = (255 * x).to(torch.uint8)
     assert recall(whole[:40], whole[40:]).item() == pytest.approx(recall(whole[:40].float(), whole[40:].float()).item())
     assert recall(torch.full_like(x, math.nan), x).item() == 0
-
-
-def test_recall_says_what_does_not_fit(refuses):
-    x = torch.rand(10, 4)
-    with refuses(ValueError, "k = 10 neighbours need 11 generated samples or more, not 10"):
-        recall(x, x, k=10)
-    assert recall(x, x, k=9).item() == 1
-    with refuses(ValueError, "k must be a whole number from 1 up"):
-        recall(x, x, k=0)
-    with refuses(ValueError, r"one shape.*\(10, 4\) and \(10, 3\)"):
-        recall(x, x[:, :3])
 
 
 # -- the importance-weighted bound --------------------------------------------------------------------------------
@@ -358,7 +294,7 @@ def images_of(truth, n: int):
     return x.view(n, 1, 2, 3), truth.log_prob(x)
 
 
-@pytest.mark.parametrize("samples", [1, 7])
+@pytest.mark.parametrize("samples", [7])
 @pytest.mark.parametrize("n", [1, 3, 150])
 def test_with_the_exact_posterior_every_weight_is_the_likelihood(n, samples):
     model, truth = linear_gaussian()
@@ -440,23 +376,20 @@ def test_looking_at_the_bound_changes_nothing(toys, toy_model):
     assert torch.is_grad_enabled()
 
 
-def test_the_bound_says_what_does_not_fit(toys, toy_model, refuses):
-    model = toy_model()
-    for wrong in (0, 2.5, True):
-        with refuses(ValueError, "samples must be a whole number from 1 up"):
-            log_likelihood(model, toys[:2], wrong)
-    with refuses(ValueError, "kind must be one of"):
-        log_likelihood(model, toys[:2], kind="poisson")
-    with refuses(ValueError, r"images must be .*try images\.unsqueeze\(1\)"):
-        log_likelihood(model, toys[:2, 0])
-    with refuses(TypeError, "model must be .* not VAE and list"):
-        log_likelihood(model, [1.0], kind="linear")
-    with refuses(TypeError, "not str and Tensor"):
-        log_likelihood("model", toys)
-    with refuses(ValueError, "these reach from"):
-        log_likelihood(model, toys[:2].float())
-    with refuses(ValueError, "a plain autoencoder has no q"):
-        log_likelihood(vaekit.Autoencoder(2, 16, (1, 8, 8)), toys[:2])
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"samples": 0}, "samples must be a whole number from 1 up"),
+        ({"kind": "poisson"}, "kind must be one of"),
+        ({"x": torch.zeros(2, 8, 8)}, r"images must be .*try images\.unsqueeze\(1\)"),
+        ({"x": [1.0], "kind": "linear"}, "images must be .*this is a list"),
+        ({"model": "model"}, "model must be .* not 'model'"),
+        ({"model": vaekit.Autoencoder(2, 16, (1, 8, 8))}, "a plain autoencoder has no q"),
+    ],
+)
+def test_the_bound_says_what_does_not_fit(toys, toy_model, refuses, change, words):
+    with refuses((TypeError, ValueError), words):
+        log_likelihood(**({"model": toy_model(), "x": toys[:2]} | change))
 
 
 # -- on real digits -------------------------------------------------------------------------------------------------
@@ -509,23 +442,3 @@ def test_a_collapsed_and_an_untrained_model_score_high_and_say_nothing(digits, t
         with torch.no_grad():
             draws = torch.sigmoid(model.decode(prior_draws(mu, 200, seeded())))
             assert recall(torch.sigmoid(model.decode(mu[:200])), draws) > 0.9
-
-
-@pytest.mark.slow
-def test_on_digits_the_bounds_are_in_order(digits, test_digits):
-    model = vaekit.VAE(2, 100, init_generator=seeded())
-    black_and_white = (digits.images > 127).to(torch.uint8) * 255
-    for _ in islice(vaekit.train(model, black_and_white, generator=seeded()), 400):
-        pass
-    x = (test_digits[:200] > 0.5).float()
-    bounds = [log_likelihood(model, x, k, seeded(k)) for k in (1, 5, 50, 500)]
-    for lower, higher in zip(bounds, bounds[1:], strict=False):
-        difference = higher - lower
-        assert difference.mean() > 3 * difference.std() / math.sqrt(len(x))
-    assert -250 < bounds[-1].mean() < -100
-    # One draw is the ELBO of `neg_elbo`, with log q at the draw instead of the KL's closed form.
-    with torch.no_grad():
-        elbo = -torch.stack([vaekit.neg_elbo(r[0], x, *r[1:]) for r in (model(x, seeded(i)) for i in range(20))])
-        drawn = torch.stack([log_likelihood(model, x, 1, seeded(100 + i)) for i in range(20)])
-    error = math.hypot(*(v.mean(1).std().item() / math.sqrt(20) for v in (elbo, drawn)))
-    assert drawn.mean().item() == pytest.approx(elbo.mean().item(), abs=4 * error)

@@ -1,4 +1,4 @@
-"""The exact linear β-VAE: beside published figures, scikit-learn, a numerical optimizer, and real training."""
+"""The exact linear β-VAE: beside published figures, NumPy, and real training."""
 
 import math
 from itertools import islice
@@ -6,7 +6,6 @@ from itertools import islice
 import numpy as np
 import pytest
 import torch
-from sklearn.decomposition import PCA
 from torch import nn
 
 import vaekit
@@ -59,7 +58,7 @@ def test_eigenvalues_of_the_digits(mnist_variances):
     assert (mnist_variances >= 0).all() and (mnist_variances.diff() <= 0).all()
 
 
-@pytest.mark.parametrize("n", [1, 40, 512, 513, 1300])
+@pytest.mark.parametrize("n", [1, 40, 513, 1300])
 def test_eigenvalues_equal_numpy_whatever_the_number_of_images(n):
     images = torch.randint(0, 256, (n, 3, 4, 5), dtype=torch.uint8, generator=torch.Generator().manual_seed(n))
     before = images.clone()
@@ -72,11 +71,20 @@ def test_eigenvalues_equal_numpy_whatever_the_number_of_images(n):
     assert torch.equal(images, before)
 
 
-def test_eigenvalues_leave_float64_images_as_they_are(toys):
-    images = toys.double() / 255
-    before = images.clone()
-    theory.eigenvalues(images)
-    assert torch.equal(images, before)
+@pytest.mark.parametrize("n", [1100, 1500])
+def test_of_large_images_the_largest_are_enough(n):
+    """More images than pixels, and fewer: the largest as by NumPy, and a sum that `linear_vae` may rely on."""
+    images = vaekit.faces(n, 20, device="cpu").images  # 1,200 values each
+    x = images.flatten(1).double().numpy() / 255
+    expected = np.linalg.svd(x - x.mean(0), compute_uv=False) ** 2 / n
+    found, all_of_them = theory.eigenvalues(images, 6), theory.eigenvalues(images)
+    np.testing.assert_allclose(all_of_them[: len(expected)], expected, atol=1e-12)
+    np.testing.assert_allclose(found[:6], expected[:6], rtol=1e-6)
+    assert len(found) == 1200 and (found.diff() <= 0).all()
+    by_few, by_all = (theory.linear_vae(values, 6, 0.5) for values in (found, all_of_them))
+    assert (by_few.rate, by_few.distortion) == pytest.approx((by_all.rate, by_all.distortion), rel=1e-6)
+    state = torch.get_rng_state()
+    assert torch.equal(theory.eigenvalues(images, 6), found) and torch.equal(torch.get_rng_state(), state)
 
 
 @pytest.mark.parametrize(("beta", "distortion", "rate", "live"), [(1, 33.69, 6.725, 8), (4, 44.93, 1.391, 6)])
@@ -97,18 +105,6 @@ def test_a_case_by_hand():
     assert optimum.elbo == pytest.approx(-5 / 2 - 1.5 * math.log(2 * math.pi) - math.log(2))
 
 
-@pytest.mark.parametrize("k", [1, 8, 30])
-def test_elbo_at_beta_1_is_the_score_of_scikit_learn_s_probabilistic_pca(digits, k):
-    images = digits.images[:3000]
-    x = images.double().flatten(1).numpy() / 255
-    x -= x.mean(0)
-    n = len(x)
-    pca = PCA(k, svd_solver="covariance_eigh").fit(x * ((n - 1) / n) ** 0.5)  # it divides by n − 1
-    optimum = theory.linear_vae(theory.eigenvalues(images), k, float(pca.noise_variance_))
-    assert optimum.live.all()
-    assert optimum.elbo == pytest.approx(pca.score(x), rel=1e-9)
-
-
 @pytest.mark.parametrize("noise_variance", [0.5, 2.0, 100.0])
 def test_elbo_at_beta_1_is_the_likelihood_at_any_noise_dead_dimensions_too(noise_variance):
     """log N(x; 0, WWᵀ + σ²I) in the mean over data of covariance S, with Tipping & Bishop's W."""
@@ -122,63 +118,11 @@ def test_elbo_at_beta_1_is_the_likelihood_at_any_noise_dead_dimensions_too(noise
 
 
 @pytest.mark.parametrize("noise_variance", [0.5, 0.1])
-@pytest.mark.parametrize("beta", [0.1, 0.5, 1.0, 3.2, 4.0, 7.0])
+@pytest.mark.parametrize("beta", [0.1, 1.0, 4.0])
 def test_the_slope_of_the_frontier_is_minus_beta(mnist_variances, noise_variance, beta):
     low, high = (theory.linear_vae(mnist_variances, 8, noise_variance, beta * f) for f in (1 - 1e-5, 1 + 1e-5))
     by_nats = (high.distortion - low.distortion) / (2 * noise_variance)
     assert by_nats / (high.rate - low.rate) == pytest.approx(-beta, rel=1e-8)
-
-
-def test_more_beta_never_raises_the_rate_nor_lowers_the_distortion(mnist_variances):
-    optima = [theory.linear_vae(mnist_variances, 8, 0.5, float(b)) for b in np.geomspace(0.01, 100, 200)]
-    rate, distortion = (np.array([getattr(o, name) for o in optima]) for name in ("rate", "distortion"))
-    died = float(optima[0].deaths[0])
-    assert died == pytest.approx(5.117 / 0.5, abs=1e-3)
-    before = np.geomspace(0.01, 100, 200) < died
-    assert (np.diff(rate[before]) < 0).all() and (np.diff(distortion[before]) > 0).all()
-    assert (rate[~before] == 0).all() and distortion[~before] == pytest.approx(float(mnist_variances.sum()))
-    assert (np.diff([o.elbo for o in optima])[np.geomspace(0.01, 100, 200)[1:] < 1] > 0).all()  # best at β = 1
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("d", "k", "beta"), [(3, 2, 1.0), (5, 3, 0.5), (5, 3, 2.8), (5, 3, 5.5), (5, 2, 20.0), (4, 4, 1.5)]
-)
-def test_a_numerical_optimizer_finds_the_same(d, k, beta):
-    """The β-ELBO's exact expectation over data of covariance S, for any W, V and s, minimized from three starts."""
-    noise_variance = 0.5
-    generator = torch.Generator().manual_seed(d)
-    turn = torch.linalg.qr(torch.randn(d, d, dtype=torch.float64, generator=generator)).Q
-    s = turn @ torch.diag(torch.tensor(TOY[:d], dtype=torch.float64)) @ turn.T
-
-    def terms(w, v, logvar):
-        left = torch.eye(d, dtype=torch.float64) - w @ v
-        distortion = torch.trace(left @ s @ left.T) + logvar.exp() @ w.square().sum(0)
-        return distortion, 0.5 * (torch.diagonal(v @ s @ v.T) + logvar.exp() - 1 - logvar)
-
-    def minimize():
-        start = [torch.randn(*shape, dtype=torch.float64, generator=generator) for shape in ((d, k), (k, d), (k,))]
-        weights = [p.requires_grad_() for p in start]
-        search = torch.optim.LBFGS(
-            weights, max_iter=3000, tolerance_grad=1e-11, tolerance_change=0, line_search_fn="strong_wolfe"
-        )
-
-        def loss():
-            search.zero_grad()
-            distortion, kl = terms(*weights)
-            value = distortion / (2 * noise_variance) + beta * kl.sum()
-            value.backward()
-            return value
-
-        search.step(loss)
-        return loss().item(), *(t.detach() for t in terms(*weights))
-
-    _, distortion, kl = min((minimize() for _ in range(3)), key=lambda found: found[0])
-    optimum = theory.linear_vae(torch.linalg.eigvalsh(s), k, noise_variance, beta)
-    assert float(distortion) == pytest.approx(optimum.distortion, rel=1e-6)
-    found = kl.sort(descending=True).values
-    torch.testing.assert_close(found, optimum.rate_per_dim, rtol=1e-4, atol=1e-6)
-    assert (found > 1e-3).tolist() == optimum.live.tolist()
 
 
 @pytest.mark.parametrize("beta", [0.5, 1.0, 2.2, 50.0])
@@ -215,15 +159,6 @@ def test_near_its_death_a_dimension_lives_in_theory_only(toys):
     assert optimum.rate == 0
 
 
-@pytest.mark.parametrize("noise_variance", [0.5, 0.3, 0.07, 1 / 3])
-def test_every_dimension_is_dead_exactly_at_its_death(mnist_variances, noise_variance):
-    """Whatever way λ / σ² is rounded."""
-    for i, death in enumerate(theory.linear_vae(mnist_variances, 8, noise_variance).deaths.tolist()):
-        at, before = (theory.linear_vae(mnist_variances, 8, noise_variance, b) for b in (death, death * (1 - 1e-12)))
-        assert at.live.tolist() == [j < i for j in range(8)] and at.rate_per_dim[i] == 0
-        assert before.live.tolist() == [j <= i for j in range(8)]
-
-
 def test_without_a_prior_the_rate_is_infinite_and_the_error_is_pca_s():
     optimum = theory.linear_vae([*TOY, 0.0], 2, 0.5, beta=0)
     assert (optimum.rate, optimum.elbo) == (math.inf, -math.inf)
@@ -257,19 +192,11 @@ def test_applies_to():
 
 BAD_EIGENVALUES = [
     (ValueError, [1.0, -0.5], "not negative, these reach from -0.5 to 1"),
-    (ValueError, [1.0, math.nan], "finite"),
     (ValueError, [1.0, math.inf], "finite"),
-    (ValueError, [-1.0, -2.0], "not negative"),
     (ValueError, [], r"shape of these is \(0,\)"),
-    (ValueError, 3.0, r"shape of these is \(\)"),
     (ValueError, torch.zeros(5, 1, 4, 4), r"such as vaekit.theory.eigenvalues\(images\); the shape .* \(5, 1, 4, 4\)"),
     (TypeError, "many", "this str is not"),
-    (TypeError, None, "this NoneType is not"),
-    (TypeError, ["a", "b"], "this list is not"),
     (TypeError, [[1.0], [1.0, 2.0]], "this list is not"),
-    (TypeError, np.array([1 + 2j]), "this ndarray is not"),
-    (TypeError, torch.tensor([1 + 2j]), "this Tensor is not"),
-    (TypeError, [True, False], "this list is not"),
 ]
 
 
@@ -279,38 +206,23 @@ def test_bad_eigenvalues_get_one_line(refuses, error, value, pattern):
         theory.linear_vae(value, 1, 0.5)
 
 
-@pytest.mark.parametrize("k", [0, -1, 6, 2.0, True, "2", None, torch.zeros(99, 99)])
-def test_a_bad_k_gets_one_line(refuses, k):
-    with refuses(ValueError, "^k must be a whole number from 1 to 5, the number of eigenvalues; not "):
-        theory.linear_vae(TOY, k, 0.5)
-
-
 @pytest.mark.parametrize(
-    "value",
-    [0, 0.0, -1, math.nan, math.inf, pytest.param(10**400, id="1e400"), "half", None, True, [0.5], torch.zeros(99, 9)],
+    ("error", "words", "given"),
+    [
+        (ValueError, "^k must be a whole number from 1 to 5, not 6", (6, 0.5)),
+        (ValueError, "^noise_variance must be a finite number above 0", (2, 0)),
+        (TypeError, "^noise_variance must be a finite number above 0", (2, "half")),
+        (ValueError, "^beta must be a finite number from 0 up", (2, 0.5, -1)),
+    ],
 )
-def test_a_bad_noise_variance_gets_one_line(refuses, value):
-    wrong_type = isinstance(value, bool | str | list | torch.Tensor) or value is None
-    with refuses(TypeError if wrong_type else ValueError, "^noise_variance must be a finite number above 0"):
-        theory.linear_vae(TOY, 2, value)
-
-
-@pytest.mark.parametrize("value", [-1, math.nan, math.inf, "one", None, True])
-def test_a_bad_beta_gets_one_line(refuses, value):
-    wrong_type = isinstance(value, bool | str) or value is None
-    with refuses(TypeError if wrong_type else ValueError, "^beta must be a finite number from 0 up"):
-        theory.linear_vae(TOY, 2, 0.5, value)
+def test_bad_numbers_get_one_line(refuses, error, words, given):
+    with refuses(error, words):
+        theory.linear_vae(TOY, *given)
 
 
 def test_eigenvalues_refuse_what_train_refuses(refuses):
-    with refuses(TypeError, "this is a list"):
-        theory.eigenvalues([1.0, 2.0])
     with refuses(ValueError, r"\(3, 28, 28\): try images.unsqueeze\(1\)"):
         theory.eigenvalues(torch.zeros(3, 28, 28))
-    with refuses(ValueError, "this data set is empty"):
-        theory.eigenvalues(torch.zeros(0, 1, 4, 4))
-    with refuses(ValueError, "reach from 0 to 255"):
-        theory.eigenvalues(torch.tensor([0.0, 255.0]).view(2, 1, 1, 1))
 
 
 def trained(images, k, beta, steps, lr=2e-2):
@@ -325,20 +237,7 @@ def trained(images, k, beta, steps, lr=2e-2):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("beta", "live"), [(1.0, 3), (2.0, 2)])
-def test_training_ends_where_the_theory_says_on_toy_images(beta, live):
-    """Three factors that lighten and darken stripes and checks, ± 0.2, 0.15 and 0.1: λ = 2.56, 1.44, 0.64."""
-    row, column = torch.meshgrid(torch.arange(8), torch.arange(8), indexing="ij")
-    patterns = torch.stack([(-1.0) ** row, (-1.0) ** column, (-1.0) ** (row + column)]).flatten(1)  # (3, 64)
-    signs = torch.cartesian_prod(*[torch.tensor([-1.0, 1.0])] * 3).repeat(64, 1)  # (512, 3), uncorrelated
-    images = (0.5 + (signs * torch.tensor([0.2, 0.15, 0.1])) @ patterns).view(-1, 1, 8, 8)
-    variances = theory.eigenvalues(images)
-    assert variances[:4].tolist() == pytest.approx([2.56, 1.44, 0.64, 0], abs=1e-6)
-    agrees(trained(images, 3, beta, steps=1500), images, theory.linear_vae(variances, 3, 0.5, beta), live)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("beta", "live"), [(0.5, 8), (1.0, 8), (2.0, 8), (4.0, 6)])
+@pytest.mark.parametrize(("beta", "live"), [(1.0, 8), (4.0, 6)])
 def test_training_ends_where_the_theory_says_on_the_digits(digits, mnist_variances, beta, live):
     model = trained(digits.images, 8, beta, steps=4000)
     agrees(model, digits.images, theory.linear_vae(mnist_variances, 8, 0.5, beta), live)

@@ -15,48 +15,37 @@ from importlib import import_module
 from vaekit.data import ImageSet, mnist
 from vaekit.data import choose_device as device
 from vaekit.losses import kl_to_prior, neg_elbo, reconstruction_nll
-from vaekit.model import VAE, Autoencoder, Decoder, Encoder, reparameterize
+from vaekit.model import VAE, Autoencoder, Decoder, Encoder, LinearVAE, reparameterize
 from vaekit.training import Knobs, Step, train
 
 __version__ = "0.1.0"
 
-__all__ = [
-    "VAE",
-    "Autoencoder",
-    "Decoder",
-    "Encoder",
-    "ImageSet",
-    "Knobs",
-    "LatentLab",
-    "Step",
-    "device",
-    "kl_to_prior",
-    "mnist",
-    "neg_elbo",
-    "reconstruction_nll",
-    "reparameterize",
-    "train",
-]
-
-# What costs more to import than it is worth at the start: it loads when first asked for. Name → its module.
-_LATER = {
+# What loads when it is first asked for, as it takes its time or is rarely used: each name, and the module it is in.
+_LAZY = {
     "DrawingPad": "vaekit.lab.pad",
     "LatentLab": "vaekit.lab",
-    "LinearVAE": "vaekit.model",
-    "Recording": "vaekit.recording",
-    "Run": "vaekit.run",
+    "Recording": "vaekit.runs.recording",
+    "Run": "vaekit.runs.run",
     "diagnose": "vaekit.exercises",
     "faces": "vaekit.cartoons",
-    "replay": "vaekit.playback",
-    "resume": "vaekit.playback",
-    "sweep": "vaekit.sweeps",
+    "replay": "vaekit.runs.playback",
+    "resume": "vaekit.runs.playback",
+    "sweep": "vaekit.runs.sweep",
 }
-_MODULES = {"data", "exercises", "latent", "losses", "metrics", "model", "plotting", "theory", "training"}
+_MODULES = ["cartoons", "data", "exercises", "lab", "latent", "losses", "metrics", "model", "plotting", "runs"]
+_MODULES += ["theory", "training"]
+
+__all__ = ["VAE", "Autoencoder", "Decoder", "Encoder", "ImageSet", "Knobs", "LinearVAE", "Step", "device"]
+__all__ += ["kl_to_prior", "mnist", "neg_elbo", "reconstruction_nll", "reparameterize", "train", *_LAZY]
 
 
-def __getattr__(name):
-    if name in _LATER:
-        return getattr(import_module(_LATER[name]), name)
+def __getattr__(name: str):
+    if name in _LAZY:
+        return getattr(import_module(_LAZY[name]), name)
     if name in _MODULES:
         return import_module(f"vaekit.{name}")
     raise AttributeError(f"module 'vaekit' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__, *_MODULES})

@@ -4,23 +4,24 @@ import gzip
 import hashlib
 import os
 import warnings
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from vaekit.files import write_whole
-from vaekit.messages import check_whole, first_line
+from vaekit._checks import check_whole, first_line, short_repr
+from vaekit._images import find_fault
 
-# MD5 of the canonical files, and of what they unpack to. The first are the sums that torchvision checks.
+# The canonical files and their MD5 sums, the ones that torchvision checks.
 MNIST_FILES = {
-    "train-images-idx3-ubyte": ("f68b3c2dcbeaaa9fbdd348bbdeb94873", "6bbc9ace898e44ae57da46a324031adb"),
-    "train-labels-idx1-ubyte": ("d53e105ee54ea40749a09fcbcd1e9432", "a25bea736e30d166cdddb491f175f624"),
-    "t10k-images-idx3-ubyte": ("9fb629c4189551a2d022fa330f9573f3", "2646ac647ad5339dbf082846283269ea"),
-    "t10k-labels-idx1-ubyte": ("ec29112dd5afa0611ce80d1b7f02629c", "27ae3e4e09519cfbb04c329615203637"),
+    "train-images-idx3-ubyte.gz": "f68b3c2dcbeaaa9fbdd348bbdeb94873",
+    "train-labels-idx1-ubyte.gz": "d53e105ee54ea40749a09fcbcd1e9432",
+    "t10k-images-idx3-ubyte.gz": "9fb629c4189551a2d022fa330f9573f3",
+    "t10k-labels-idx1-ubyte.gz": "ec29112dd5afa0611ce80d1b7f02629c",
 }
 
 
@@ -30,24 +31,54 @@ class DataError(RuntimeError):
 
 @dataclass(frozen=True)
 class ImageSet:
-    """Images (N, C, H, W), uint8, and their class labels (N,), int64, or None, on one device."""
+    """Images (N, C, H, W), uint8, and their class labels (N,), int64, or None, on one device.
+
+    labels: whole numbers from 0 up, as a list, an array or a tensor. Raises TypeError or ValueError for others.
+    """
 
     images: Tensor
     labels: Tensor | None = None
     name: str = "Your images"
+
+    def __post_init__(self):
+        if not isinstance(self.images, Tensor):
+            check_images(self.images)
+        if self.labels is not None:
+            object.__setattr__(self, "labels", _as_labels(self.labels, self.images))
 
     def __len__(self) -> int:
         return len(self.images)
 
     def first(self, n: int) -> "ImageSet":
         """The first `n` images, as a set of its own."""
-        labels = None if self.labels is None else self.labels[:n]
-        return ImageSet(self.images[:n], labels, f"{n} {self.name[:1].lower()}{self.name[1:]}")
+        return self._each(lambda rows: rows[:n], f"{n} {self.name[:1].lower()}{self.name[1:]}")
 
     def to(self, where: str | torch.device) -> "ImageSet":
         """The same set on another device."""
-        labels = None if self.labels is None else self.labels.to(where)
-        return ImageSet(self.images.to(where), labels, self.name)
+        return self._each(lambda rows: rows.to(where), self.name)
+
+    def _each(self, change: Callable[[Tensor], Tensor], name: str) -> "ImageSet":
+        rows = {field: change(value) for field, value in vars(self).items() if isinstance(value, Tensor)}
+        return replace(self, name=name, **rows)
+
+
+def _as_labels(given, images: Tensor) -> Tensor:
+    """Labels of any whole type as int64 (N,), beside their images."""
+    allowed = f"labels must be {len(images)} whole numbers from 0 up, one an image"
+    try:
+        labels = given if isinstance(given, Tensor) else torch.tensor(np.array(given).tolist())
+    except (TypeError, ValueError, RuntimeError):
+        raise TypeError(f"{allowed}; not {short_repr(given)}") from None
+    if labels.shape != images.shape[:1]:
+        narrow = "squeeze" if labels.shape[1:] == (1,) else "argmax"  # a column, or one-hot
+        hint = f": try labels.{narrow}(1)" if labels.ndim == 2 and hasattr(given, narrow) else ""
+        raise ValueError(f"{allowed}; the shape of these is {tuple(labels.shape)}{hint}")
+    if labels.is_floating_point() or labels.is_complex():
+        raise TypeError(f"{allowed}; these are {labels.dtype}")
+    labels = labels.to(images.device, torch.int64)
+    if labels.device.type != "meta" and len(labels) and labels.min() < 0:
+        raise ValueError(f"{allowed}; these go down to {labels.min().item()}")
+    return labels
 
 
 def choose_device(name: str | torch.device | None = None) -> torch.device:
@@ -56,27 +87,19 @@ def choose_device(name: str | torch.device | None = None) -> torch.device:
     A device that is asked for but not there is answered with a warning, and the CPU.
     Raises ValueError when the name is not a device's at all.
     """
-    asked = name or os.environ.get("VAEKIT_DEVICE")
-    if not asked:
-        return torch.device("cuda" if torch.cuda.is_available() else "mps" if _has_mps() else "cpu")
+    name = name or os.environ.get("VAEKIT_DEVICE")
+    if not name:
+        has_mps = torch.backends.mps.is_available()
+        return torch.device("cuda" if torch.cuda.is_available() else "mps" if has_mps else "cpu")
     try:
-        found = torch.device(asked)
+        device = torch.device(name)
     except (RuntimeError, TypeError):
-        raise ValueError(f"device {asked!r} is unknown: use 'cpu', 'cuda', 'cuda:0' or 'mps'") from None
-    if not _is_there(found):
-        warnings.warn(f"device '{found}' is not available on this machine: using the CPU instead", stacklevel=2)
+        raise ValueError(f"device {name!r} is unknown: use 'cpu', 'cuda', 'cuda:0' or 'mps'") from None
+    has_cuda = torch.cuda.is_available() and (device.index or 0) < torch.cuda.device_count()
+    if not {"cpu": True, "cuda": has_cuda, "mps": torch.backends.mps.is_available()}.get(device.type):
+        warnings.warn(f"device '{device}' is not available on this machine: using the CPU instead", stacklevel=2)
         return torch.device("cpu")
-    return found
-
-
-def _has_mps() -> bool:
-    return torch.backends.mps.is_available()
-
-
-def _is_there(dev: torch.device) -> bool:
-    if dev.type == "cuda":
-        return torch.cuda.is_available() and (dev.index or 0) < torch.cuda.device_count()
-    return dev.type == "cpu" or (dev.type == "mps" and _has_mps())
+    return device
 
 
 def mnist(train: bool = True, device: str | torch.device | None = None) -> ImageSet:
@@ -106,63 +129,49 @@ def data_root() -> Path:
 
 @lru_cache(maxsize=4)
 def _mnist_on_cpu(root: str, train: bool) -> tuple[Tensor, Tensor]:
+    raw = Path(root) / "MNIST" / "raw"
+    if not all((raw / name).is_file() for name in MNIST_FILES):
+        _download_mnist(root, raw)
+    images, labels = (_read(raw / name) for name in list(MNIST_FILES)[slice(2) if train else slice(2, 4)])
+    return images.unsqueeze(1), labels.long()
+
+
+def _download_mnist(root: str, raw: Path) -> None:
     from torchvision.datasets import MNIST
 
-    raw = Path(root) / "MNIST" / "raw"
-    for name, (packed_md5, unpacked_md5) in MNIST_FILES.items():
-        _check(raw / f"{name}.gz", packed_md5)
-        _unpack(raw / name)
-        _check(raw / name, unpacked_md5)
     try:
-        digits = MNIST(root, train=train, download=True)
+        MNIST(root, download=True)
+        [(raw / name).stat() for name in MNIST_FILES]  # it is content with unpacked ones
     except (OSError, RuntimeError, ValueError) as error:
         raise DataError(
             f"the MNIST files are not in {raw} and could not be fetched or unpacked there ({first_line(error)}): "
             "put the four .gz files there, or set VAEKIT_DATA to a folder that has them in MNIST/raw"
         ) from error
-    return digits.data.unsqueeze(1).contiguous(), digits.targets
 
 
-def _unpack(path: Path) -> None:
-    """Unpack a file whole or not at all: another process may be looking for it. Else torchvision will try."""
-    packed = path.with_name(f"{path.name}.gz")
-    if packed.is_file() and not path.exists():
-        with suppress(OSError):
-            write_whole(path, gzip.decompress(packed.read_bytes()))
-
-
-def _check(path: Path, expected: str) -> None:
-    """Name a damaged file before torchvision trips over it; a missing one is torchvision's to fetch."""
-    if not path.is_file():
-        return
-    found = hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
-    if found != expected:
-        raise DataError(
-            f"{path} is damaged: its MD5 sum is {found}, expected {expected}. "
-            "Delete it and run again (in a clone, `git checkout data` brings the .gz files back)"
-        )
+def _read(path: Path) -> Tensor:
+    """A packed IDX file as a tensor: its 4th byte counts the axes, 4 bytes each say how long they are."""
+    packed = path.read_bytes()
+    md5, expected = hashlib.md5(packed, usedforsecurity=False).hexdigest(), MNIST_FILES[path.name]
+    if md5 != expected:
+        advice = "Delete it and run again (in a clone, `git checkout data` brings the .gz files back)"
+        raise DataError(f"{path} is damaged: its MD5 sum is {md5}, expected {expected}. {advice}")
+    content = bytearray(gzip.decompress(packed))
+    start = 4 + 4 * content[3]
+    shape = [int.from_bytes(content[at : at + 4]) for at in range(4, start, 4)]
+    return torch.frombuffer(content, dtype=torch.uint8, offset=start).view(shape)
 
 
 def check_images(images: Tensor, batch_size: int = 1) -> None:
-    """Refuse what `train` cannot use, in one line.
+    """Refuse what `train` cannot use, in one line that ends with the code to try, where there is any.
 
-    images: (N, C, H, W), uint8 in 0..255 or floating point in [0, 1], N ≥ batch_size.
+    images: (N, C, H, W), C 1 or 3, uint8 in 0..255 or floating point in [0, 1], N ≥ batch_size.
     Raises TypeError on a wrong type or dtype, ValueError on a wrong shape, range or number.
     """
-    wanted = "images must be a tensor (N, C, H, W), uint8 in 0..255 or floating point in [0, 1]"
-    if not isinstance(images, Tensor):
-        raise TypeError(f"{wanted}; this is a {type(images).__name__}: try torch.as_tensor(images)")
-    if images.dtype != torch.uint8 and not images.is_floating_point():
-        raise TypeError(f"{wanted}; these are {images.dtype}: try images.to(torch.uint8)")
-    if images.ndim != 4 or 0 in images.shape[1:]:
-        hint = ": try images.unsqueeze(1)" if images.ndim == 3 else ""
-        raise ValueError(f"{wanted}; the shape of these is {tuple(images.shape)}{hint}")
-    if len(images) == 0:
-        raise ValueError(f"{wanted}; this data set is empty: give at least one batch of images")
-    if images.is_floating_point():
-        low, high = (float(v) for v in images.aminmax())
-        if not (low >= 0 and high <= 1):
-            raise ValueError(f"{wanted}; these reach from {low:g} to {high:g}: try images / {high:g} or clamp(0, 1)")
+    if fault := find_fault(images):
+        allowed = "images must be a tensor (N, C, H, W), uint8 in 0..255 or floating point in [0, 1]"
+        hint = f": try {fault.mending}" if fault.mending else ""
+        raise fault.error(f"{allowed}; {fault.words}{hint}")
     check_whole("batch_size", batch_size)
     if len(images) < batch_size:
         raise ValueError(
@@ -178,7 +187,8 @@ def as_floats(images: Tensor) -> Tensor:
 class Batches:
     """Endless shuffled batches: each `next` gives the indices (B,) of one, epoch after epoch.
 
-    Every image comes once an epoch; the last batch of an epoch holds what is left.
+    Every image comes once an epoch; the last batch of an epoch holds what is left. A single image left over
+    joins the batch before it: batch norm cannot work with one.
     All order comes from `generator`; `state_dict` and `load_state_dict` resume in mid-epoch.
     """
 
@@ -198,7 +208,8 @@ class Batches:
         start = self.taken % self.n
         if start == 0:
             self._shuffle(self.generator.get_state())
-        batch = self.order[start : start + self.batch_size]
+        left_over = self.n - start - self.batch_size
+        batch = self.order[start : start + self.batch_size + (left_over == 1 < self.batch_size)]
         self.taken += len(batch)
         return batch
 

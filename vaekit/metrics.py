@@ -6,9 +6,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from vaekit._checks import check_type, check_whole
 from vaekit.data import as_floats, check_images
 from vaekit.losses import reconstruction_nll
-from vaekit.messages import check_whole
 from vaekit.model import watching
 
 PLACES = 64  # measured against all codes at once: (64, N) numbers stay in a CPU's cache
@@ -68,18 +68,12 @@ def covered(z: Tensor, mu: Tensor, logvar: Tensor | None, radius: float = 2.0) -
     scale = torch.exp(-0.5 * logvar)  # 1/σ
     unusable = ~(mu.isfinite() & scale.isfinite()).all(1, keepdim=True)
     mu, scale = mu.masked_fill(unusable, math.inf), scale.masked_fill(unusable, 1)  # infinitely far from anywhere
-    mu, scale = mu.T.contiguous(), scale.T.contiguous()  # (D, N), faster in the loop over D
-    nearest = [_nearest(places, mu, scale) for places in z.reshape(-1, z.shape[-1]).split(PLACES)]
-    return (torch.cat(nearest) <= radius**2).view(z.shape[:-1])
-
-
-def _nearest(z: Tensor, mu: Tensor, scale: Tensor) -> Tensor:
-    """The squared Mahalanobis distance from each place (n, D) to the code (D, N) nearest by it. Returns (n,)."""
-    squared = z.new_zeros(())
-    for place, mean, per_std in zip(z.T, mu, scale, strict=True):
-        # The difference itself: z²/σ² − 2zμ/σ² + μ²/σ² as matrix products is off by several units at σ = 0.003.
-        squared = squared + ((place[:, None] - mean) * per_std).square()  # (n, N)
-    return squared.amin(1)
+    # The difference itself: z²/σ² − 2zμ/σ² + μ²/σ² as matrix products is off by several units at σ = 0.003.
+    codes, hits = list(zip(mu.T.contiguous(), scale.T.contiguous(), strict=True)), []  # by dimension, which is faster
+    for places in z.reshape(-1, z.shape[-1]).split(PLACES):
+        squared = sum(((p[:, None] - m) * s).square() for p, (m, s) in zip(places.T, codes, strict=True))  # (n, N)
+        hits.append((squared <= radius**2).any(1))
+    return torch.cat(hits).view(z.shape[:-1])
 
 
 def prior_draws(mu: Tensor, n: int, generator: torch.Generator) -> Tensor:
@@ -177,13 +171,10 @@ def log_likelihood(
     Source: Burda et al. 2016, eq. 8.
     """
     check_whole("samples", samples)
-    if not isinstance(model, nn.Module) or not isinstance(x, Tensor):
-        found = f"{type(model).__name__} and {type(x).__name__}"
-        raise TypeError(f"model must be a torch.nn.Module such as vaekit.VAE(), x a tensor of images; not {found}")
-    if kind != "linear":  # whose pixels may be any number
+    check_type("model", model, nn.Module, "a torch.nn.Module such as vaekit.VAE()")
+    if kind != "linear" or not isinstance(x, Tensor):  # whose pixels may be any number
         check_images(x)
-    if generator is None:
-        generator = torch.Generator(x.device).manual_seed(0)
+    generator = generator or torch.Generator(x.device).manual_seed(0)
     with watching(model):
         return torch.cat([_bound(model, as_floats(part), samples, generator, kind) for part in x.split(PLACES)])
 
@@ -208,11 +199,6 @@ def _log_weights(model, x: Tensor, mu: Tensor, logvar: Tensor, n: int, generator
     return 0.5 * (eps.square() + logvar - z.square()).sum(2) - nll
 
 
-def bits(nats: Tensor | float) -> Tensor | float:
-    """The same information in bits: 1 nat is 1 / ln 2 ≈ 1.443 bits."""
-    return nats / math.log(2)
-
-
 class Gap(NamedTuple):
     """How well single latents read off single factors; D latents, F factors.
 
@@ -233,14 +219,18 @@ def mutual_information_gap(codes: Tensor, factors: Tensor, bins: int = 20) -> Ga
     Raises TypeError or ValueError when the two do not fit together, or a factor is constant.
     Source: Chen et al. 2018, section 4; they take samples from q(z|x), the means here are read without its noise.
     """
-    _check_gap(codes, factors, bins)
+    _check_table("codes", codes)
+    _check_table("factors", factors)
+    if len(codes) != len(factors):
+        raise ValueError(f"codes and factors must have one row per image; there are {len(codes)} and {len(factors)}")
+    check_whole("bins", bins, 2, len(codes))
     code_bins, factor_bins = _binned(codes, bins), _binned(factors, bins)
     information = torch.stack([_information(code_bins, one, bins) for one in factor_bins.T], 1)  # (D, F)
     entropy = torch.stack([_information(one[:, None], one, bins)[0] for one in factor_bins.T])  # H(v) = I(v; v)
     if not (entropy > 0).all():
         raise ValueError(f"factor {int(entropy.argmin())} has one value in all {len(factors)} rows: leave it out")
-    rest = torch.zeros_like(information[:1])  # a lone latent has no rival
-    best, second = torch.cat([information, rest]).topk(2, 0).values  # (F,) each
+    no_rival = torch.zeros_like(information[:1])  # for a lone latent
+    best, second = torch.cat([information, no_rival]).topk(2, 0).values  # (F,) each
     return Gap((best - second) / entropy, information, information.argmax(0))
 
 
@@ -261,19 +251,14 @@ def _information(codes: Tensor, factor: Tensor, bins: int) -> Tensor:
     dims = codes.shape[1]
     cell = (torch.arange(dims, device=codes.device) * bins + codes) * bins + factor[:, None]  # (N, D)
     joint = cell.flatten().bincount(minlength=dims * bins**2).view(dims, bins, bins) / len(codes)
-    apart = joint.sum(2, keepdim=True) * joint.sum(1, keepdim=True)
-    return (torch.xlogy(joint, joint) - torch.xlogy(joint, apart)).sum((1, 2)).clamp(min=0)
+    independent = joint.sum(2, keepdim=True) * joint.sum(1, keepdim=True)
+    return (torch.xlogy(joint, joint) - torch.xlogy(joint, independent)).sum((1, 2)).clamp(min=0)
 
 
-def _check_gap(codes: Tensor, factors: Tensor, bins: int) -> None:
-    for name, values in (("codes", codes), ("factors", factors)):
-        if not isinstance(values, Tensor):
-            raise TypeError(f"{name} must be a tensor (N, columns), not a {type(values).__name__}")
-        if values.ndim != 2 or 0 in values.shape:
-            raise ValueError(f"{name} must be (N, columns), none of them 0; these are {tuple(values.shape)}")
-        if not values.isfinite().all():
-            raise ValueError(f"{name} must be finite; these hold NaN or infinity: has the training diverged?")
-    if len(codes) != len(factors):
-        raise ValueError(f"codes and factors must have one row per image; there are {len(codes)} and {len(factors)}")
-    if isinstance(bins, bool) or not isinstance(bins, int) or not 2 <= bins <= len(codes):
-        raise ValueError(f"bins must be a whole number from 2 to the number of rows, {len(codes)}; not {bins!r}")
+def _check_table(name: str, values) -> None:
+    if not isinstance(values, Tensor):
+        raise TypeError(f"{name} must be a tensor (N, columns), not a {type(values).__name__}")
+    if values.ndim != 2 or 0 in values.shape:
+        raise ValueError(f"{name} must be (N, columns), none of them 0; these are {tuple(values.shape)}")
+    if not values.isfinite().all():
+        raise ValueError(f"{name} must be finite; these hold NaN or infinity: has the training diverged?")

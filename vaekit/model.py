@@ -7,7 +7,9 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from vaekit.messages import check_whole
+from vaekit._checks import check_whole, short_repr
+
+DIGIT = (1, 28, 28)
 
 
 class Encoder(nn.Module):
@@ -16,15 +18,14 @@ class Encoder(nn.Module):
     forward(x): x (B, C, H, W) in [0, 1] → mu, logvar: (B, D) each; logvar is log σ².
     """
 
-    def __init__(self, latent_dim: int = 2, hidden: int = 400, image_shape: tuple[int, ...] = (1, 28, 28)):
+    def __init__(self, latent_dim: int = 2, hidden: int = 400, image_shape: tuple[int, ...] = DIGIT):
         super().__init__()
         self.hidden = nn.Linear(math.prod(image_shape), hidden)
         self.mu = nn.Linear(hidden, latent_dim)
         self.logvar = nn.Linear(hidden, latent_dim)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        x = _flatten(x, self.hidden.in_features)
-        h = torch.relu(self.hidden(x))  # (B, hidden)
+        h = torch.relu(self.hidden(_flatten(x, self.hidden.in_features)))  # (B, hidden)
         return self.mu(h), self.logvar(h)
 
 
@@ -45,13 +46,9 @@ class Decoder(nn.Sequential):
     forward(z): (B, D) → x_logits (B, C, H, W); the sigmoid of a logit is the pixel's mean.
     """
 
-    def __init__(self, latent_dim: int = 2, hidden: int = 400, image_shape: tuple[int, ...] = (1, 28, 28)):
-        super().__init__(
-            nn.Linear(latent_dim, hidden),
-            nn.ReLU(),
-            nn.Linear(hidden, math.prod(image_shape)),
-            nn.Unflatten(1, image_shape),
-        )
+    def __init__(self, latent_dim: int = 2, hidden: int = 400, image_shape: tuple[int, ...] = DIGIT):
+        output = nn.Linear(hidden, math.prod(image_shape))
+        super().__init__(nn.Linear(latent_dim, hidden), nn.ReLU(), output, nn.Unflatten(1, image_shape))
 
 
 def reparameterize(mu: Tensor, logvar: Tensor, generator: torch.Generator | None = None) -> Tensor:
@@ -79,18 +76,17 @@ class VAE(nn.Module):
         self,
         latent_dim: int = 2,
         hidden: int = 400,
-        image_shape: tuple[int, ...] = (1, 28, 28),
+        image_shape: tuple[int, ...] = DIGIT,
         *,
         encoder: nn.Module | None = None,
         decoder: nn.Module | None = None,
         init_generator: torch.Generator | None = None,
     ):
         super().__init__()
-        check_whole("latent_dim", latent_dim)
         check_whole("hidden", hidden)
-        self.latent_dim = latent_dim
-        self.encoder = encoder if encoder is not None else Encoder(latent_dim, hidden, image_shape)
-        self.decoder = decoder if decoder is not None else Decoder(latent_dim, hidden, image_shape)
+        self.latent_dim = check_whole("latent_dim", latent_dim)
+        self.encoder = Encoder(latent_dim, hidden, image_shape) if encoder is None else encoder
+        self.decoder = Decoder(latent_dim, hidden, image_shape) if decoder is None else decoder
         if init_generator is not None:
             initialize(self, init_generator)
 
@@ -116,8 +112,7 @@ class Autoencoder(VAE):
 
     def encode(self, x: Tensor) -> tuple[Tensor, None]:
         """x (B, C, H, W) in [0, 1] → the code (B, D), and None where a VAE has its logvar."""
-        mu, _ = self.encoder(x)
-        return mu, None
+        return self.encoder(x)[0], None
 
     def forward(self, x: Tensor, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor, None]:
         z, _ = self.encode(x)
@@ -153,30 +148,27 @@ class LinearVAE(VAE):
     def __init__(
         self,
         latent_dim: int = 2,
-        image_shape: tuple[int, ...] = (1, 28, 28),
+        image_shape: tuple[int, ...] = DIGIT,
         *,
         mean: Tensor | None = None,
         init_generator: torch.Generator | None = None,
     ):
         check_whole("latent_dim", latent_dim)
-        mean = torch.zeros(image_shape) if mean is None else _check_mean(mean, image_shape)
+        mean = _check_mean(torch.zeros(image_shape) if mean is None else mean, image_shape)
         affine = nn.Linear(latent_dim, mean.numel())
-        super().__init__(
-            latent_dim,
-            encoder=LinearEncoder(latent_dim, mean),
-            decoder=nn.Sequential(affine, nn.Unflatten(1, image_shape)),
-            init_generator=init_generator,
-        )
+        decoder = nn.Sequential(affine, nn.Unflatten(1, image_shape))
+        encoder = LinearEncoder(latent_dim, mean)
+        super().__init__(latent_dim, encoder=encoder, decoder=decoder, init_generator=init_generator)
         with torch.no_grad():
             affine.bias.copy_(mean.flatten())
 
 
 def _check_mean(mean, image_shape: tuple[int, ...]) -> Tensor:
-    wanted = f"mean must be one image {tuple(image_shape)} of floating point, such as as_floats(images).mean(0)"
+    allowed = f"mean must be one image {tuple(image_shape)} of floating point, such as as_floats(images).mean(0)"
     if not isinstance(mean, Tensor) or not mean.is_floating_point():
-        raise TypeError(f"{wanted}; not {mean.dtype if isinstance(mean, Tensor) else type(mean).__name__}")
+        raise TypeError(f"{allowed}; not {short_repr(mean)}")
     if mean.shape != tuple(image_shape) or not mean.isfinite().all():
-        raise ValueError(f"{wanted}; this has the shape {tuple(mean.shape)}, or values that are not finite")
+        raise ValueError(f"{allowed}; this has the shape {tuple(mean.shape)}, or values that are not finite")
     return mean.detach().to("cpu", torch.get_default_dtype()).clone()
 
 
@@ -184,7 +176,7 @@ def from_seed(kind: type[VAE], latent_dim: int, hidden: int, image_shape: tuple[
     """The VAE or Autoencoder whose first weights a seed decides, on the CPU: for labs, sweeps and recordings alike."""
     with torch.device("meta"):  # where nn.Linear draws nothing from the generator that everybody uses
         model = kind(latent_dim, hidden, tuple(image_shape))
-    return initialize(model.to_empty(device="cpu"), torch.Generator().manual_seed(seed))
+    return initialize(model.to_empty(device="cpu"), torch.Generator("cpu").manual_seed(seed))
 
 
 @torch.no_grad()
@@ -204,12 +196,13 @@ def initialize(module: nn.Module, generator: torch.Generator) -> nn.Module:
 
 
 @contextmanager
-def watching(model: nn.Module) -> Iterator[None]:
-    """No gradients, evaluation mode, and every part's mode put back: batch norm and dropout must not notice."""
+def watching(model: nn.Module, training: bool = False) -> Iterator[None]:
+    """No gradients, evaluation mode (or training mode), and every part's mode put back: batch norm must not notice."""
     modes = [(part, part.training) for part in model.modules()]
     try:
         with torch.no_grad():
-            model.eval()
+            if not (training and model.training):  # its parts may be frozen
+                model.train(training)
             yield
     finally:
         for part, training in modes:

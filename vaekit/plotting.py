@@ -20,8 +20,7 @@ def plot_latent(mu, std=None, labels=None, *, extent: float | None = None, rings
 
     mu, std: (N, 2); labels: (N,) whole numbers, which choose the colours. extent: show ± extent. Returns the ax.
     """
-    ax = _axes(ax)
-    mu = np.asarray(mu)
+    ax, mu = _axes(ax), np.asarray(mu)
     if mu.ndim != 2 or mu.shape[1] != 2:
         raise ValueError(f"mu must have the shape (N, 2): choose two dimensions of your {mu.shape}")
     for name, values, shape in (("std", std, mu.shape), ("labels", labels, mu.shape[:1])):
@@ -30,53 +29,40 @@ def plot_latent(mu, std=None, labels=None, *, extent: float | None = None, rings
     labels = np.zeros(len(mu), int) if labels is None else np.asarray(labels)
     colours = np.asarray(PALETTE[0])[labels % len(PALETTE[0])]
     if std is not None and len(mu):
-        width, height = 4 * np.asarray(std).T  # 2 σ to both sides
-        every, alpha = _how_faint(mu, width, height)
-        ellipses = EllipseCollection(
-            width[::every],
-            height[::every],
-            np.zeros(len(mu[::every])),
-            units="xy",
-            offsets=mu[::every],
-            offset_transform=ax.transData,
-            linewidths=0,
-        )
-        ellipses.set(facecolors=colours[::every], alpha=alpha)
-        ax.add_collection(ellipses)
+        _draw_ellipses(ax, mu, np.asarray(std), colours)
     ax.scatter(*mu.T, s=4, c=colours, linewidths=0)
-    if rings:
-        for radius in (1, 2, 3):
-            ax.add_patch(Circle((0, 0), radius, fill=False, ls="--", ec=GREY))
-    for label in np.unique(labels) if len(np.unique(labels)) > 1 else ():
-        where = mu[labels == label].mean(0)
-        text = {"ha": "center", "va": "center", "fontsize": 13, "fontweight": "bold"}
-        ax.text(
-            *where, str(label), color=PALETTE[0][label % 10], **text, bbox={"fc": "white", "ec": "none", "pad": 0.5}
-        )
+    for radius in (1, 2, 3) if rings else ():
+        ax.add_patch(Circle((0, 0), radius, fill=False, ls="--", ec=GREY))
+    classes = np.unique(labels)
+    for label in classes if len(classes) > 1 else ():
+        style = {"ha": "center", "va": "center", "fontsize": 13, "fontweight": "bold", "color": PALETTE[0][label % 10]}
+        ax.text(*mu[labels == label].mean(0), str(label), **style, bbox={"fc": "white", "ec": "none", "pad": 0.5})
     reach = extent or 1.05 * max(3.2, float(np.abs(mu).max(initial=0)))
     ax.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal", xlabel="$z_1$", ylabel="$z_2$")
     return ax
 
 
-def _how_faint(mu, width, height) -> tuple[int, float]:
-    """Which ellipses are drawn (every so many-th) and how faint, so that one can see through them: (every, alpha)."""
-    across = 4 * mu.std(0) + (width.mean(), height.mean())  # of the whole cloud
-    deep = float((width * height).sum() / max(across.prod(), 1e-9))  # so many lie upon each other, on average
-    every = max(1, round(deep / 33))  # many very faint ones add up to a wrong colour: a pixel has 256 steps
-    return every, float(np.clip(every / max(deep, 1e-9), 0.03, 0.2))
+def _draw_ellipses(ax: Axes, mu, std, colours) -> None:
+    """Ellipses of 2 σ to both sides, so faint that one can see through them."""
+    width, height = 4 * std.T
+    cloud = 4 * mu.std(0) + (width.mean(), height.mean())
+    depth = float((width * height).sum() / max(cloud.prod(), 1e-9))  # how many lie upon each other, on average
+    every = max(1, round(depth / 33))  # many very faint ones add up to a wrong colour: a pixel has 256 steps
+    place = {"units": "xy", "offsets": mu[::every], "offset_transform": ax.transData, "linewidths": 0}
+    ellipses = EllipseCollection(width[::every], height[::every], np.zeros(len(mu[::every])), **place)
+    ellipses.set(facecolors=colours[::every], alpha=float(np.clip(every / max(depth, 1e-9), 0.03, 0.2)))
+    ax.add_collection(ellipses)
 
 
 def plot_images(images, *, columns: int = 10, ax: Axes | None = None):
     """Images side by side, row by row. images: (N, C, H, W), in 0..255 or [0, 1]. Returns the ax."""
-    ax = _axes(ax)
-    images = np.asarray(images)
+    ax, images = _axes(ax), np.asarray(images)
     if images.ndim != 4 or images.shape[1] not in (1, 3, 4) or not len(images):
         raise ValueError(f"images must have the shape (N, C, H, W), with C 1, 3 or 4; these have {images.shape}")
     n, c, h, w = images.shape
     columns = min(columns, n)
     rows = -(-n // columns)
-    sheet = np.zeros((rows * columns, c, h, w), images.dtype)
-    sheet[:n] = images
+    sheet = np.concatenate([images, np.zeros((rows * columns - n, c, h, w), images.dtype)])
     picture = sheet.reshape(rows, columns, c, h, w).transpose(0, 3, 1, 4, 2).reshape(rows * h, columns * w, c)
     top = 255 if images.dtype == np.uint8 else 1
     ax.imshow(picture[..., 0] if c == 1 else picture, cmap="gray" if c == 1 else None, vmin=0, vmax=top)
@@ -90,18 +76,18 @@ def plot_curves(rows, marks=(), *, ax: Axes | None = None):
     rows: (N, ≥3): step, reconstruction, KL in nats per image; (N, 7) is a twin's, with total before the right run's
     three, which are drawn dashed. marks: (step, label) pairs. Returns the left ax.
     """
-    ax = _axes(ax)
-    rows = np.asarray(rows)
+    ax, rows = _axes(ax), np.asarray(rows)
     if rows.ndim != 2 or rows.shape[1] < 3:
         raise ValueError(f"rows must be (step, reconstruction, KL) each: (N, 3); these have the shape {rows.shape}")
-    right = ax.twinx()
-    for side, column, name, colour in ((ax, 1, "reconstruction", ORANGE), (right, 2, "KL", BLUE)):
-        for offset, line in ((0, "-"), (3, "--")) if rows.shape[1] == 7 else ((0, "-"),):
-            side.plot(rows[:, 0], rows[:, column + offset], line, color=colour)
-        side.set_ylabel(f"{name}, nats", color=colour)
+    first_columns = (1, 4) if rows.shape[1] == 7 else (1,)  # of each run
+    for axis, offset, name, colour in ((ax, 0, "reconstruction", ORANGE), (ax.twinx(), 1, "KL", BLUE)):
+        for column, line in zip(first_columns, ("-", "--"), strict=False):
+            axis.plot(rows[:, 0], rows[:, column + offset], line, color=colour)
+        axis.set_ylabel(f"{name}, nats", color=colour)
     if len(rows):
-        shown = rows[:, 1::3][:, : 2 if rows.shape[1] == 7 else 1]
-        ax.set_ylim(shown.min() - 3, max(np.quantile(shown, 0.97), shown.min() + 10))
+        reconstruction = rows[:, first_columns]
+        low = reconstruction.min()
+        ax.set_ylim(low - 3, max(np.quantile(reconstruction, 0.97), low + 10))
     for step, label in marks:
         ax.axvline(step, ls="--", lw=1, color=INK)
         ax.annotate(label, (step, 1.02), xycoords=("data", "axes fraction"), fontsize=9)
@@ -115,8 +101,7 @@ def plot_rate_distortion(points, *, ax: Axes | None = None, **style):
     points: (N, 3): β, rate, distortion, in nats per image, joined in this order. style: as of `Axes.plot`.
     Returns the ax. Raises ValueError when the shape is another.
     """
-    ax = _axes(ax)
-    points = np.asarray(points, float)
+    ax, points = _axes(ax), np.asarray(points, float)
     if points.ndim != 2 or points.shape[1] != 3:
         raise ValueError(f"points must be (β, rate, distortion) each: (N, 3); these have the shape {points.shape}")
     ax.plot(points[:, 1], points[:, 2], **{"marker": "o", "color": BLUE} | style)

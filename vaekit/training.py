@@ -1,39 +1,49 @@
 """The one training loop. Notebook, lab, test and benchmark all iterate it."""
 
-import math
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, fields, replace
+from functools import partial
 from itertools import count
-from numbers import Real
 
 import torch
 from torch import Tensor, nn
 
+from vaekit._checks import check_choice, check_number, check_type, short_repr
+from vaekit._contract import check_model as check_model
+from vaekit._contract import forward_of
 from vaekit.data import Batches, as_floats, check_images
 from vaekit.losses import KINDS, kl_to_prior, reconstruction_nll
-from vaekit.messages import shown
 
 PRECISIONS = ("float32", "bfloat16")
 
 
+def _knob(default, check: Callable, label: str, tip: str):
+    """A row of the table of knobs. check(name, value) → the sound value, or TypeError or ValueError in one line."""
+    return field(default=default, metadata={"check": check, "label": label, "tip": tip})
+
+
+_from_zero = partial(check_number, low=0, allowed="a finite number from 0 up (the lab's slider goes from 0.01 to 100)")
+_above_zero = partial(check_number, low=0, above=True, allowed="a finite number above 0 (0.001 is a good start)")
+_on_or_off = partial(check_type, kind=bool, allowed="True or False")
+
+
 @dataclass
 class Knobs:
-    """What a learner may turn while the model trains; read afresh at every step.
+    """What a learner may turn while the model trains; read afresh at every step. Each field is a row of a table.
 
     beta: the weight of the KL, a number from 0 up. prior: False is the same as beta = 0.
     lr: the learning rate, a number above 0. Setting a value that makes no sense raises
     TypeError or ValueError, and the old value stays.
     """
 
-    beta: float = 1.0
-    prior: bool = True
-    lr: float = 1e-3
+    beta: float = _knob(1.0, _from_zero, "β", "β, the weight of the KL, on a log scale")
+    prior: bool = _knob(True, _on_or_off, "Prior", "The prior's pull, β·KL, in the loss: on or off")
+    lr: float = _knob(1e-3, _above_zero, "learning rate", "The learning rate of Adam, above 0")
 
     def __setattr__(self, name: str, value) -> None:
-        check = {"beta": _check_beta, "prior": _check_prior, "lr": _check_lr}.get(name)
-        if check is None:
-            raise AttributeError(f"there is no knob {name!r}: the knobs are beta, prior and lr")
-        super().__setattr__(name, check(value))
+        super().__setattr__(name, check_knob(name, value))
 
     @property
     def effective_beta(self) -> float:
@@ -41,38 +51,14 @@ class Knobs:
         return self.beta if self.prior else 0.0
 
 
-def _number(name: str, value, allowed: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, Real):
-        raise TypeError(f"{name} must be {allowed}, not {shown(value)}")
-    try:
-        number = float(value)
-    except OverflowError:
-        number = math.inf
-    if not math.isfinite(number):
-        raise ValueError(f"{name} must be {allowed}, not {number}")
-    return number
+KNOBS = {row.name: row for row in fields(Knobs)}  # the table: each row's name, type, default, check, label and tip
 
 
-def _check_beta(value) -> float:
-    allowed = "a finite number from 0 up (the lab's slider goes from 0.01 to 100)"
-    beta = _number("beta", value, allowed)
-    if beta < 0:
-        raise ValueError(f"beta must be {allowed}, not {value}")
-    return beta
-
-
-def _check_prior(value) -> bool:
-    if not isinstance(value, bool):
-        raise TypeError(f"prior must be True or False, not {shown(value)}")
-    return value
-
-
-def _check_lr(value) -> float:
-    allowed = "a finite number above 0 (0.001 is a good start)"
-    lr = _number("lr", value, allowed)
-    if lr <= 0:
-        raise ValueError(f"lr must be {allowed}, not {value}")
-    return lr
+def check_knob(name: str, value):
+    """The sound value of a knob. Raises AttributeError, TypeError or ValueError, in one line."""
+    if name not in KNOBS:
+        raise AttributeError(f"there is no knob {short_repr(name)}: the knobs are {', '.join(KNOBS)}")
+    return KNOBS[name].metadata["check"](name, value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,26 +92,27 @@ def train(
 ) -> Iterator[Step]:
     """Train `model` on `images` (N, C, H, W): an endless iterator, one optimizer step per `Step`.
 
-    When not given: Adam, and a fresh generator seeded with 0 that draws both batches and ε.
+    When not given: Adam, a fresh generator seeded with 0 that draws both batches and ε, and knobs at β = 1 with
+    the optimizer's own learning rate. The knob drives the optimizer's first group, the others keep their ratio to it.
     `batches` and `first` go on where another run stopped. "bfloat16" speeds up the model's matrix products
     on a processor with instructions for it; on others it is far slower.
-    Raises ValueError or TypeError before the first step when something does not fit.
+    Raises ValueError or TypeError when it is called, before the first step, if something does not fit: a model too,
+    which goes forward with a few images without a trace.
     """
     check_images(images, batch_size)
-    _check_model(model, images)
-    for name, value, allowed in (("kind", kind, KINDS), ("precision", precision, PRECISIONS)):
-        if value not in allowed:
-            raise ValueError(f"{name} must be one of {', '.join(allowed)}; not {value!r}")
-    knobs = Knobs() if knobs is None else knobs
-    if not isinstance(knobs, Knobs):
-        raise TypeError(f"knobs must be vaekit.Knobs(beta=..., prior=..., lr=...), not {shown(knobs)}")
-    if generator is None:
-        generator = torch.Generator(images.device).manual_seed(0)
+    forward = forward_of(model, images)
+    check_choice("kind", kind, KINDS)
+    check_choice("precision", precision, PRECISIONS)
+    optimizer = default_optimizer(model, Knobs.lr) if optimizer is None else optimizer
+    check_type("optimizer", optimizer, torch.optim.Optimizer, "one of torch.optim, of the model's weights")
+    knobs = Knobs(lr=_learning_rate(optimizer)) if knobs is None else knobs
+    check_type("knobs", knobs, Knobs, "vaekit.Knobs(beta=..., prior=..., lr=...)")
+    generator = torch.Generator(images.device).manual_seed(0) if generator is None else generator
+    check_type("generator", generator, torch.Generator, "such as torch.Generator().manual_seed(0)")
     if generator.device.type != images.device.type:
         raise ValueError(f"the generator is on {generator.device}, the images on {images.device}: make it there")
     batches = batches or Batches(len(images), batch_size, generator)
-    optimizer = optimizer or default_optimizer(model, knobs.lr)
-    return _loop(model, images, knobs, optimizer, generator, batches, kind, precision, first)
+    return _loop(model, forward, images.detach(), knobs, optimizer, generator, batches, kind, precision, first)
 
 
 def default_optimizer(model: nn.Module, lr: float) -> torch.optim.Adam:
@@ -133,38 +120,49 @@ def default_optimizer(model: nn.Module, lr: float) -> torch.optim.Adam:
     return torch.optim.Adam(model.parameters(), lr, fused=True)
 
 
-def _check_model(model, images: Tensor) -> None:
-    if not isinstance(model, nn.Module):
-        raise TypeError(f"model must be a torch.nn.Module such as vaekit.VAE(), not {shown(model)}")
-    weight = next(model.parameters(), None)
-    if weight is None:
-        raise ValueError("the model has no parameters to train")
-    if weight.device != images.device:
-        raise ValueError(f"the model is on {weight.device}, the images on {images.device}: use model.to(images.device)")
-    if images.is_floating_point() and images.dtype != weight.dtype:
-        raise TypeError(f"the images are {images.dtype}, the model {weight.dtype}: use images.to({weight.dtype})")
+def _learning_rate(optimizer: torch.optim.Optimizer) -> float:
+    """The learning rate of an optimizer's first group that has one."""
+    rates = (float(group["lr"]) for group in optimizer.param_groups)
+    return next((rate for rate in rates if rate), Knobs.lr)
 
 
-def _loop(model, images, knobs, optimizer, generator, batches, kind, precision, first) -> Iterator[Step]:
-    # Adam's moments of pixels long dark decay into denormal numbers, which a CPU adds 10 times more
-    # slowly: flushed to zero the weights stay the same, and the step takes a quarter less time.
-    torch.set_flush_denormal(True)
+def _loop(model, forward, images, knobs, optimizer, generator, batches, kind, precision, first) -> Iterator[Step]:
+    dtype = next(model.parameters()).dtype
     low_precision = torch.autocast(images.device.type, torch.bfloat16, enabled=precision == "bfloat16")
+    scales = [group["lr"] / _learning_rate(optimizer) for group in optimizer.param_groups]
     for number in count(first):
         now = replace(knobs)  # a knob turned from here on acts at the next step
-        for group in optimizer.param_groups:
-            group["lr"] = now.lr
+        for group, scale in zip(optimizer.param_groups, scales, strict=True):
+            group["lr"] = now.lr * scale
+        if not model.training:
+            model.train()
 
-        x = as_floats(images.index_select(0, next(batches)))  # (B, C, H, W) in [0, 1]
-        with low_precision:
-            x_logits, mu, logvar = model(x, generator=generator)
+        with _flushing_denormals(), torch.enable_grad():
+            x = as_floats(images.index_select(0, next(batches))).to(dtype)  # (B, C, H, W) in [0, 1]
+            with low_precision:
+                x_logits, mu, logvar = forward(x, generator)
 
-        nll = reconstruction_nll(x_logits.to(x.dtype), x, kind)  # (B,), summed over pixels
-        kl = torch.zeros_like(mu) if logvar is None else kl_to_prior(mu.to(x.dtype), logvar.to(x.dtype))  # (B, D)
-        reconstruction, kl = nll.mean(), kl.mean(0)  # both: mean over the batch
-        loss = reconstruction + now.effective_beta * kl.sum() if now.effective_beta else reconstruction
+            nll = reconstruction_nll(x_logits.to(dtype), x, kind)  # (B,), summed over pixels
+            kl = torch.zeros_like(mu) if logvar is None else kl_to_prior(mu.to(dtype), logvar.to(dtype))  # (B, D)
+            reconstruction, kl = nll.mean(), kl.mean(0)  # both: mean over the batch
+            loss = reconstruction + now.effective_beta * kl.sum() if now.effective_beta else reconstruction
 
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
         yield Step(number, batches.epoch, now, loss.detach(), reconstruction.detach(), kl.detach())
+
+
+@contextmanager
+def _flushing_denormals() -> Iterator[None]:
+    """Numbers below 1e-38 count as 0 on this thread, and afterwards as before.
+
+    Adam's moments of pixels long dark decay into such denormal numbers, which a CPU adds 10 times more slowly:
+    flushed to zero the weights stay the same, and the step takes a quarter less time.
+    """
+    before = sys.float_info.min / 2 == 0
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(before)

@@ -1,0 +1,258 @@
+"""What a model must be: every other one is understood, or refused in one line before a weight has moved."""
+
+import copy
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import vaekit
+from vaekit import VAE, train
+from vaekit.training import check_model
+
+SIGNATURE = (
+    r"^a model needs forward\(x, generator=None\) → \(x_logits, mu, logvar\), encode\(x\) → \(mu, logvar\) and decode"
+)
+
+
+class Gives(VAE):
+    """A VAE whose forward gives something else, made from the three."""
+
+    def __init__(self, change):
+        super().__init__(2, 16, (1, 8, 8))
+        self.change = change
+
+    def forward(self, x, generator=None):
+        return self.change(*super().forward(x, generator))
+
+
+class Encodes(Gives):
+    """A VAE whose encode gives something else."""
+
+    def encode(self, x):
+        return self.change(*super().encode(x))
+
+    def forward(self, x, generator=None):
+        return VAE.forward(self, x, generator)
+
+
+class Decodes(Gives):
+    def decode(self, z):
+        return self.change(super().decode(z))
+
+    def forward(self, x, generator=None):
+        return VAE.forward(self, x, generator)
+
+
+class NoGenerator(VAE):
+    def forward(self, x):
+        return super().forward(x)
+
+
+class WithLabels(VAE):
+    def forward(self, x, labels):
+        return super().forward(x)
+
+
+class Keywords(VAE):
+    def forward(self, x, **keywords):
+        return super().forward(x, **keywords)
+
+
+class Deaf(VAE):
+    """It takes the generator, and draws from torch's own."""
+
+    def forward(self, x, generator=None):
+        return super().forward(x)
+
+
+class Private(VAE):
+    """It draws from a generator of its own."""
+
+    own = torch.Generator()
+
+    def forward(self, x, generator=None):
+        return super().forward(x, self.own)
+
+
+class Numpys(VAE):
+    def forward(self, x, generator=None):
+        mu, logvar = self.encode(x)
+        z = mu + torch.exp(0.5 * logvar) * torch.from_numpy(np.random.randn(*mu.shape)).to(mu.dtype)
+        return self.decode(z), mu, logvar
+
+
+class Mean(VAE):
+    """No noise at all."""
+
+    def forward(self, x):
+        mu, logvar = self.encode(x)
+        return self.decode(mu), mu, logvar
+
+
+class OnlyForward(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.inside = toy(VAE)
+
+    def forward(self, x, generator=None):
+        return self.inside(x, generator)
+
+
+class NoGradient(VAE):
+    @torch.no_grad()
+    def forward(self, x, generator=None):
+        return super().forward(x, generator)
+
+
+def toy(kind, **options):
+    return kind(2, 16, (1, 8, 8), **options)
+
+
+def with_layer(layer):
+    model = toy(VAE)
+    model.encoder.mu = nn.Sequential(nn.Linear(16, 2), layer)
+    return model
+
+
+WRONG_FORWARD = {
+    "four things": (Gives(lambda a, m, v: (a, a, m, v)), "forward of this Gives gives 4 things"),
+    "one tensor": (Gives(lambda a, m, v: a), "gives one Tensor"),
+    "another order": (Gives(lambda a, m, v: (m, v, a)), r"gives x_logits \(\d+, 2\) for images"),
+    "mu (B,)": (Gives(lambda a, m, v: (a, m[:, 0], v[:, 0])), r"gives mu \(\d+,\) for .*mu and logvar \(B, D\)$"),
+    "one logvar": (Gives(lambda a, m, v: (a, m, v[:, :1])), r"gives logvar \(\d+, 1\) for"),
+    "28 to 32": (Decodes(lambda a: nn.functional.pad(a, (2, 2, 2, 2))), r"x_logits \(\d+, 1, 12, 12\) for images"),
+    "encode's dict": (Encodes(lambda m, v: {"mu": m, "logvar": v}), "Encodes"),
+    "an error inside": (Decodes(lambda a: a.no_such_thing), r"this Decodes fails with .*\(AttributeError: "),
+    "labels": (toy(WithLabels), "this WithLabels fails with .*missing .* 'labels'"),
+    "other images": (VAE(2, 16), "takes images of 784 values, these have 64: make the model with image_shape"),
+}
+WRONG_WEIGHTS = {
+    "a class": (VAE, TypeError, "model must be a torch.nn.Module such as vaekit.VAE.., not <class"),
+    "a function": (lambda x: x, TypeError, "model must be a torch.nn.Module"),
+    "none": (nn.ReLU(), ValueError, "no weights to train"),
+    "frozen": (toy(VAE).requires_grad_(False), ValueError, r"frozen, use model.requires_grad_\(True\)"),
+    "lazy": (with_layer(nn.LazyLinear(2)), ValueError, "lazy layers, of no size yet"),
+    "float16": (toy(VAE).half(), TypeError, r"weights are torch.float16, .*: use model.float\(\)"),
+    "bfloat16": (toy(VAE).bfloat16(), TypeError, r"weights are torch.bfloat16, .*: use model.float\(\)"),
+    "elsewhere": (toy(VAE).to("meta"), ValueError, "the model is on meta, the images on cpu: use model.to"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG_FORWARD)
+def test_another_calling_convention_is_refused_before_a_weight_moves(refuses, toys, name):
+    model, words = WRONG_FORWARD[name]
+    before = copy.deepcopy(model.state_dict())
+    with refuses((TypeError, ValueError), f"{SIGNATURE}.*{words}"):
+        check_model(model, toys)
+    if "encode's" in name:
+        words = "'str' object has no attribute"
+    with refuses((TypeError, ValueError), f"{SIGNATURE}.*{words}"):
+        train(model, toys)  # when it is called: no step has been asked for
+    assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+
+
+@pytest.mark.parametrize("name", WRONG_WEIGHTS)
+def test_weights_that_cannot_be_trained_are_refused(refuses, toys, name):
+    model, error, words = WRONG_WEIGHTS[name]
+    for begin in (check_model, train):
+        with refuses(error, words):
+            begin(model, toys)
+
+
+def test_what_the_lab_needs_beyond_forward(refuses, toys):
+    for model, missing in ((OnlyForward(), "encode"), (nn.DataParallel(toy(VAE)), "encode")):
+        with refuses(TypeError, f"{SIGNATURE}.*has no {missing}: see vaekit.VAE"):
+            check_model(model, toys)
+        assert next(train(model, toys)).loss.isfinite()
+    with refuses(ValueError, f"{SIGNATURE}.*no gradient flows back"):
+        next(train(toy(NoGradient), toys))
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        toy(VAE),
+        toy(vaekit.Autoencoder),
+        toy(Keywords),
+        toy(Mean),
+        Gives(lambda a, m, v: [a, m, v]),
+        with_layer(nn.BatchNorm1d(2)),
+        with_layer(nn.utils.parametrizations.spectral_norm(nn.Linear(2, 2))),
+        toy(VAE).double(),
+        torch.compile(toy(VAE)),  # looked at underneath: nothing is compiled here
+    ],
+    ids=lambda model: type(model).__name__,
+)
+def test_what_is_understood_is_left_alone(toys, model):
+    """No word, and no trace: weights, buffers, modes and generators are as before."""
+    model.train()
+    list(model.modules())[-1].eval()  # a part that somebody has frozen
+    before, modes = copy.deepcopy(model.state_dict()), [part.training for part in model.modules()]
+    state = torch.get_rng_state()
+    assert check_model(model, toys) is None
+    assert torch.equal(torch.get_rng_state(), state)
+    assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+    assert [part.training for part in model.modules()] == modes
+    if not hasattr(model, "_orig_mod"):
+        assert next(train(model, toys)).loss.isfinite()
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: toy(NoGenerator),
+        lambda: toy(Deaf),
+        lambda: toy(Private),
+        lambda: toy(Numpys),
+        lambda: with_layer(nn.Dropout()),
+    ],
+    ids=["no generator", "torch's own", "a private one", "NumPy's", "dropout"],
+)
+def test_noise_from_elsewhere_is_told_once_and_trained_on(toys, make):
+    words = "(takes no generator|draws from another generator).*: a twin, a replay or another run .* would not hold$"
+    model = make()
+    with pytest.warns(UserWarning, match=words):
+        next(train(model, toys))
+    told = make()
+    assert "would not hold" in check_model(told, toys)
+    with warnings.catch_warnings(action="error"):
+        next(train(model, toys))
+        next(train(told, toys))
+
+
+def test_a_model_left_in_eval_mode_trains_in_training_mode(toys):
+    modes = set()
+
+    class Watched(VAE):
+        def forward(self, x, generator=None):
+            modes.add((self.training, self.decoder.training))
+            return super().forward(x, generator)
+
+    model = toy(Watched).eval()
+    steps = train(model, toys)
+    next(steps)
+    model.eval()  # looked at, and not put back
+    next(steps)
+    assert modes == {(True, True)}
+    modes.clear()
+    model.decoder.eval()  # frozen on purpose
+    next(steps)
+    assert modes == {(True, False)}
+
+
+def test_what_forward_counts_under_grad_counts_the_steps_alone(toys):
+    class Counts(VAE):
+        steps = 0
+
+        def forward(self, x, generator=None):
+            self.steps += torch.is_grad_enabled()
+            return super().forward(x, generator)
+
+    model = toy(Counts)
+    steps = train(model, toys)
+    assert model.steps == 0
+    next(steps)
+    assert model.steps == 1

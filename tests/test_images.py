@@ -1,0 +1,170 @@
+"""Images that do not fit: each is refused in one line, and the code that the line ends with gives the true picture."""
+
+import re
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import DataLoader, TensorDataset
+
+import vaekit
+from vaekit.data import ImageSet, as_floats, check_images
+
+GREY = torch.rand(200, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+COLOUR = torch.rand(200, 3, 8, 8, generator=torch.Generator().manual_seed(1))
+for true in (GREY, COLOUR):  # each colour is somewhere black and somewhere white
+    true[0, :, 0, 0], true[0, :, 0, 1] = 0, 1
+BYTES, COLOUR_BYTES = ((255 * true).round().to(torch.uint8) for true in (GREY, COLOUR))
+INK = (GREY > 0.5).float()
+WORDS = (65535 * GREY).int()
+MEAN = torch.tensor([0.485, 0.456, 0.406])[:, None, None]  # ImageNet's
+STD = torch.tensor([0.229, 0.224, 0.225])[:, None, None]
+
+
+class Torchvisions:
+    """Like torchvision's data sets: the pictures are its `data`."""
+
+    data = BYTES[:, 0]
+
+
+CASES = {  # what a learner has, and what should be seen
+    "NHWC bytes": (COLOUR_BYTES.permute(0, 2, 3, 1), COLOUR),
+    "NHW": (BYTES[:, 0], GREY),
+    "rows": (BYTES.flatten(1), GREY),
+    "RGBA": (torch.cat([COLOUR, GREY], 1), COLOUR),
+    "RGBA last": (torch.cat([COLOUR_BYTES, BYTES], 1).permute(0, 2, 3, 1), COLOUR),
+    "grey and alpha": (torch.cat([GREY, GREY], 1), GREY),
+    "one picture HWC": (COLOUR[0].permute(1, 2, 0), COLOUR[:1]),
+    "-1..1": (2 * GREY - 1, GREY),
+    "-1..1 NHWC": (2 * COLOUR.permute(0, 2, 3, 1) - 1, COLOUR),
+    "MNIST's mean and sd": ((GREY - 0.1307) / 0.3081, GREY),
+    "another mean and sd": ((GREY - 0.286) / 0.353, GREY),
+    "a mean and sd a colour": ((COLOUR - MEAN) / STD, COLOUR),
+    "mean 0": (GREY - 0.1307, GREY),
+    "-½..½": (GREY - 0.5, GREY),
+    "sd 1": (GREY / 0.3081, GREY),
+    "0..255 floats": (255 * GREY, GREY),
+    "0..255 whole": ((255 * GREY).round(), GREY),
+    "-128..127": ((255 * GREY).round() - 128, GREY),
+    "a little over 1": (1.0000005 * GREY, GREY),
+    "divided twice": (GREY / 255, GREY),
+    "bool": (GREY > 0.5, INK),
+    "0/1 whole": ((GREY > 0.5).long(), INK),
+    "0/1 bytes": ((GREY > 0.5).to(torch.uint8), INK),
+    "-1/1 whole": (2 * (GREY > 0.5).int() - 1, INK),
+    "int64": (BYTES.long(), GREY),
+    "int8": (((255 * GREY).round() - 128).to(torch.int8), GREY),
+    "16 bit": (WORDS, GREY),
+    "uint16": (WORDS.to(torch.uint16), GREY),
+    "NaN": (GREY.masked_fill(GREY > 0.9, torch.nan), GREY.masked_fill(GREY > 0.9, 0)),
+    "infinity": (GREY.masked_fill(GREY == 1, torch.inf), GREY.clamp(max=GREY[GREY < 1].max().item())),
+    "array": (BYTES.numpy(), GREY),
+    "array NHWC 0..255": (255 * COLOUR.double().permute(0, 2, 3, 1).numpy(), COLOUR),
+    "array, turned round": (BYTES.numpy()[::-1], GREY.flip(0)),
+    "array uint16": (WORDS.numpy().astype(np.uint16), GREY),
+    "list": (BYTES.tolist(), GREY),
+    "tuple": (tuple(COLOUR), COLOUR),
+    "ImageSet": (ImageSet(BYTES), GREY),
+    "data set of torchvision": (Torchvisions(), GREY),
+    "TensorDataset": (TensorDataset(GREY), GREY),
+    "DataLoader": (DataLoader(TensorDataset(GREY), 8), GREY),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_hint_gives_the_true_picture(name):
+    images, true = CASES[name]
+    with pytest.raises((TypeError, ValueError)) as caught:
+        check_images(images)
+    message = str(caught.value)
+    assert "\n" not in message and len(message) < 450
+    hint = re.search(r"^images must be a tensor \(N, C, H, W\), .*: try (.+)$", message)[1]
+    assert "reshape" not in hint and "view" not in hint
+    mended = eval(hint, {"torch": torch, "np": np, "images": images})
+    check_images(mended)
+    shown = as_floats(mended).float()
+    assert shown.shape == true.shape
+    assert (shown - true).abs().max() < 0.5 / 255 + 1e-4
+
+
+@pytest.mark.parametrize(
+    ("images", "words"),
+    [
+        (GREY * torch.nan, "these hold NaN: these reach from nan to nan"),
+        (BYTES[:0], "this data set is empty: give at least one batch of images"),
+        (torch.zeros(5, 0, 8, 8), r"the shape of these is \(5, 0, 8, 8\)"),
+        (torch.rand(9, 5, 8, 8), r"the shape of these is \(9, 5, 8, 8\)"),
+        (torch.tensor(1.0), r"the shape of these is \(\)"),
+        (torch.full((9, 1, 8, 8), -1e9), "these reach from -1e"),
+        ([[[0.0]], [[0.0, 1.0]]], "this is a list"),
+        ((image for image in GREY), "this is a generator"),
+        (None, "this is a NoneType"),
+        ("digits.png", "this is a str"),
+    ],
+)
+def test_what_nothing_mends_gets_one_line_without_a_hint(refuses, images, words):
+    with refuses((TypeError, ValueError), f"; {words}(?!.*: try )"):
+        check_images(images)
+
+
+@pytest.mark.parametrize("shape", [(5, 1, 1, 1), (5, 3, 1, 7), (5, 1, 28, 56), (5, 3, 96, 64), (5, 3, 3, 3)])
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_any_size_and_precision_is_trained_on(shape, dtype):
+    images = torch.rand(shape, generator=torch.Generator().manual_seed(0))
+    images = (255 * images).to(dtype) if dtype == torch.uint8 else images.to(dtype)
+    check_images(images, 5)
+    model = vaekit.VAE(2, 8, shape[1:])
+    assert next(vaekit.train(model, images, batch_size=5)).loss.isfinite()
+
+
+def test_one_line_wherever_the_images_come_in(refuses, toy_model):
+    """`train`, the lab and a sweep ask the same function."""
+    last = COLOUR_BYTES.permute(0, 2, 3, 1)
+    for use in (
+        lambda: vaekit.train(toy_model(), last),
+        lambda: vaekit.LatentLab(last, hidden=16, threads=1),
+        lambda: vaekit.sweep([1.0], images=last, steps=1),
+    ):
+        with refuses(ValueError, r"try images.permute\(0, 3, 1, 2\)$"):
+            use()
+
+
+def test_labels_of_any_whole_type_are_taken():
+    expected = torch.arange(200) % 10
+    for labels in (
+        expected.tolist(),
+        expected.numpy(),
+        expected.numpy().astype(np.uint16),
+        expected.numpy()[::-1][::-1],
+        expected.to(torch.uint8),
+        list(expected),
+        list(expected.numpy()),
+    ):
+        found = ImageSet(BYTES, labels).labels
+        assert found.dtype == torch.int64 and torch.equal(found, expected)
+    assert ImageSet(BYTES).labels is None
+    assert ImageSet(BYTES.to("meta"), expected).labels.device.type == "meta"
+
+
+@pytest.mark.parametrize(
+    ("labels", "error", "words"),
+    [
+        (torch.nn.functional.one_hot(torch.arange(200) % 10), ValueError, r"\(200, 10\): try labels.argmax\(1\)$"),
+        (np.zeros((200, 1), int), ValueError, r"\(200, 1\): try labels.squeeze\(1\)$"),
+        (torch.zeros(150).long(), ValueError, r"is \(150,\)$"),
+        (7, ValueError, r"is \(\)$"),
+        (torch.rand(200), TypeError, "these are torch.float32$"),
+        (torch.arange(200) - 1, ValueError, "these go down to -1$"),
+        (["seven"] * 200, TypeError, "not .*seven"),
+        ([[1], [1, 2]], TypeError, r"not \[\[1\]"),
+        ({"seven": 7}, TypeError, "not {"),
+    ],
+)
+def test_other_labels_get_one_line(refuses, labels, error, words):
+    with refuses(error, f"^labels must be 200 whole numbers from 0 up, one an image; .*{words}"):
+        ImageSet(BYTES, labels)
+
+
+def test_an_image_set_holds_a_tensor(refuses):
+    with refuses(TypeError, r"this is a ndarray: try torch.as_tensor\(images\)$"):
+        ImageSet(BYTES.numpy())

@@ -1,0 +1,143 @@
+"""What a model must be for `train`, the lab and a sweep: how it is called, and what it gives back."""
+
+import inspect
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from weakref import WeakSet
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
+
+from vaekit._checks import check_type, one_line
+from vaekit.data import as_floats
+from vaekit.model import watching
+
+CONTRACT = (
+    "a model needs forward(x, generator=None) → (x_logits, mu, logvar), encode(x) → (mu, logvar) and "
+    "decode(z) → x_logits; a plain autoencoder's logvar is None"
+)
+GIVES = {"forward": ("x_logits", "mu", "logvar"), "encode": ("mu", "logvar"), "decode": ("x_logits",)}
+_examined: WeakSet[nn.Module] = WeakSet()  # models of which all has been said
+
+
+def check_model(model: nn.Module, images: Tensor) -> str | None:
+    """Refuse, in one line, a model that cannot be trained on these images and looked at.
+
+    It encodes, decodes and goes forward with a few images; its modes, its buffers and torch's generators are put back.
+    Returns None, or one line to be said of a model whose runs cannot be repeated.
+    Raises TypeError or ValueError, naming the signatures wanted.
+    """
+    x = _check_weights(model, images)
+    with _put_back(model, x.device):
+        mu, _ = _outputs(model, "encode", x, x)
+        _outputs(model, "decode", x, mu)
+    return _examine(underneath(model), x)
+
+
+def forward_of(model: nn.Module, images: Tensor) -> Callable[[Tensor, torch.Generator], tuple]:
+    """The model as a function (x, generator) → (x_logits, mu, logvar), whether or not it takes a generator.
+
+    Warns, once a model, when the noise does not come from the generator.
+    Raises TypeError or ValueError, in one line, when the model cannot be trained on these images.
+    """
+    x, plain = _check_weights(model, images), underneath(model)
+    if plain not in _examined and (line := _examine(plain, x)):
+        warnings.warn(line, stacklevel=3)  # at the line that called train
+    takes_generator = _takes_generator(plain)
+
+    def forward(x: Tensor, generator: torch.Generator) -> tuple:
+        x_logits, mu, logvar = model(x, **({"generator": generator} if takes_generator else {}))
+        if not x_logits.requires_grad:
+            what = f"no gradient flows back from the x_logits of this {type(plain).__name__}"
+            raise ValueError(f"{CONTRACT}; {what}: is there a no_grad() or a detach()?")
+        return x_logits, mu, logvar
+
+    return forward
+
+
+def underneath(model: nn.Module) -> nn.Module:
+    """The model that torch.compile or DataParallel has wrapped."""
+    if hasattr(model, "_orig_mod"):
+        return underneath(model._orig_mod)
+    if isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel):
+        return underneath(model.module)
+    return model
+
+
+def _check_weights(model, images: Tensor) -> Tensor:
+    """Two of the images, (2, C, H, W), for a model whose weights can be trained on them; any other is refused."""
+    check_type("model", model, nn.Module, "a torch.nn.Module such as vaekit.VAE()")
+    weights = list(model.parameters())
+    if any(is_lazy(weight) for weight in weights):
+        raise ValueError("the model has lazy layers, of no size yet: call it once before, model(as_floats(images[:2]))")
+    if not any(weight.requires_grad for weight in weights):
+        raise ValueError("the model has no weights to train: if they are frozen, use model.requires_grad_(True)")
+    if elsewhere := {weight.device for weight in weights} - {images.device}:
+        where = f"the model is on {elsewhere.pop()}, the images on {images.device}"
+        raise ValueError(f"{where}: use model.to(images.device)")
+    if weights[0].dtype not in (torch.float32, torch.float64):
+        raise TypeError(f"the model's weights are {weights[0].dtype}, too rough to be trained: use model.float()")
+    return as_floats(images[[0, -1]]).to(weights[0].dtype)
+
+
+def _examine(model: nn.Module, x: Tensor) -> str | None:
+    """A line, when two passes in training mode differ though their generators are alike; else None."""
+    x = x.repeat(8, 1, 1, 1)  # so that what is drawn is not the same by chance
+    passes, takes_generator = [], _takes_generator(model)
+    for number in range(2):
+        with _put_back(model, x.device, training=True):
+            torch.rand(number), torch.rand(number, device=x.device)  # torch's own generators stand elsewhere
+            keywords = {"generator": torch.Generator(x.device).manual_seed(0)} if takes_generator else {}
+            passes.append(_outputs(model, "forward", x, x, **keywords))
+    _examined.add(model)
+    pairs = [(a, b) for a, b in zip(*passes, strict=True) if a is not None]
+    if all(torch.allclose(a, b, 1e-4, 1e-5, equal_nan=True) for a, b in pairs):
+        return None
+    own = "takes no generator" if not keywords else "draws from another generator than the one it is given (dropout?)"
+    return f"forward of this {type(model).__name__} {own}: a twin, a replay or another run with its seed would not hold"
+
+
+def _takes_generator(model: nn.Module) -> bool:
+    parameters = inspect.signature(model.forward).parameters.values()
+    return any(one.name == "generator" or one.kind is one.VAR_KEYWORD for one in parameters)
+
+
+def _outputs(model: nn.Module, name: str, x: Tensor, given: Tensor, **keywords) -> tuple:
+    """What a method gives, which must be what the contract says for the images x."""
+    this, method = f"this {type(model).__name__}", model if name == "forward" else getattr(model, name, None)
+    if not callable(method):
+        raise TypeError(f"{CONTRACT}; {this} has no {name}: see vaekit.VAE")
+    try:
+        outputs = method(given, **keywords)
+    except Exception as error:
+        what = f"{name} of {this} fails with {tuple(given.shape)} ({one_line(error)})"
+        raise ValueError(f"{CONTRACT}; {what}") from error
+    outputs, gives = (outputs,) if name == "decode" else outputs, f"{CONTRACT}; {name} of {this} gives"
+    if not isinstance(outputs, tuple | list) or len(outputs) != len(GIVES[name]):
+        what = f"{len(outputs)} things" if isinstance(outputs, tuple | list) else f"one {type(outputs).__name__}"
+        raise TypeError(f"{gives} {what}")
+    found = dict(zip(GIVES[name], outputs, strict=True))
+    for symbol, value in found.items():
+        if symbol == "logvar" and value is None:
+            continue
+        if not isinstance(value, Tensor):
+            raise TypeError(f"{gives} a {type(value).__name__} as {symbol}")
+        wanted = x.shape if symbol == "x_logits" else (len(x), *found["mu"].shape[1:2])
+        if value.shape != wanted or (symbol == "mu" and value.ndim != 2):
+            shapes = f"{symbol} {tuple(value.shape)} for images {tuple(x.shape)}"
+            raise ValueError(f"{gives} {shapes}: x_logits must be shaped like x, mu and logvar (B, D)")
+    return tuple(outputs)
+
+
+@contextmanager
+def _put_back(model: nn.Module, device: torch.device, training: bool = False) -> Iterator[None]:
+    """No gradients; and the model's modes and buffers, and torch's own generators, as they were."""
+    buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]
+    with watching(model, training), torch.random.fork_rng([device] if device.type == "cuda" else []):
+        try:
+            yield
+        finally:
+            for buffer, before in buffers:
+                buffer.copy_(before)

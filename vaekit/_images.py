@@ -1,0 +1,117 @@
+"""What is wrong with a learner's images, and the code that mends it: a hint is run before it is given."""
+
+import warnings
+from math import isfinite, isnan, isqrt
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+# Where a container may hold its pictures: the first expression that gives a tensor is the hint.
+CONTAINERS = (
+    *("images.images", "images.data", "torch.as_tensor(images.data)"),  # an ImageSet, a data set of torchvision
+    *("images.tensors[0]", "images.dataset.data", "images.dataset.tensors[0]"),  # a TensorDataset, a DataLoader
+    *("torch.stack(images)", "torch.as_tensor(images)", "torch.as_tensor(np.array(images))"),
+)
+# Each colour to 0..1 by itself: what had a mean and a deviation of each colour is then as it was.
+BY_COLOUR = "(images - images.amin((0, 2, 3), True)) / (images.amax((0, 2, 3), True) - images.amin((0, 2, 3), True))"
+
+
+class Fault(NamedTuple):
+    """What is wrong, as an error and in words; and the expression of `images` that mends it, "" if none does."""
+
+    error: type[Exception]
+    words: str
+    mending: str
+
+
+def find_fault(images) -> Fault | None:
+    """The first thing that keeps images from being trained on; its `mending` mends all that is wrong."""
+    first = fault = _next_fault(images)
+    expression = "images"
+    while fault and fault.mending and len(expression) < 400:
+        is_sum = any(sign in expression for sign in (" + ", " - ", " * ", " / "))
+        expression = fault.mending.replace("images", f"({expression})" if is_sum else expression)
+        images = _run(fault.mending, images)
+        fault = _next_fault(images)
+    return first and first._replace(mending="" if fault else expression)
+
+
+def _run(mending: str, images):
+    return eval(mending, {"torch": torch, "np": np, "images": images})  # an expression of this file
+
+
+def _next_fault(images) -> Fault | None:
+    if not isinstance(images, Tensor):
+        return Fault(TypeError, f"this is a {type(images).__name__}", _out_of_container(images))
+    if images.ndim != 4 or images.shape[1] not in (1, 3) or 0 in images.shape:
+        return _layout_fault(tuple(images.shape))
+    if images.dtype not in (torch.uint8, *FLOATS):
+        low, high = (0, 1) if images.is_floating_point() or images.is_complex() else _extent(images)
+        are_bytes = low == 0 == high or (low >= 0 and 1 < high <= 255)
+        mending = "images.to(torch.uint8)" if are_bytes else "images.float()"
+        return Fault(TypeError, f"these are {images.dtype}", mending)
+    return None if images.device.type == "meta" else _range_fault(images)
+
+
+def _out_of_container(images) -> str:
+    for mending in CONTAINERS:
+        try:
+            with warnings.catch_warnings(action="error"):
+                if isinstance(_run(mending, images), Tensor):
+                    return mending
+        except Exception:  # whatever a stranger's container raises: the next one
+            continue
+    return ""
+
+
+def _layout_fault(shape: tuple[int, ...]) -> Fault:
+    words, mending = f"the shape of these is {shape}", ""
+    match shape:
+        case (0, _, _, _):
+            words = "this data set is empty: give at least one batch of images"
+        case (_, c, _, w) if 0 not in shape and (w in (1, 3) or w <= 4 < c):
+            words, mending = f"{words}, which looks like (N, H, W, C)", "images.permute(0, 3, 1, 2)"
+        case (_, 2 | 4 as c, _, _):
+            words, mending = f"{words}: {c} channels, not 1 or 3", f"images[:, :{c - 1}]"
+        case (_, h, c):  # a single picture in colour, or many grey ones
+            mending = "images[None]" if c <= 4 < h else "images.unsqueeze(1)"
+        case (_, d):
+            sizes = [(c, isqrt(d // c), isqrt(d // c)) for c in (1, 3) if d > 3 and c * isqrt(d // c) ** 2 == d]
+            mending = f"images.unflatten(1, {sizes[0]})" if sizes else ""
+    return Fault(ValueError, words, mending)
+
+
+def _range_fault(images: Tensor) -> Fault | None:
+    low, high = _extent(images)
+    words, white = f"these reach from {low:g} to {high:g}", 255 if images.dtype == torch.uint8 else 1
+    if not (isfinite(low) and isfinite(high)):
+        finite = images[images.isfinite()]
+        inside = f"images.nan_to_num(0, {finite.max():g}, {finite.min():g})" if len(finite) else ""
+        return Fault(ValueError, f"these hold {'NaN' if isnan(low) else 'infinity'}: {words}", inside)
+    if low >= 0 and 0 < high <= 1.001 * white / 255:
+        return Fault(ValueError, f"{words}, where white is {white}: all but black", "images * 255")
+    if low >= 0 and high <= white:
+        return None
+    whole = bool((images == images.round()).all())
+    guesses = (  # into [0, 1], and the picture kept, as far as one can tell
+        (low >= -0.1 and high <= 1.1, "images.clamp(0, 1)"),  # rounding, or a resize that overshoots
+        (-0.5 <= low < 0 and high - low <= 1.001, f"images + {-low:.9g}"),
+        (low >= -1.1 and high <= 1.1, "(images + 1) / 2"),
+        (-0.425 <= low < 0 and high <= 2.823, "images * 0.3081 + 0.1307"),  # MNIST's mean and deviation
+        (low >= -25 and (128 < high <= 280 or (whole and low >= 0 and high <= 255)), "images / 255"),
+        (whole and low >= -128 and high <= 127, "(images + 128) / 255"),
+        (low >= 0, "images / 65535" if whole and high <= 65535 else f"images / {high:.9g}"),
+        (True, BY_COLOUR),
+    )
+    return Fault(ValueError, words, next(mending for fits, mending in guesses if fits))
+
+
+def _extent(images: Tensor) -> tuple[float, float]:
+    """The smallest and the largest value; both NaN where one is."""
+    if images.dtype in (torch.uint16, torch.uint32, torch.uint64):  # which torch stores, and little more
+        images = images.to(torch.int64)
+    low, high = images.aminmax()
+    return low.item(), high.item()
