@@ -1,0 +1,307 @@
+"""Runs saved and resumed: they go on to the bit, and nothing that is not one is taken for one."""
+
+import os
+import struct
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from lab_helpers import SETTINGS, make_run, same_bits, small_vae, some_digits, weights
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+
+import vaekit
+import vaekit.runs.checkpoint
+from vaekit.data import ImageSet
+from vaekit.runs.checkpoint import CheckpointError
+from vaekit.runs.playback import replay, resume
+from vaekit.runs.recording import Recording, fingerprint
+from vaekit.runs.run import Run, save_runs
+
+EVENTS = {3: {"beta": 4.0}, 7: {"prior": False}, 20: {"lr": 5e-4}, 26: {"data": "few"}}
+LATER = {35: {"kind": "gaussian"}, 41: {"data": "digits"}, 42: {"beta": 0.5}}
+
+
+class Own(vaekit.VAE):
+    """A model of the user's own: tied weights, a buffer that moves, a parameter never used, one in double precision."""
+
+    def __init__(self):
+        super().__init__(2, 16, init_generator=torch.Generator().manual_seed(5))
+        self.register_buffer("seen", torch.zeros((), dtype=torch.int64))
+        self.unused = torch.nn.Parameter(torch.ones(3))
+        self.scale = torch.nn.Parameter(torch.ones(1, dtype=torch.float64))
+        self.again = self.encoder.mu
+
+    def encode(self, x):
+        self.seen += 1
+        mu, logvar = self.encoder(x)
+        return mu * self.scale.to(mu.dtype), logvar
+
+
+def go_to(run, last: int, events: dict = EVENTS | LATER) -> None:
+    while run.number < last:
+        run.set_knobs(events.get(run.number + 1, {}))
+        run.advance()
+
+
+GO_ON = """
+import sys, torch
+torch.set_num_threads(int(sys.argv[2]))
+from test_checkpoint import Own, fingerprint, go_to, make_run, resume
+for run in resume(sys.argv[1], model=Own(), data=make_run().sets):
+    go_to(run, 60)
+    print(fingerprint(run.model.state_dict()))
+"""
+
+
+@pytest.mark.slow
+def test_thirty_steps_and_thirty_more_in_a_new_process_are_sixty_at_once(tmp_path):
+    """In mid-epoch of another data set, with knobs turned before and after, in each run of a twin."""
+    run, other = make_run(Own()), make_run(Own(), prior=False, lr=2e-3)
+    for one in (run, other):
+        go_to(one, 30)
+    save_runs([run, other], tmp_path / "run")
+    for one in (run, other):
+        go_to(one, 60)
+    folders = [str(folder) for folder in (Path(vaekit.__file__).parents[1], *Path(__file__).parents[:2])]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(folders)}
+    command = [sys.executable, "-c", GO_ON, str(tmp_path / "run"), str(torch.get_num_threads())]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=200)
+    assert done.stdout.split() == [fingerprint(one.model.state_dict()) for one in (run, other)], done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("at", [0, 1, 6, 25, 26, 40])
+def test_resumed_anywhere_it_goes_on_to_the_bit(tmp_path, at):
+    """At the beginning, in mid-epoch, at an epoch's end, and just after something was turned but before its step."""
+    run, events = make_run(), EVENTS | LATER
+    go_to(run, at)
+    run.set_knobs(events.get(at + 1, {}))
+    run.save(tmp_path / "run")
+    again = resume(tmp_path / "run", data=run.sets)
+    assert again.number == at and again.settings == run.settings and again.recording == run.recording
+    assert same_bits(weights(again.model), weights(run.model))
+    go_to(run, 50)
+    go_to(again, 50)
+    assert same_bits(weights(again.model), weights(run.model)) and again.record() == run.record()
+
+
+def test_a_resumed_run_goes_back_begins_again_and_has_twins(tmp_path):
+    run, first_weights = make_run(Own()), weights(Own())
+    go_to(run, 30)
+    run.save(tmp_path / "run")
+    spoilt = Own()
+    torch.nn.init.ones_(spoilt.encoder.mu.weight)  # the given model's own weights do not matter
+    again = resume(tmp_path / "run", model=spoilt, data=run.sets)
+    twin = again.twin()
+    go_to(twin, 33), go_to(run, 33)
+    assert same_bits(weights(twin.model), weights(run.model))
+    again.go_back(11)
+    run.go_back(11)
+    assert same_bits(weights(again.model), weights(run.model)) and again.recording == run.recording
+    again.reset()
+    assert same_bits(weights(again.model), first_weights)
+
+
+# -- compiled models, and files of the first version ------------------------------------------------------
+
+
+def compiled(model):
+    return torch.compile(model, backend="eager")
+
+
+def compiled_halves(model):
+    model.encoder, model.decoder = compiled(model.encoder), compiled(model.decoder)
+    return model
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")  # torch's own, while it compiles
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [(compiled, lambda model: model), (lambda model: model, compiled), (compiled_halves, compiled)],
+)
+def test_compiled_or_not_a_run_is_saved_and_resumed(tmp_path, before, after):
+    sets = make_run().sets
+    run = Run(before(small_vae()), sets, SETTINGS)
+    go_to(run, 5)
+    recording = run.record()
+    run.save(tmp_path / "run")
+    again = resume(tmp_path / "run", model=after(small_vae(9)), data=sets)
+    assert fingerprint(again.model.state_dict()) == fingerprint(run.model.state_dict()) == recording.result
+    go_to(run, 8), go_to(again, 8)
+    for one, other in zip(run.model.parameters(), again.model.parameters(), strict=True):
+        torch.testing.assert_close(one, other)
+    assert "_orig_mod" not in " ".join(load_file(tmp_path / "run"))
+    other = Run(after(small_vae()), sets, SETTINGS)
+    other.follow(recording)  # its first weights are the same
+    go_to(other, 5, {})
+    assert other.replaying is None and other.recording.events == recording.events
+
+
+VERSION_1 = Path(__file__).with_name("version1")
+
+
+def test_a_recording_and_a_run_of_the_first_version_go_on(tmp_path, toys):
+    """Made with the version that had this format first, by two runs in lockstep."""
+    recording = Recording.load(VERSION_1 / "recording.json")
+    data = {"toys": ImageSet(toys, name="toys"), "few": ImageSet(toys[:150], name="few")}
+    resumed = resume(VERSION_1 / "run.safetensors", data=data)
+    results = [recording.result, recording.twin["result"]]
+    assert [fingerprint(run.model.state_dict()) for run in resumed] == results
+    assert [run.number for run in resumed] == [15, 15] and resumed[0].recording.events == recording.events
+    save_runs(resumed, tmp_path / "again")
+    old, new = load_file(VERSION_1 / "run.safetensors"), load_file(tmp_path / "again")
+    assert same_bits(old, new)
+    if "the same to the bit" in recording.trust():
+        replayed = replay(recording, data=data)  # a warning, that is an error here, if it is not the same
+        for run in (*resumed, *replayed):
+            go_to(run, 20, {})
+        assert all(same_bits(weights(a.model), weights(b.model)) for a, b in zip(resumed, replayed, strict=True))
+
+
+# -- saved ------------------------------------------------------------------------------------------------
+
+
+def test_saving_or_failing_to_changes_nothing_and_leaves_one_file(tmp_path, refuses):
+    run, single = make_run(), make_run()
+    for last in (3, 8, 12):
+        go_to(run, last)
+        run.save(tmp_path / "run")
+        with refuses(OSError, "it is a folder: add a file's name"):
+            run.save(tmp_path)
+    go_to(single, 12)
+    assert same_bits(weights(run.model), weights(single.model)) and os.listdir(tmp_path) == ["run"]
+
+
+def test_what_cannot_be_saved(tmp_path, refuses):
+    class Stateful(vaekit.VAE):
+        def get_extra_state(self):
+            return {"anything": object()}
+
+        def set_extra_state(self, state):
+            pass
+
+    with refuses(CheckpointError, "'beginning/_extra_state' of the model's state is no tensor"):
+        make_run(Stateful(2, 16)).save(tmp_path / "run")
+    run = make_run()
+    ahead = run.twin()
+    ahead.advance()
+    with refuses(ValueError, "only in lockstep"):
+        save_runs([run, ahead], tmp_path / "run")
+    assert not os.listdir(tmp_path)
+
+
+# -- what is not a saved run ------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("saved") / "run"
+    run = make_run()
+    go_to(run, 30)
+    run.set_knobs({"beta": 2.0})
+    run.save(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def sets() -> dict:
+    return make_run().sets
+
+
+def about(path: Path) -> dict:
+    with safe_open(path, "pt") as file:
+        return file.metadata()
+
+
+DAMAGE = {
+    "one byte short": lambda c: c[:-1],
+    "a header of 2**63 bytes": lambda c: struct.pack("<Q", 2**63) + c[8:],
+    "brackets": lambda c: struct.pack("<Q", 100_000) + b"[" * 100_000,
+    "a shape that lies": lambda c: c.replace(b'"shape":[2,16]', b'"shape":[9,16]'),
+    "a pickle": lambda c: b"\x80\x04\x95\x1f\x00\x00\x00\x00\x00\x00\x00\x8c\x05posix\x94\x8c\x06system",
+    "a bit of the weights": lambda c: c[:-1000] + bytes([c[-1000] ^ 1]) + c[-999:],
+    "a knob in the header": lambda c: c.replace(b'\\"beta\\": 4.0', b'\\"beta\\": 5.0'),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_file_is_named_in_one_line(tmp_path, refuses, saved, sets, damage):
+    content = saved.read_bytes()
+    spoilt = DAMAGE[damage](content)
+    assert spoilt != content
+    (tmp_path / "run.st").write_bytes(spoilt)
+    with refuses(CheckpointError, "run.st: it is damaged"):
+        resume(tmp_path / "run.st", data=sets)
+
+
+def forged(saved: Path, path: Path, change) -> None:
+    """The file again, sealed anew after `change(tensors, metadata)`: what only somebody who means it could make."""
+    tensors, metadata = load_file(saved), about(saved)
+    del metadata["sha256"]
+    change(tensors, metadata)
+    metadata["sha256"] = vaekit.runs.checkpoint._seal(tensors, metadata)
+    save_file(tensors, path, metadata)
+
+
+def put(name: str, value):
+    return lambda tensors, metadata: tensors.update({name: value})
+
+
+def say(name: str, value: str):
+    return lambda tensors, metadata: metadata.update({name: value})
+
+
+FORGED = [
+    (put("0/model/encoder.mu.weight", torch.zeros(3, 16)), "size mismatch for encoder.mu.weight"),
+    (put("0/model/encoder.mu.weight", torch.zeros(2, 16, dtype=torch.float64)), "mu.weight is torch.float64, not"),
+    (lambda tensors, metadata: tensors.pop("0/model/decoder.0.bias"), "Missing key.s. in state_dict: .decoder.0.bias"),
+    (put("0/optimizer/0/exp_avg", torch.zeros(1)), "the optimizer's state in it is another model's"),
+    (put("0/generator", torch.full((5056,), 255, dtype=torch.uint8)), "it cannot go on here"),
+    (lambda tensors, metadata: tensors.pop("0/generator"), "its generator .* makes no sense"),
+    (lambda tensors, metadata: tensors.pop("0/order_state"), "place in the epoch makes no sense"),
+    (say("taken", "[1.5]"), "place in the epoch makes no sense"),
+    (say("taken", "[128, 128]"), "does not hold as many runs as its recording"),
+    (say("taken", "[" * 100_000), "recursion"),
+    (say("turned", '[{"beta": -3}]'), "beta must be"),
+    (say("turned", "[7]"), "it cannot go on here"),
+    (say("recording", "{}"), 'the recording in it: has no "format"'),
+    (lambda tensors, metadata: metadata.pop("taken"), "is damaged"),
+    (lambda tensors, metadata: metadata.pop("format"), "it is damaged, or not a saved run .KeyError: 'format'"),
+    (say("version", "2"), "this vaekit reads .* not {'version': '2'}"),
+]
+
+
+@pytest.mark.parametrize("number", range(len(FORGED)))
+def test_what_does_not_fit_is_refused_even_when_its_sum_is_right(tmp_path, refuses, saved, sets, number):
+    change, pattern = FORGED[number]
+    forged(saved, tmp_path / "run.st", change)
+    with refuses(CheckpointError, f"run.st: .*{pattern}"):
+        resume(tmp_path / "run.st", data=sets)
+
+
+def test_the_file_that_is_forged_is_sound(tmp_path, saved, sets):
+    forged(saved, tmp_path / "run.st", lambda tensors, metadata: None)
+    assert resume(tmp_path / "run.st", data=sets).settings["beta"] == 2.0
+
+
+def test_models_and_images_of_ones_own_must_be_given(tmp_path, refuses):
+    run = make_run(Own())
+    run.save(tmp_path / "own")
+    with refuses(ValueError, "a model of its own: give it as model="):
+        resume(tmp_path / "own", data=run.sets)
+    given, other = small_vae(), small_vae(hidden=17)
+    given_weights = weights(given)
+    for model, pattern in (
+        (given, "own: is model= the right one.*VAE: Unexpected key.*again.bias"),
+        (other, "own: is model= the right one"),
+    ):
+        with refuses(CheckpointError, pattern):
+            resume(tmp_path / "own", model=model, data=run.sets)
+    assert same_bits(weights(given), given_weights), "it did not fit, and is no longer as it was"
+    with refuses(ValueError, "the ones given differ"):
+        resume(tmp_path / "own", model=Own(), data=some_digits(299))
+    assert resume(tmp_path / "own", model=Own(), data=run.sets).number == 0

@@ -1,0 +1,302 @@
+"""A sweep: each row as a plain loop has it, the same on every executor, and nothing lost when it is stopped."""
+
+import importlib.util
+import io
+import json
+import math
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from dataclasses import astuple
+
+import numpy as np
+import pytest
+import torch
+from torch.distributions import Bernoulli, Normal, kl_divergence
+
+import vaekit
+from vaekit import VAE, Knobs, train
+from vaekit._checks import one_line
+from vaekit.runs import sweep as module
+from vaekit.runs.sweep import Row, sweep
+
+SMALL = {"hidden": 16, "steps": 20, "batch_size": 64, "progress": False}
+BETAS, SEEDS = (4.0, 0.5), (1, 0)
+SECONDS = 120  # no end after so long is a deadlock
+
+
+def by_hand(images, shown, beta, seed):
+    """What a row should be, in a loop of its own: rate, distortion, loss, active, mean σ."""
+    model = VAE(2, 16, init_generator=torch.Generator().manual_seed(seed))
+    generator = torch.Generator().manual_seed(seed)
+    for step in train(model, images, Knobs(beta=beta), batch_size=64, generator=generator):
+        if step.number == 20:
+            break
+    x = shown.float() / 255
+    with torch.no_grad():
+        x_logits, mu, logvar = model(x, generator=torch.Generator().manual_seed(0))
+    q = Normal(mu.double(), (logvar.double() / 2).exp())
+    rate = kl_divergence(q, Normal(0.0, 1.0)).sum(1).mean().item()
+    nll = -Bernoulli(logits=x_logits.double(), validate_args=False).log_prob(x.double())
+    distortion = nll.flatten(1).sum(1).mean().item()
+    return rate, distortion, distortion + beta * rate, sum(np.var(mu.numpy(), 0) > 0.01), q.stddev.mean().item()
+
+
+@pytest.fixture(scope="module")
+def few(digits):
+    return digits.images[:300]
+
+
+@pytest.fixture(scope="module")
+def table(few):
+    """What every other way of running it must come out at, to the digit."""
+    return sweep(BETAS, SEEDS, images=few, **SMALL)
+
+
+def test_a_row_is_what_a_plain_loop_finds(digits):
+    shown = digits.images[300:400]
+    for row in sweep([0.5, 4], [3], images=digits.images[:300], test_images=shown, **SMALL).rows:
+        assert astuple(row)[2:] == pytest.approx(by_hand(digits.images[:300], shown, row.beta, 3), rel=2e-6)
+
+
+def test_without_images_it_is_mnist_and_its_test_set(digits):
+    expected = by_hand(digits.images, vaekit.mnist(train=False, device="cpu").images[:2000], 1.0, 0)
+    assert astuple(sweep([1], **SMALL).rows[0])[2:] == pytest.approx(expected, rel=2e-6)
+
+
+def test_own_images_are_measured_by_their_first_2000(digits):
+    many = digits.images[:2500]
+    found = [sweep([1], images=many, test_images=shown, **SMALL).rows for shown in (None, many[:2000], many)]
+    assert found[0] == found[1] != found[2]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_images_of_another_shape_and_of_floats(dtype):
+    images = torch.rand(80, 3, 5, 7, generator=torch.Generator().manual_seed(0)).to(dtype)
+    (row,) = sweep([1], images=images, **SMALL).rows
+    assert 105 * 0.19 < row.distortion < 105  # the entropy of a grey pixel is 0.5 nats on average: far from 0
+    assert (row.loss, images.dtype) == (row.distortion + row.rate, dtype)
+
+
+def test_betas_and_seeds_may_come_in_any_list_order_and_twice(few, table):
+    assert [(row.beta, row.seed) for row in table.rows] == [(0.5, 0), (0.5, 1), (4.0, 0), (4.0, 1)]
+    for betas in (np.array([0.5, 4.0]), torch.tensor([0.5, 4.0]), (b for b in (0.5, 4, 4.0)), [np.float32(4), 0.5]):
+        assert sweep(betas, np.arange(2), images=few, **SMALL) == table
+
+
+def test_table_and_frontier(table):
+    columns, frontier = table.table(), table.frontier()
+    assert columns.dtype.names == tuple(Row.__dataclass_fields__)
+    assert columns["rate"].tolist() == [row.rate for row in table.rows]
+    assert frontier[["beta", "runs"]].tolist() == [(0.5, 2), (4.0, 2)]
+    for name in ("rate", "distortion", "loss", "active", "std"):
+        assert frontier[name].tolist() == pytest.approx([columns[name][:2].mean(), columns[name][2:].mean()])
+    head, first, *others = repr(table).splitlines()
+    assert head.split() == list(columns.dtype.names)
+    assert first.split()[:3] == ["0.5", "0", f"{table.rows[0].rate:.2f}"]
+    assert repr(table).isascii()  # any terminal can show it
+    assert {len(line) for line in [head, first, *others]} == {len(head)}  # columns that stand under their heads
+
+
+def test_threads_give_the_same_digits(few, table):
+    with ThreadPoolExecutor(2) as executor:
+        assert sweep(BETAS, SEEDS, images=few, executor=executor, **SMALL) == table
+
+
+@pytest.mark.slow
+def test_processes_give_the_same_digits(few, table):
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as executor:
+        assert sweep(BETAS, SEEDS, images=few, executor=executor, **SMALL) == table
+
+
+def test_each_run_has_one_torch_thread_and_the_caller_gets_the_own_number_back(few, monkeypatch):
+    first_ended, seen = threading.Event(), []
+
+    def measure(model, images, beta, kind):
+        assert beta == 2.0 or first_ended.wait(SECONDS)  # one run ends while the other goes on
+        seen.append(torch.get_num_threads())
+        return math.nan, math.nan, math.nan, 0, math.nan
+
+    monkeypatch.setattr(module, "_measure", measure)
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    with ThreadPoolExecutor(2) as executor, pytest.warns(UserWarning, match="diverged"):
+        settings = {"images": few, "executor": executor} | SMALL | {"progress": lambda *_: first_ended.set()}
+        sweep([1, 2], **settings)
+    after = torch.get_num_threads()
+    torch.set_num_threads(before)
+    assert (seen, after) == ([1, 1], 3)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not os.environ.get("CI") and importlib.util.find_spec("distributed") is None, reason="needs Dask")
+def test_dask_gives_the_same_digits(few, table):
+    from distributed import Client, LocalCluster  # takes a second
+
+    how = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None}
+    with LocalCluster(**how) as cluster, Client(cluster) as client:
+        assert sweep(BETAS, SEEDS, images=few, executor=client.get_executor(), **SMALL) == table
+
+
+def test_progress_is_a_bar_or_a_function_or_nothing(few, capfd, monkeypatch):
+    sweep([2], images=few, **SMALL)
+    assert capfd.readouterr() == ("", "")
+    calls = []
+    found = sweep([2, 3], images=few, **SMALL | {"progress": lambda *call: calls.append(call)})
+    assert calls == [(1, 2, found.rows[0]), (2, 2, found.rows[1])]
+    sweep([2, 3], images=few, **SMALL | {"progress": True})
+    out, err = capfd.readouterr()
+    assert (out, err.count("\n"), "2/2" in err) == ("", 1, True)
+    monkeypatch.setattr(sys, "stderr", type("OutStream", (io.StringIO,), {"__module__": "ipykernel.iostream"})())
+    sweep([2], images=few, **SMALL | {"progress": True})
+    assert (sys.stderr.getvalue(), "1/1" in capfd.readouterr().out) == ("", True)  # JupyterLab would paint it red
+
+
+@pytest.fixture
+def trap(monkeypatch):
+    """`trap(error)`: from now on runs with β = 0.5 end with it. Returns a list that grows with every run."""
+
+    def make(error: BaseException) -> list:
+        def run(beta, *args, **named):
+            begun.append(beta)
+            if beta == 0.5:
+                raise error
+            return real(beta, *args, **named)
+
+        begun, real = [], module.run_one
+        monkeypatch.setattr(module, "run_one", run)
+        return begun
+
+    return make
+
+
+@pytest.mark.parametrize("error", [OSError("the disk\nis on fire"), KeyboardInterrupt()], ids=["fails", "interrupted"])
+def test_what_goes_wrong_or_is_interrupted_leaves_the_others(few, table, trap, error):
+    trap(error)
+    with pytest.warns(UserWarning) as caught:
+        found = sweep(BETAS, SEEDS, images=few, **SMALL)
+    assert (found.rows, found.missing) == (table.rows[2:], ((0.5, 0), (0.5, 1)))
+    assert [str(it.message) for it in caught] == [f"{one_line(error)}; 2 of 4 runs are there"]
+    assert caught[0].filename == __file__
+    assert repr(found).endswith("\n2 more did not finish: see .missing")
+
+
+def test_an_interrupt_calls_off_what_waits_and_a_failure_of_all_is_raised(few, trap, refuses):
+    begun = trap(KeyboardInterrupt())
+    with pytest.warns(UserWarning, match="; 0 of 20 runs are there"), ThreadPoolExecutor(1) as executor:
+        sweep([0.5, *range(1, 20)], images=few, executor=executor, **SMALL | {"steps": 100})
+    assert len(begun) < 5
+    trap(OSError("the disk\nis on fire"))
+    with refuses(RuntimeError, "^not one run could be made: OSError: the disk$"):
+        sweep([0.5], images=few, **SMALL)
+
+
+def test_a_run_that_diverges_is_a_row_of_nan(few, tmp_path):
+    for _ in range(2):  # trained, and read from the file
+        with pytest.warns(UserWarning, match=r"^1 runs diverged: .* try an lr below 1e\+08$"):
+            found = sweep([1], images=few, lr=1e8, path=tmp_path / "sweep.json", **SMALL)
+        (row,) = found.rows
+        assert np.isnan([row.rate, row.distortion, row.loss, row.std, *found.frontier()["rate"]]).all()
+        assert row.active == 0
+
+
+def test_a_second_call_goes_on_from_the_file(few, table, tmp_path):
+    path, calls = tmp_path / "sweep.json", []
+    sweep([4.0], SEEDS, images=few, path=path, **SMALL | {"hidden": np.int64(16)})  # which JSON does not know
+    settings = {"images": few, "path": str(path)} | SMALL | {"progress": lambda *call: calls.append(call)}
+    assert sweep(BETAS, SEEDS, **settings) == table
+    assert [(done, total, row.beta) for done, total, row in calls] == [(3, 4, 0.5), (4, 4, 0.5)]
+    text = path.read_bytes()
+    assert sweep(BETAS, SEEDS, **settings) == table
+    assert sweep([0.5], SEEDS, **settings).rows == table.rows[:2]  # what else is in the file is let be
+    assert len(calls) == 2
+    assert path.read_bytes() == text
+
+
+@pytest.mark.parametrize("text", ["dear diary", "{}", "[]", "[[]", "\0", '{"vaekit sweep": {}, "rows": [[1.0]]}'])
+def test_a_file_that_is_not_one_is_refused_and_left_alone(few, tmp_path, refuses, text):
+    path = tmp_path / "sweep.json"
+    path.write_text(text)
+    with refuses(ValueError, r"sweep.json is not a file of vaekit.sweep: give another path$"):
+        sweep([4], images=few, path=path, **SMALL)
+    assert path.read_text() == text
+
+
+OTHER = {"steps": 21, "latent_dim": 3, "hidden": 17, "kind": "gaussian", "lr": 0.002, "batch_size": 65}
+
+
+@pytest.mark.parametrize("name", [*OTHER, "images", "test_images"])
+def test_runs_of_other_settings_are_not_mixed(few, tmp_path, refuses, name):
+    settings = {"images": few, "path": tmp_path / "sweep.json"} | SMALL
+    sweep([1], **settings)
+    text = settings["path"].read_bytes()
+    with refuses(ValueError, rf"sweep.json holds runs with another {name}: give another path$"):
+        sweep([1, 2], **settings | {name: OTHER.get(name, few.flip(0))})
+    assert settings["path"].read_bytes() == text
+
+
+def test_a_folder_that_goes_away_costs_the_file_and_not_the_table(few, table, tmp_path):
+    path = tmp_path / "here" / "sweep.json"
+    path.parent.mkdir()
+    settings = {"images": few, "path": path} | SMALL
+    settings["progress"] = lambda done, total, row: path.parent.rename(tmp_path / "gone") if done == 1 else None
+    with pytest.warns(UserWarning, match="^OSError: .*sweep.json could not be written .*; 4 of 4 runs are there$"):
+        assert sweep(BETAS, SEEDS, **settings) == table
+
+
+def python(*arguments):
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "start_new_session": True}
+    return subprocess.Popen([sys.executable, *arguments], env=environment, **pipes)
+
+
+SCRIPT = """
+import sys, vaekit
+from vaekit.runs.sweep import sweep
+print(sweep(range(1, 40), range(3), images=vaekit.mnist(device="cpu").images[:300], path=sys.argv[1], steps=300,
+            hidden=16, batch_size=64))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("way", [signal.SIGKILL, signal.SIGINT])
+def test_stopped_halfway_nothing_is_lost(few, tmp_path, way):
+    path, end = tmp_path / "sweep.json", time.monotonic() + SECONDS
+    process = python("-c", SCRIPT, str(path))
+    while not path.exists() or len(json.loads(path.read_text())["rows"]) < 2:
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    process.send_signal(way)
+    out, err = process.communicate(timeout=SECONDS)
+    kept = json.loads(path.read_text())["rows"]
+    if way == signal.SIGINT:
+        n = len(out.splitlines()) - 2
+        assert n - len(kept) in (0, 1)  # it may have come before the last one was written
+        assert (process.returncode, f"KeyboardInterrupt; {n} of 117 runs are there" in err) == (0, True), err
+    settings = {"images": few, "hidden": 16, "batch_size": 64, "steps": 300, "progress": False}
+    assert [list(astuple(row)) for row in sweep([1], range(2), **settings).rows] == kept[:2]
+
+
+@pytest.mark.parametrize(
+    ("asked", "error", "pattern"),
+    [
+        ({"betas": []}, ValueError, "^betas is empty: give at least one$"),
+        ({"betas": 1.0}, TypeError, r"^betas must be several numbers such as \[1, 10\], not 1.0$"),
+        ({"batch_size": 301}, ValueError, "^300 images do not fill one batch of 301"),
+        ({"test_images": torch.zeros(3, 1, 4, 4)}, ValueError, r"one shape \(C, H, W\); they are \(1, 28, 28\) and"),
+        ({"executor": 2}, TypeError, "^executor must be an executor, as .*, not 2$"),
+        ({"progress": "yes"}, TypeError, "^progress must be True, False or a function"),
+        ({"path": "/nowhere/at/all.json"}, OSError, "^/nowhere/at/all.json could not be written"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_in_one_line(few, refuses, monkeypatch, tmp_path, asked, error, pattern):
+    monkeypatch.setattr(module, "run_one", lambda *_, **__: pytest.fail("nothing may begin"))
+    path = tmp_path / "sweep.json"
+    with refuses(error, pattern):
+        sweep(**{"betas": [1], "images": few, "path": path} | SMALL | asked)
+    assert not path.exists()

@@ -1,0 +1,185 @@
+"""Files are written whole or not at all, keep their mode, and leave nothing behind."""
+
+import errno
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from lab_helpers import killed_while_saving
+
+import vaekit._files
+from vaekit._files import read_whole, short_path, write_whole
+
+OLD, NEW = b"old" * 10_000, b"new" * 100_000
+
+
+def in_python(program: str, *arguments) -> str:
+    environment = os.environ | {"PYTHONPATH": str(Path(vaekit.__file__).parent.parent)}
+    command = [sys.executable, "-c", program, *map(str, arguments)]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=100).stdout
+
+
+def mode_of(path: Path) -> int:
+    return path.stat().st_mode & 0o7777
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o644, 0o755])
+def test_a_file_keeps_its_mode(tmp_path, mode):
+    path = tmp_path / "file"
+    path.write_bytes(OLD)
+    path.chmod(mode)
+    write_whole(path, NEW)
+    assert mode_of(path) == mode and path.read_bytes() == NEW
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o077])
+def test_a_new_file_has_the_mode_that_open_gives_it(tmp_path, umask):
+    before = os.umask(umask)
+    try:
+        write_whole(tmp_path / "ours", b"")
+        (tmp_path / "theirs").write_bytes(b"")
+    finally:
+        os.umask(before)
+    assert mode_of(tmp_path / "ours") == mode_of(tmp_path / "theirs")
+
+
+@pytest.mark.parametrize("name", ["fsync", "replace"])
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), KeyboardInterrupt()])
+def test_a_write_that_fails_leaves_the_old_file_and_no_draft(tmp_path, monkeypatch, name, error):
+    path = tmp_path / "file"
+    write_whole(path, OLD)
+
+    def fail(*_):
+        raise error
+
+    monkeypatch.setattr(vaekit._files.os, name, fail)
+    with pytest.raises(type(error)) as caught:
+        write_whole(path, NEW)
+    assert path.read_bytes() == OLD and os.listdir(tmp_path) == ["file"]
+    if isinstance(error, OSError):
+        assert str(caught.value).endswith(
+            "file could not be written (No space left on device); nothing has changed: try another place"
+        )
+
+
+def test_where_nothing_can_be_written(tmp_path, refuses):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").write_bytes(OLD)
+    os.mkfifo(tmp_path / "pipe")
+    for path, pattern in (
+        (tmp_path / "folder", "it is a folder: add a file's name"),
+        (tmp_path / "none" / "file", "No such file or directory"),
+        (tmp_path / "pipe", "not a file"),
+        ("/proc/file", "could not be written"),
+    ):
+        with refuses(OSError, pattern):
+            write_whole(path, NEW)
+    assert sorted(os.listdir(tmp_path)) == ["file", "folder", "pipe"] and not os.listdir(tmp_path / "folder")
+    assert (tmp_path / "file").read_bytes() == OLD
+
+
+@pytest.mark.slow
+def test_what_is_read_only_stays_as_it_is():
+    """Root may write everywhere: then the program becomes nobody, in a folder that nobody may enter."""
+    program = """
+import os, sys
+from pathlib import Path
+from vaekit._files import write_whole
+folder = Path(sys.argv[1])
+if os.geteuid() == 0:
+    os.chown(folder, 65534, 65534)
+    os.setuid(65534)
+def attempt():
+    try:
+        write_whole(folder / "file", b"new")
+    except OSError as error:
+        print(error)
+write_whole(folder / "file", b"old")
+(folder / "file").chmod(0o444)
+attempt()
+(folder / "file").chmod(0o644)
+folder.chmod(0o555)
+attempt()
+print((folder / "file").read_bytes(), os.listdir(folder))
+"""
+    with tempfile.TemporaryDirectory() as folder:
+        said = in_python(program, folder).splitlines()
+    assert "it is read-only" in said[0] and "Permission denied" in said[1]
+    assert said[2:] == ["b'old' ['file']"]
+
+
+def test_a_link_stays_a_link(tmp_path):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real" / "file")
+    for content in (OLD, NEW):
+        write_whole(tmp_path / "link", content)
+        assert (tmp_path / "link").is_symlink() and (tmp_path / "real" / "file").read_bytes() == content
+
+
+def test_many_who_save_the_same_file_at_once(tmp_path):
+    """Each content is one byte's, of a length of its own: half a file or a mixture of two would show."""
+    path = tmp_path / "file"
+    with ThreadPoolExecutor(4) as executor:
+        saves = executor.map(lambda byte: write_whole(path, bytes([byte]) * (byte * 1000)), [65, 80, 95, 110] * 30)
+        for _ in saves:  # an error of any of them is raised here
+            content = path.read_bytes()
+            assert len(content) == content[0] * 1000 and not content.strip(content[:1])
+    assert os.listdir(tmp_path) == ["file"]
+
+
+@pytest.mark.slow
+def test_kill_9_leaves_a_whole_file_and_drafts_that_a_later_save_takes_away(tmp_path):
+    """40 times, at moments drawn from a seed; two contents of 300 kB, saved in turn without end."""
+    path, contents = tmp_path / "file", [b"0" * 300_000, b"1" * 300_000]
+    write_whole(path, contents[0])
+    program = f"""
+from vaekit._files import write_whole
+
+def save(turn):
+    write_whole({str(path)!r}, str(turn % 2).encode() * 300_000)
+"""
+    found = set()
+    for _ in killed_while_saving(program, times=40):
+        assert path.read_bytes() in contents
+        found.add(path.read_bytes())
+    assert len(found) == 2
+    drafts = [tmp_path / name for name in os.listdir(tmp_path) if name != "file"]
+    assert len(drafts) > 2, "hardly a kill struck while a file was written: nothing is proved"
+    write_whole(path, NEW)  # they block nobody, and one of them may be somebody's who is still writing
+    assert path.read_bytes() == NEW and all(draft.exists() for draft in drafts)
+    for draft in drafts:
+        os.utime(draft, (time.time() - 3700,) * 2)
+    write_whole(path, OLD)
+    assert os.listdir(tmp_path) == ["file"]
+
+
+def test_what_is_no_file_or_too_large_is_not_read(tmp_path, refuses):
+    with open(tmp_path / "large", "wb") as file:
+        file.truncate(2 * 2**30)  # 2 GB of nothing
+    os.mkfifo(tmp_path / "pipe")
+    for path, pattern in (
+        (tmp_path, "this is a folder"),
+        (tmp_path / "none", "it cannot be read .No such file"),
+        (tmp_path / "pipe", "this is not a file"),
+        (tmp_path / "large", "2,147,483,648 bytes are too many, 1,000,000 are the most"),
+    ):
+        with refuses(ZeroDivisionError, pattern):
+            read_whole(path, 1_000_000, ZeroDivisionError)
+
+
+@pytest.mark.parametrize("path", [3, None, b"file", "a\0b", ""])
+def test_what_is_no_path(refuses, path):
+    for use in (lambda: write_whole(path, NEW), lambda: read_whole(path, 9, OSError)):
+        with refuses(TypeError if not isinstance(path, str) else ValueError, "path of a file"):
+            use()
+
+
+def test_a_path_in_a_message_is_one_short_line():
+    assert short_path(Path("a/b")) == "a/b" and short_path(b"a\n") == "'a\\n'"
+    assert re.fullmatch(r"\.\.\.x{113}/end", short_path("x" * 500 + "/end")) and short_path(3) == "3"

@@ -1,0 +1,237 @@
+"""A recording of a run: its seed, the settings it began with, and what was turned at which step; and its file.
+
+The file is JSON: the fields of `Recording` and "format" and "version", as recording.schema.json describes them.
+"""
+
+import hashlib
+import json
+import math
+import os
+import platform
+import sys
+from bisect import bisect_left
+from collections import ChainMap
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cache, partial
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from vaekit._checks import check_choice, check_type, first_line, short_repr
+from vaekit._files import read_whole, short_path, write_whole
+from vaekit.data import choose_device
+from vaekit.losses import KINDS
+from vaekit.training import KNOBS, check_knob
+
+HEADER = {"format": "vaekit recording", "version": 1}
+LARGEST_FILE = 64 * 2**20  # bytes: a knob turned at each of a million steps
+LARGEST_LAYERS = 5 * 10**8  # weights of half a model
+
+
+class RecordingError(ValueError):
+    """A recording, or its file, is not what it should be; the message says what and where, in one line."""
+
+
+@dataclass
+class Recording:
+    """A run, to be played again: the same seed, settings and events give the same weights, to the bit.
+
+    settings, and the changes of events (number of the first step they acted on, changes): the knobs, kind and data.
+    steps: how many were taken, in batches of batch_size.
+    model: class, latent_dim, hidden and image_shape of a model whose first weights come from the seed; else None.
+    data, of each name: images (how many), shape (C, H, W), sha256, and source: a name in `datasets.SOURCES` or None.
+    made_with: vaekit, torch, device, threads, machine. first_weights and result: sha256 of the weights, before the
+    first step and after `steps`. twin: None, or settings, events and result of a second run in lockstep.
+    """
+
+    seed: int
+    settings: dict
+    events: list[tuple[int, dict]] = field(default_factory=list)
+    steps: int = 0
+    batch_size: int = 128
+    model: dict | None = None
+    first_weights: str | None = None
+    data: dict = field(default_factory=dict)
+    made_with: dict = field(default_factory=dict)
+    result: str | None = None
+    twin: dict | None = None
+
+    def note(self, step: int, changes: dict) -> None:
+        """Record `changes` that act from `step` on; those before the first step are part of the initial settings."""
+        if step <= 1:
+            self.settings.update(changes)
+        elif self.events and self.events[-1][0] == step:
+            self.events[-1][1].update(changes)
+        elif changes:
+            self.events.append((step, dict(changes)))
+
+    def at(self, step: int) -> dict:
+        """The settings that act on step number `step`."""
+        past = [changes for number, changes in self.events if number <= step]
+        return dict(ChainMap(*reversed(past), self.settings))
+
+    def changes_at(self, step: int) -> dict:
+        """What was turned just before step number `step`."""
+        place = bisect_left(self.events, step, key=lambda event: event[0])
+        return dict(self.events[place : place + 1]).get(step, {})
+
+    def cut(self, step: int) -> None:
+        """Forget the events that act after step number `step`."""
+        self.events = [event for event in self.events if event[0] <= step]
+
+    def of_twin(self) -> "Recording | None":
+        """The second run, as a recording of its own; None when there was none."""
+        return None if self.twin is None else replace(self, **{"twin": None, "result": None} | self.twin)
+
+    def data_history(self) -> list[tuple[int, str]]:
+        """From which step on the run saw which data set."""
+        turned = [(1, self.settings), *self.events]
+        return [(step, changes["data"]) for step, changes in turned if "data" in changes]
+
+    def data_names(self) -> list[str]:
+        """The names of the data sets that are used, in the order of their use."""
+        return list(dict.fromkeys(name for _, name in self.data_history()))
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Write its file whole or not at all. Raises RecordingError when it is not sound, OSError; in one line."""
+        write_whole(path, self.to_json().encode())
+
+    @classmethod
+    def load(cls, path: str | os.PathLike) -> "Recording":
+        """Read a file that `save` wrote. Raises RecordingError, in one line that names the file and the field."""
+        return cls.from_json(read_whole(path, LARGEST_FILE, RecordingError), short_path(path))
+
+    def to_json(self) -> str:
+        """The text of its file. Raises RecordingError when it is not sound."""
+        return json.dumps(HEADER | vars(self.checked()), indent=1)
+
+    @classmethod
+    def from_json(cls, text: str | bytes, name: str = "this text") -> "Recording":
+        """The recording that a text holds, with plain numbers; `name` says in a message where the text is from.
+
+        Raises RecordingError, in one line that names the field and says what it must be.
+        """
+        try:
+            return _checked(json.loads(text))
+        except RecordingError as error:
+            raise RecordingError(f"{name}: {error}") from None
+        except (ValueError, TypeError, RecursionError) as error:
+            raise RecordingError(f"{name}: this is not a recording (no JSON: {first_line(error)[:80]})") from None
+
+    def checked(self) -> "Recording":
+        """A sound copy. Raises RecordingError, in one line."""
+        text = json.dumps(HEADER | vars(self), default=short_repr)  # what JSON does not know, the check refuses
+        return self.from_json(text, "this recording")
+
+    def trust(self, threads: int | None = None) -> str:
+        """One sentence: is a replay here, on `threads` (torch's number when not given), the same to the bit?"""
+        here = made_with(device_for(self), threads or torch.get_num_threads())
+        ignored = "" if here["device"] == "cpu" else "threads"  # they decide nothing there
+        differing = [name for name, value in self.made_with.items() if value != here[name] and name != ignored]
+        if self.made_with and not differing:
+            return "Made with the same software, processor and number of threads: a replay is the same to the bit."
+        what = ", ".join(f"{name} {self.made_with[name]} (here {here[name]})" for name in differing)
+        return f"Made with {what or 'what is not known'}: a replay here need not be the same to the bit."
+
+
+def made_with(device: torch.device, threads: int) -> dict:
+    """What may decide the last bits of a run on `device`."""
+    processor = f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}"
+    return {
+        "vaekit": sys.modules["vaekit"].__version__,  # there, since this module is part of it
+        "torch": str(torch.__version__),
+        "device": device.type,
+        "threads": threads,
+        "machine": torch.cuda.get_device_name(device) if device.type == "cuda" else processor,
+    }
+
+
+def device_for(recording: Recording) -> torch.device:
+    """Where to play it: on the kind of device it was made on, when that is here."""
+    name = recording.made_with.get("device")
+    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    return torch.device(name) if available.get(name) else choose_device()
+
+
+CHECK_NAME = partial(check_type, kind=str, allowed="a data set's name")
+OTHER_CHECKS = {"kind": partial(check_choice, choices=KINDS), "data": CHECK_NAME}
+
+
+def checked_changes(changes: dict) -> dict:
+    """The same changes of knobs, kind and data, as plain numbers and words. Raises TypeError or ValueError."""
+    checks = dict.fromkeys(KNOBS, check_knob) | OTHER_CHECKS
+    for name in changes:
+        if name not in checks:
+            raise ValueError(f"there is no knob {short_repr(name)}: the knobs are {', '.join(checks)}")
+    return {name: checks[name](name, value) for name, value in changes.items()}
+
+
+def plain_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A model's state without what `torch.compile` puts into its names."""
+    return {name.replace("_orig_mod.", ""): value for name, value in state.items()}
+
+
+def fingerprint(state: Mapping[str, Tensor]) -> str:
+    """The sha256 of a model's state: of names, dtypes, shapes and bytes. A compiled model has that of the plain one."""
+    return digest(plain_names(state))
+
+
+def digest(tensors: Mapping[str, Tensor]) -> str:
+    """The sha256 of tensors, in the order of their names, and of these names as they are."""
+    total = hashlib.sha256()
+    for name in sorted(tensors):
+        if isinstance(tensor := tensors[name], Tensor):  # a model's state may hold other things
+            total.update(f"{name!r} {tensor.dtype} {list(tensor.shape)}\n".encode())
+            total.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    return total.hexdigest()
+
+
+def _checked(content) -> Recording:
+    """The recording in a file's content. Raises RecordingError when something in it makes no sense."""
+    if not isinstance(content, dict) or content.get("format") != HEADER["format"]:
+        raise RecordingError(f'has no "format": "{HEADER["format"]}"')
+    for error in _validator().iter_errors(content):
+        name = short_path(error.json_path).removeprefix("$").lstrip(".") or "it"
+        raise RecordingError(f"{name} must be {error.schema['description']} ({first_line(error)[:100]})")
+    recording = Recording(**{name: value for name, value in content.items() if name not in HEADER})
+    twin = recording.of_twin()
+    recording = replace(recording, **_checked_history(recording), twin=twin and _checked_history(twin, "twin."))
+    if twin and twin.data_history() != recording.data_history():
+        raise RecordingError("twin turns data alone: two runs in lockstep see the same images")
+    if recording.data and (unknown := set(recording.data_names()) - set(recording.data)):
+        raise RecordingError(f"data says nothing about {short_repr(min(unknown))}, which is used")
+    model = recording.model
+    if model and model["hidden"] * (math.prod(model["image_shape"]) + 2 * model["latent_dim"]) > LARGEST_LAYERS:
+        raise RecordingError(f"a model of over {2 * LARGEST_LAYERS:,} weights is too large")
+    return recording
+
+
+@cache
+def _validator():
+    from jsonschema import Draft202012Validator, validators  # slow to import
+
+    schema = json.loads(Path(__file__).with_name("recording.schema.json").read_text(encoding="utf-8"))
+    types = Draft202012Validator.TYPE_CHECKER.redefine("integer", lambda _, value: type(value) is int)  # 3.0 is none
+    return validators.extend(Draft202012Validator, type_checker=types)(schema)
+
+
+def _checked_history(run: Recording, where: str = "") -> dict:
+    """A run's settings, with the default of a knob newer than its file, its events in order, and its result."""
+    events, last = [], 1
+    for i, (step, changes) in enumerate(run.events):
+        if not last < step <= run.steps:
+            fault = f"acts at step {step}, not from {last + 1} to {run.steps}: sort them by step"
+            raise RecordingError(f"{where}events[{i}] {fault}")
+        events.append((step, _checked_part(changes, f"{where}events[{i}]")))
+        last = step
+    settings = {name: knob.default for name, knob in KNOBS.items()} | _checked_part(run.settings, f"{where}settings")
+    return {"settings": settings, "events": events, "result": run.result}
+
+
+def _checked_part(changes: dict, where: str) -> dict:
+    try:
+        return checked_changes(changes)
+    except (TypeError, ValueError) as error:
+        raise RecordingError(f"in {where}, {error}") from None

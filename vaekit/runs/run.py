@@ -1,0 +1,246 @@
+"""One training run and its way back, its twin, its recording and its file: no threads, no clock, no widgets."""
+
+import copy
+import os
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+
+import torch
+from torch import Tensor, nn
+
+from vaekit._checks import first_line, short_repr
+from vaekit._contract import underneath
+from vaekit.data import Batches, ImageSet, check_images
+from vaekit.runs import checkpoint
+from vaekit.runs.checkpoint import CheckpointError, Snapshot
+from vaekit.runs.datasets import describe_images, images_print
+from vaekit.runs.recording import Recording, checked_changes, fingerprint, made_with
+from vaekit.training import KNOBS, Knobs, Step, default_optimizer, train
+
+
+class Run:
+    """A model, its data and its optimizer, moved on by `train()`, and a recording of every knob that was turned.
+
+    settings: what acts on the next step, a read-only mapping of all knobs, "kind" and "data". number: steps taken.
+    The generator, seeded with `seed`, draws the batches and ε; nothing else does, so that a run can go back
+    to any step and come out at the same weights, to the bit.
+    """
+
+    def __init__(self, model: nn.Module, sets: dict[str, ImageSet], settings: Mapping, seed: int = 0, batch_size=128):
+        self.model, self.sets, self.seed, self.batch_size = model, sets, seed, batch_size
+        self._weights = underneath(model)  # a compiled model has other names for its weights
+        self.settings: Mapping = MappingProxyType(dict(settings))
+        self.initial_state = copy.deepcopy(self._weights.state_dict())
+        self.replaying: Recording | None = None
+        self.reset()
+
+    @property
+    def images(self) -> Tensor:
+        return self.sets[self.settings["data"]].images
+
+    @property
+    def knobs(self) -> Knobs:
+        """A copy of the knobs that act on the next step."""
+        return Knobs(**{name: self.settings[name] for name in KNOBS})
+
+    def reset(self) -> None:
+        """Go back to the initial weights and the seed; the knobs stay where they are."""
+        self.number, self.replaying = 0, None
+        self._weights.load_state_dict(self.initial_state)
+        self.optimizer = default_optimizer(self.model, self.settings["lr"])
+        self.generator = torch.Generator(self.images.device).manual_seed(self.seed)
+        self.recording = Recording(self.seed, dict(self.settings), batch_size=self.batch_size)
+        self.batches = Batches(len(self.images), self.batch_size, self.generator)
+        self._make_loop()
+        self.snapshots = [self.snapshot()]
+
+    def check_knobs(self, changes: Mapping) -> dict:
+        """Return `changes` as plain values; any thread may ask. Raises TypeError or ValueError, in one line."""
+        sound = checked_changes(dict(changes))
+        if "data" in sound:
+            self._check_data(sound["data"], self.batch_size)
+        return sound
+
+    def set_knobs(self, changes: Mapping) -> None:
+        """Turn knobs, or change kind or data: it acts at the very next step, and ends a replay.
+
+        Raises TypeError or ValueError, in one line, when a value makes no sense; nothing is changed then.
+        """
+        sound = self.check_knobs(changes)
+        if changed := {name: value for name, value in sound.items() if value != self.settings[name]}:
+            self.replaying = None
+            self._apply(changed)
+            self.recording.note(self.number + 1, changed)
+
+    def advance(self) -> Step:
+        """Take one optimizer step; a recording that is replayed turns its knobs first."""
+        if self.replaying and (changes := self.replaying.changes_at(self.number + 1)):
+            self._apply(changes)
+            self.recording.note(self.number + 1, changes)
+        step = self._step()
+        if self.replaying and self.number >= self.replaying.steps:
+            self.replaying = None
+        return step
+
+    def _step(self) -> Step:
+        step = next(self._loop)
+        self.number = step.number
+        return step
+
+    def _apply(self, changes: Mapping) -> None:
+        self.settings = MappingProxyType({**self.settings, **changes})
+        for name in KNOBS.keys() & changes.keys():
+            setattr(self._knobs, name, changes[name])
+        if "data" in changes:  # other images begin with an epoch of their own
+            self.batches = Batches(len(self.images), self.batch_size, self.generator)
+        if changes.keys() & {"kind", "data"}:
+            self._make_loop()
+
+    def _make_loop(self) -> None:
+        self.threads = torch.get_num_threads()  # asked on the thread that trains: each may have its own number
+        self._knobs = self.knobs  # the loop reads them afresh at every step
+        parts = {"optimizer": self.optimizer, "generator": self.generator, "batches": self.batches}
+        about = {"batch_size": self.batch_size, "kind": self.settings["kind"], "first": self.number + 1}
+        self._loop = train(self.model, self.images, self._knobs, **parts, **about)
+
+    def snapshot(self) -> Snapshot:
+        weights, moments = copy.deepcopy((self._weights.state_dict(), self.optimizer.state_dict()))
+        return Snapshot(self.number, weights, moments, self.generator.get_state(), self.batches.state_dict())
+
+    def keep(self) -> None:
+        """Keep a snapshot to go back to, beside the first one and the last but one."""
+        if self.number > self.snapshots[-1].number:
+            self.snapshots = [self.snapshots[0], *self.snapshots[1:][-1:], self.snapshot()]
+
+    def go_back(self, number: int) -> None:
+        """Go to the state just after step `number`: to the nearest snapshot before it, then the same steps again.
+
+        Where one of these steps fails, the run stays at the snapshot: see `number`. The knobs stay as they stand:
+        who turned one too far must see it. Only a recording that is replayed sets them, and is replayed from there.
+        """
+        last = self.settings
+        self.snapshots = [snapshot for snapshot in self.snapshots if snapshot.number <= number]
+        self._restore(self.snapshots[-1])
+        try:
+            while self.number < number:
+                self._apply(self.recording.changes_at(self.number + 1))
+                self._step()
+        except BaseException as error:
+            self._restore(self.snapshots[-1])
+            if not isinstance(error, Exception):  # an interrupt is not the model's fault: it goes on to the caller
+                raise
+        finally:
+            self.recording.cut(self.number)
+            if self.replaying is None:
+                self.set_knobs(last)
+
+    def _restore(self, snapshot: Snapshot) -> None:
+        self.number = snapshot.number
+        self._apply(self.recording.at(max(snapshot.number, 1)))
+        self._weights.load_state_dict(snapshot.model)
+        self.optimizer = default_optimizer(self.model, self.settings["lr"])
+        self.optimizer.load_state_dict(copy.deepcopy(snapshot.optimizer))
+        self.generator.set_state(snapshot.generator)
+        self.batches.load_state_dict(snapshot.batches)
+        self._make_loop()
+
+    def twin(self) -> "Run":
+        """Return a second run in the same state: in lockstep they have the same batches and ε, and data is both's."""
+        try:
+            model = copy.deepcopy(self.model)
+        except Exception as error:
+            raise ValueError(f"this {type(self.model).__name__} cannot be copied ({first_line(error)})") from error
+        other = Run(model, self.sets, self.recording.settings, self.seed, self.batch_size)
+        other._continue(self.recording, self.snapshot())
+        other.initial_state, other.snapshots = self.initial_state, list(self.snapshots)
+        other.replaying = self.replaying
+        return other
+
+    def record(self, twin: "Run | None" = None) -> Recording:
+        """Return the recording so far, a copy, with that of `twin`, a run in lockstep. Its hashes take 0.1 s."""
+        runs = [self] if twin is None else [self, twin]
+        if len({(run.number, run.seed, run.batch_size) for run in runs}) > 1:
+            raise ValueError("two runs are recorded together only in lockstep: the same seed, batch size and step")
+        history, *of_twin = [run._knob_history() for run in runs]
+        whole = Recording(int(self.seed), **history, steps=self.number, batch_size=int(self.batch_size))
+        whole.model = checkpoint.describe_model(self._weights, self.initial_state, self.seed)
+        whole.first_weights = fingerprint(self.initial_state)
+        whole.made_with = made_with(self.images.device, self.threads)
+        whole.twin = of_twin[0] if of_twin else None
+        names = dict.fromkeys([*whole.data_names(), *(run.settings["data"] for run in runs)])
+        whole.data = {name: describe_images(self.sets[name]) for name in names}
+        return whole
+
+    def _knob_history(self) -> dict:
+        """What was turned and acted, and where it led."""
+        settings, events = copy.deepcopy((self.recording.settings, self.recording.events))
+        acted = [event for event in events if event[0] <= self.number]
+        return {"settings": settings, "events": acted, "result": fingerprint(self._weights.state_dict())}
+
+    def follow(self, recording: Recording) -> None:
+        """Go back to the beginning of a recording, from where `advance` turns its knobs, each at its step.
+
+        `replaying` is the recording until its last step, a knob that somebody turns, or `reset`.
+        Raises ValueError, in one line, when its images or weights are not this run's; nothing is changed then.
+        """
+        recording = recording.checked()
+        initial_state = self._initial_state_of(recording)
+        for name in recording.data_names():
+            self._check_data(name, recording.batch_size, recording.data.get(name))
+        self.initial_state, self.seed, self.batch_size = initial_state, recording.seed, recording.batch_size
+        self.settings = MappingProxyType(dict(recording.settings))
+        self.reset()
+        self.replaying = recording if recording.steps else None
+
+    def _check_data(self, name: str, batch_size: int, recorded: dict | None = None) -> None:
+        if name not in self.sets:
+            raise ValueError(f"data must be one of {', '.join(map(repr, self.sets))[:200]}; not {name[:60]!r}")
+        images = self.sets[name].images
+        if recorded and images_print(images) != recorded["sha256"]:
+            raise ValueError(f"the images {name[:60]!r} are not those of the recording: their sha256 differ")
+        check_images(images, batch_size)
+
+    def _initial_state_of(self, recording: Recording) -> dict:
+        """The initial weights that a recording asks for: this run's, or made from the recording's seed."""
+        if recording.first_weights in (None, fingerprint(self.initial_state)):
+            return self.initial_state
+        what = "the recording was made with other first weights than this run's"
+        if recording.model is None:
+            raise ValueError(f"{what}, by a model of its own: make a run with that model")
+        made = checkpoint.build_model(recording.model, recording.seed).to(self.images.device).state_dict()
+        shapes = [{name: (value.shape, value.dtype) for name, value in w.items()} for w in (made, self.initial_state)]
+        if shapes[0] != shapes[1]:
+            raise ValueError(f"the recording is of another model than this run's ({short_repr(recording.model)})")
+        if fingerprint(made) != recording.first_weights:
+            raise ValueError(f"{what}, and they cannot be made here from its seed. {recording.trust()}")
+        return made
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Save all that it takes to go on to the bit, in one file. Raises OSError or ValueError, in one line."""
+        save_runs([self], path)
+
+    def resume(self, recording: Recording, snapshot: Snapshot, turned: dict) -> None:
+        """Be where a file left off: at its snapshot, with what was `turned` since. Raises CheckpointError."""
+        recording = copy.deepcopy(recording)
+        try:
+            recording.note(snapshot.number + 1, self.check_knobs(turned))
+            self._continue(recording, snapshot)
+        except (RuntimeError, TypeError, ValueError, AttributeError) as error:
+            where = f"saved on {recording.made_with.get('device', 'another device')}, this is {self.images.device.type}"
+            raise CheckpointError(f"it cannot go on here: {where} ({first_line(error)})") from None
+
+    def _continue(self, recording: Recording, snapshot: Snapshot) -> None:
+        """Be where `snapshot` is, in the midst of `recording`, which may have turned something since."""
+        settings, events = copy.deepcopy((recording.settings, recording.events))
+        self.recording = Recording(self.seed, settings, events, batch_size=self.batch_size)
+        self._restore(snapshot)
+        self._apply(self.recording.changes_at(self.number + 1))  # turned, but no step taken since
+        self.snapshots = self.snapshots[:1]
+        self.keep()
+
+
+def save_runs(runs: Sequence[Run], path: str | os.PathLike) -> None:
+    """Save one run, or two in lockstep, in one file: see `Run.save`."""
+    first, *others = runs
+    states = [(run.snapshot(), run.recording.changes_at(run.number + 1)) for run in runs]
+    checkpoint.write(path, first.record(*others), first.initial_state, states)
