@@ -1,7 +1,6 @@
-"""No false alarm: right answers, written in other ways, with three seeds."""
+"""No false alarm: right answers, written in other ways, with two seeds."""
 
 import copy
-import math
 from functools import partial
 from itertools import pairwise
 
@@ -9,7 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
-from torch.distributions import Bernoulli, Independent, Normal, kl_divergence
+from torch.distributions import Bernoulli, Normal, kl_divergence
 
 import vaekit
 from vaekit.exercises import diagnose
@@ -25,18 +24,6 @@ def kl_of_distributions(mu, logvar):
     return kl_divergence(Normal(mu, std_of(logvar)), Normal(0.0, 1.0)).sum(dim=-1)
 
 
-def kl_of_whole_distributions(mu, logvar):
-    prior = Independent(Normal(torch.zeros_like(mu), torch.ones_like(mu)), 1)
-    return kl_divergence(Independent(Normal(mu, std_of(logvar)), 1), prior)
-
-
-def kl_one_by_one(mu, logvar):
-    rows = []
-    for m, v in zip(mu, logvar, strict=True):
-        rows.append(sum(0.5 * (math.e**b + a**2 - 1 - b) for a, b in zip(m, v, strict=True)))
-    return torch.stack(rows)
-
-
 def kl_in_place(mu, logvar):
     total = mu.square()
     total += logvar.exp()
@@ -50,30 +37,14 @@ def kl_by_name(*, logvar, mu):
     return vaekit.kl_to_prior(mu, logvar).sum(1)
 
 
-class Kit:
-    def kl(self, mu, logvar, beta=1.0):
-        return vaekit.kl_to_prior(mu, logvar).sum(1) * beta
-
-
-class KLModule(nn.Module):
-    def forward(self, mu, logvar):
-        return (-0.5 * (1 + logvar - mu.pow(2) - logvar.exp())).sum(-1)
-
-
 KL = [
     kl_of_distributions,
-    kl_of_whole_distributions,
-    kl_one_by_one,
     kl_in_place,
     kl_by_name,
-    Kit().kl,
-    KLModule(),
     partial(lambda scale, mu, logvar: scale * (mu**2 + logvar.exp() - 1 - logvar).sum(1), 0.5),
     lambda mu, logvar: -0.5 * torch.sum(1 + logvar - mu.pow(2) - logvar.exp(), dim=1),
-    lambda mu, logvar: 0.5 * (torch.einsum("bd,bd->b", mu, mu) + (torch.expm1(logvar) - logvar).sum(1)),
     lambda mu, logvar: (std_of(logvar) ** 2 / 2 + mu**2 / 2 - 0.5 - torch.log(std_of(logvar))).sum(1),
     lambda mu, logvar: 0.5 * (mu.double() ** 2 + logvar.double().exp() - 1 - logvar.double()).sum(1),
-    lambda *given: vaekit.kl_to_prior(*given).sum(1),
 ]
 
 
@@ -93,14 +64,8 @@ RECONSTRUCTION = [
     vaekit.reconstruction_nll,
     bernoulli_images,
     image_by_image,
-    lambda x_logits, x: -(x * F.logsigmoid(x_logits) + (1 - x) * F.logsigmoid(-x_logits)).sum((1, 2, 3)),
     lambda x_logits, x: (F.softplus(x_logits) - x_logits * x).flatten(1).sum(1),
     lambda x_logits, x: F.binary_cross_entropy(x_logits.sigmoid(), x, reduction="none").view(len(x), -1).sum(-1),
-    lambda x_logits, x: (
-        -(x * (x_logits.sigmoid() + 1e-8).log() + (1 - x) * (1 - x_logits.sigmoid() + 1e-8).log()).sum(dim=[1, 2, 3])
-    ),
-    lambda x_logits, x: 784 * F.binary_cross_entropy_with_logits(x_logits, x, reduction="none").mean((1, 2, 3)),
-    lambda x_logits, x: torch.einsum("bchw->b", F.binary_cross_entropy_with_logits(x_logits, x, reduction="none")),
 ]
 
 
@@ -119,12 +84,10 @@ REPARAMETERIZE = [
     with_generator,
     row_by_row,
     lambda mu, logvar: Normal(mu, std_of(logvar)).rsample(),
-    lambda mu, logvar: torch.normal(0.0, 1.0, mu.shape) * std_of(logvar) + mu,
     lambda mu, logvar: torch.addcmul(mu, logvar.exp().sqrt(), torch.randn_like(logvar)),
     lambda mu, logvar: mu - std_of(logvar) * torch.empty_like(mu).normal_(),
     lambda mu, logvar: mu + std_of(logvar) * torch.randn(mu.shape, generator=OWN),
     lambda *, mu, logvar: mu + std_of(logvar) * Normal(0, 1).sample(mu.shape),
-    lambda mu, logvar: mu + std_of(logvar.clamp(-10, 10)) * torch.randn_like(mu),
 ]
 
 
@@ -136,11 +99,9 @@ def pytorch_example(x_logits, x, mu, logvar, beta):
 LOSS = [
     pytorch_example,
     lambda x_logits, x, mu, logvar, beta: vaekit.neg_elbo(x_logits, x, mu, logvar, beta).mean(),
-    lambda x_logits, x, mu, logvar, beta: vaekit.neg_elbo(x_logits, x, mu, logvar, beta).mean(0, keepdim=True),
     lambda x_logits, x, mu, logvar, beta: (
         bernoulli_images(x_logits, x).mean() + beta * kl_of_distributions(mu, logvar).mean()
     ),
-    lambda x_logits, x, mu, logvar, beta: sum(vaekit.neg_elbo(x_logits, x, mu, logvar, beta)) / x.shape[0],
     lambda x_logits, x, mu, logvar, beta: torch.lerp(
         image_by_image(x_logits, x).mean(),
         image_by_image(x_logits, x).mean() + vaekit.kl_to_prior(mu, logvar).sum(1).mean(),
@@ -168,16 +129,6 @@ def with_closure(model, x, beta, optimizer):
     return optimizer.step(closure)
 
 
-def clears_at_the_end(model, x, beta, optimizer):
-    model.train()
-    x_logits, mu, logvar = model(x, generator=OWN)
-    loss = pytorch_example(x_logits, x, mu, logvar, beta)
-    loss.backward()
-    optimizer.step()
-    model.zero_grad(set_to_none=True)
-    return loss.item()
-
-
 def by_halves(model, x, beta, optimizer):
     mu, logvar = model.encoder(x)
     x_logits = model.decoder(Normal(mu, std_of(logvar)).rsample())
@@ -194,17 +145,6 @@ def one_pixel_loss_for_the_log(model, x, beta, optimizer):
     return plain(model, x, beta, optimizer).item() / 784
 
 
-def image_after_image(model, x, beta, optimizer):
-    optimizer.zero_grad()
-    loss = 0.0
-    for one in x.split(1):
-        x_logits, mu, logvar = model(one)
-        loss = loss + pytorch_example(x_logits, one, mu, logvar, beta) / len(x)
-    loss.backward()
-    optimizer.step()
-    return loss
-
-
 def in_two_parts(model, x, beta, optimizer):
     """Gradients of both parts add up before the one step."""
     optimizer.zero_grad()
@@ -218,16 +158,6 @@ def in_two_parts(model, x, beta, optimizer):
     return loss
 
 
-def clips_each_value(model, x, beta, optimizer):
-    x_logits, mu, logvar = model(x)
-    loss = pytorch_example(x_logits, x, mu, logvar, beta)
-    optimizer.zero_grad()
-    loss.backward()
-    nn.utils.clip_grad_value_(model.parameters(), 0.5)
-    optimizer.step()
-    return loss
-
-
 def term_by_term(model, x, beta, optimizer):
     x_logits, mu, logvar = model(x)
     reconstruction, kl = bernoulli_images(x_logits, x).mean(), vaekit.kl_to_prior(mu, logvar).sum(1).mean()
@@ -236,17 +166,6 @@ def term_by_term(model, x, beta, optimizer):
     (beta * kl).backward()
     optimizer.step()
     return reconstruction + beta * kl
-
-
-def undoes_its_sum(model, x, beta, optimizer):
-    x_logits, mu, logvar = model(x)
-    loss = pytorch_example(x_logits, x, mu, logvar, beta)
-    optimizer.zero_grad()
-    (loss * len(x)).backward()
-    for weight in model.parameters():
-        weight.grad /= len(x)
-    optimizer.step()
-    return loss
 
 
 def looks_at_the_terms_first(model, x, beta, optimizer):
@@ -264,8 +183,8 @@ def looks_at_the_terms_first(model, x, beta, optimizer):
     return loss
 
 
-STEP = [plain, with_closure, clears_at_the_end, by_halves, one_pixel_loss_for_the_log]
-STEP += [image_after_image, in_two_parts, clips_each_value, term_by_term, undoes_its_sum, looks_at_the_terms_first]
+STEP = [plain, with_closure, by_halves, one_pixel_loss_for_the_log]
+STEP += [in_two_parts, term_by_term, looks_at_the_terms_first]
 
 
 class OneHead(nn.Module):
@@ -329,11 +248,6 @@ class LogStd(OneHead):
         return self.decode(mu + log_std.exp() * torch.randn_like(mu)), mu, 2 * log_std
 
 
-class Twice(OneHead):
-    def forward(self, x):
-        return self.decode(vaekit.reparameterize(*self.encode(x))), *self.encode(x)
-
-
 class Sampling(nn.Module):
     """As tutorials of another library write it: the draw is a layer."""
 
@@ -351,18 +265,6 @@ class DrawsInALayer(vaekit.VAE):
         return self.decoder(self.sampling(mu, logvar)), mu, logvar
 
 
-class AsWideAsItsCode(vaekit.VAE):
-    """Hidden layers of as many units as the code has numbers, and a batch norm on mu; decode is not called."""
-
-    def __init__(self):
-        super().__init__(32, 32)
-        self.encoder.mu = nn.Sequential(nn.Linear(32, 32), nn.BatchNorm1d(32))
-
-    def forward(self, x, generator=None):
-        mu, logvar = self.encoder(x)
-        return self.decoder(vaekit.reparameterize(mu, logvar)), mu, logvar
-
-
 class OneWidthForAll(OneHead):
     """logvar is no layer's output but a parameter of its own, and starts at 2."""
 
@@ -373,24 +275,6 @@ class OneWidthForAll(OneHead):
     def encode(self, x):
         mu = super().encode(x)[0]
         return mu, self.width.expand_as(mu)
-
-
-class SmallImages(nn.Module):
-    """8 × 8 pixels; its encoder takes 28 × 28 as well, for a larger batch."""
-
-    def __init__(self):
-        super().__init__()
-        self.down, self.up = nn.Linear(64, 4), nn.Linear(2, 64)
-
-    def encode(self, x):
-        return self.down(x.view(-1, 64)).chunk(2, 1)
-
-    def decode(self, z):
-        return self.up(z).view(-1, 1, 8, 8)
-
-    def forward(self, x):
-        mu, logvar = self.encode(x)
-        return self.decode(vaekit.reparameterize(mu, logvar)), mu, logvar
 
 
 class KeepsEverything(OneHead):
@@ -443,31 +327,6 @@ class ByAttribute(vaekit.VAE):
         return self.decode(code=vaekit.reparameterize(mu, logvar)), mu, logvar
 
 
-class NoiseIsALayersInput(DrawsInALayer):
-    """Three tensors of the code's shape go into a layer before the decoder."""
-
-    def __init__(self):
-        super().__init__()
-        self.sampling.forward = lambda mu, std, eps: mu + std * eps
-
-    def forward(self, x, generator=None):
-        mu, logvar = self.encoder(x)
-        return self.decoder(self.sampling(mu, std_of(logvar), torch.randn_like(mu))), mu, logvar
-
-
-class Averaged(OneHead):
-    """With a copy of itself that is not used yet."""
-
-    def __init__(self):
-        super().__init__()
-        self.average = copy.deepcopy(self.back)
-
-
-class ByKeyword(OneHead):
-    def __init__(self, *, latent_dim):
-        super().__init__(latent_dim)
-
-
 class Lazy(OneHead):
     """Of colour images: a lazy layer takes the first shape it meets for its own."""
 
@@ -479,23 +338,16 @@ class Lazy(OneHead):
         return self.back(z).view(-1, 3, 32, 32)
 
 
-def ends_in_zeros():
-    model = vaekit.VAE(2, 32)
-    nn.init.zeros_(model.decoder[2].weight)
-    nn.init.zeros_(model.decoder[2].bias)
-    return model
-
-
 class LargeImages(OneHead):
-    """Colour images of 64 × 64 pixels through four layers of convolutions: many seconds' work, if done carelessly."""
+    """As in PyTorch-VAE: colour images of 64 × 64 pixels, five convolutions of up to 512 channels, each half."""
 
-    def __init__(self):
-        super().__init__(32)
-        wide = (3, 16, 32, 64, 128)
-        down = [nn.Sequential(nn.Conv2d(a, b, 4, 2, 1), nn.BatchNorm2d(b), nn.ReLU()) for a, b in pairwise(wide)]
-        up = [nn.Sequential(nn.ReLU(), nn.ConvTranspose2d(b, a, 4, 2, 1)) for a, b in pairwise(wide)]
-        self.body, self.head = nn.Sequential(*down, nn.Flatten()), nn.Linear(2048, 64)
-        self.back = nn.Sequential(nn.Linear(32, 2048), nn.Unflatten(1, (128, 4, 4)), *up[::-1])
+    def __init__(self, last=None):
+        super().__init__(128)
+        wide = (3, 32, 64, 128, 256, 512)
+        down = [nn.Sequential(nn.Conv2d(a, b, 3, 2, 1), nn.BatchNorm2d(b), nn.LeakyReLU()) for a, b in pairwise(wide)]
+        up = [nn.Sequential(nn.LeakyReLU(), nn.ConvTranspose2d(b, a, 3, 2, 1, 1)) for a, b in pairwise(wide)]
+        self.body, self.head = nn.Sequential(*down, nn.Flatten()), nn.Linear(2048, 256)
+        self.back = nn.Sequential(nn.Linear(128, 2048), nn.Unflatten(1, (512, 2, 2)), *up[::-1], last or nn.Identity())
 
     def encode(self, x):
         return self.head(self.body(x)).chunk(2, 1)
@@ -517,23 +369,17 @@ def frozen():
 
 MODEL = [
     vaekit.VAE,
-    lambda: vaekit.VAE(1, 8),
     lambda: vaekit.VAE(4, 16, (3, 64, 64)),
     lambda: vaekit.LinearVAE(2),
     OneHead,
     MeanAtEval,
     Convolutions,
     LogStd,
-    Twice,
     frozen,
     lambda: run_once(OneHead()),
     DrawsInALayer,
-    AsWideAsItsCode,
     OneWidthForAll,
-    SmallImages,
-    ByKeyword,
     Lazy,
-    ends_in_zeros,
     lambda: OneHead().double(),
     LargeImages,
     KeepsEverything,
@@ -541,8 +387,6 @@ MODEL = [
     LooksTwice,
     Backbone,
     ByAttribute,
-    NoiseIsALayersInput,
-    Averaged,
 ]
 
 CASES = [
@@ -559,7 +403,7 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("seed", [0, 1])
 @pytest.mark.parametrize(("exercise", "right"), CASES)
 def test_right_answers_are_right(exercise, right, seed):
     torch.manual_seed(seed)
@@ -581,10 +425,10 @@ class OwnNoise(vaekit.VAE):
         return super().forward(x, OWN)
 
 
-@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("seed", range(10))
 def test_noise_that_happens_to_look_odd_is_still_right(seed):
     """No seed of the learner's own generator may look like a mistake; nor may a model with one latent."""
     OWN.manual_seed(100 + seed)
     assert diagnose(reparameterize=REPARAMETERIZE[7]).ok
-    if seed < 8:
+    if seed < 4:
         assert diagnose(model=OwnNoise(1, 8, init_generator=torch.Generator().manual_seed(seed))).ok

@@ -3,20 +3,33 @@
 import contextvars
 import ctypes
 import inspect
-import random
-import sys
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
+from vaekit._checks import one_line
 from vaekit.exercises.diagnosis import Finding
-from vaekit.messages import one_line
 
-LIMIT_S = 5.0
+LIMIT_S = 5.0  # for one call of the learner's code
+LIMIT_ALL = 12  # all calls together may take so many times as long
 OPEN = (None, ..., NotImplemented)  # what a gap that was never filled gives back
+
+# The roles of an exercise's arguments, and the other names that are usual for them.
+ROLES = {
+    "x_logits": "logits logit output outputs out pred preds prediction predictions y_pred y_hat "
+    "recon recon_x x_recon reconstruction reconstructed x_hat decoded",
+    "x": "target targets input inputs image images img imgs y_true true truth batch data original",
+    "mu": "mean means m loc mus",
+    "logvar": "log_var lv log_variance logvars log_sigma2 logsigma2",
+    "beta": "b weight kl_weight",
+    "model": "vae net",
+    "optimizer": "opt optim",
+}
+ROLE_OF = {name: role for role, others in ROLES.items() for name in (role, *others.split())}
 
 
 class Halt(Exception):
@@ -27,111 +40,123 @@ class Halt(Exception):
         self.finding = Finding(code, **evidence)
 
 
-class _Stopped(SystemExit):
+class Stopped(SystemExit):
     """Thrown into a thread that is out of time; of a kind that a thread may end with in silence."""
 
 
-def within_limit(work: Callable, seconds: float | None = None):
-    """`work()` in a thread of its own, and what it returns; TimeoutError when the time is up.
+class OnCPU(TorchFunctionMode):
+    """Whatever device code asks for, it gets the CPU, where the examination is: one verdict on all machines."""
 
-    The thread is then told to stop. It obeys when it next runs Python: a sleep, or a call into C, ends first.
-    A Halt of `work` is raised here as it is, any other error of its as a Halt.
-    """
-    outcome: dict = {}
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        def here(value):
+            is_device = isinstance(value, str | torch.device) and str(value).startswith(("cuda", "mps"))
+            return "cpu" if is_device else value
 
-    def body():
+        if function is Tensor.cuda:
+            return args[0]
+        return function(*map(here, args), **{name: here(value) for name, value in (kwargs or {}).items()})
+
+
+class Examination(threading.Thread):
+    """`work()` in a thread of its own, under a time limit; what it prints goes to the cell that asked."""
+
+    def __init__(self, work: Callable):
+        context = contextvars.copy_context()
+        super().__init__(target=lambda: context.run(self._examine, work), name="vaekit-exercise", daemon=True)
+        self.result = self.error = None
+        self.in_call_since: float | None = None
+
+    def _examine(self, work: Callable) -> None:
         try:
-            outcome["value"] = work()
+            with OnCPU():
+                self.result = work()
         except Halt as halt:
-            outcome["error"] = halt
+            self.error = halt
         except BaseException as error:  # SystemExit and KeyboardInterrupt of a learner's code included
-            outcome["error"] = Halt("raises", came=_said(error))
+            self.error = Halt("raises", came=said(error))
 
-    here = contextvars.copy_context()  # what the learner prints goes to the cell that asked
-    thread = threading.Thread(target=here.run, args=(body,), name="vaekit-exercise", daemon=True)
-    thread.start()
-    try:
-        thread.join(LIMIT_S if seconds is None else seconds)
-    finally:
-        late = not outcome
-        _stop(thread, outcome)
-    if late:
-        raise TimeoutError
-    if "error" in outcome:
-        raise outcome["error"]
-    return outcome["value"]
+    def verdict(self):
+        """What `work()` returns, or its Halt, raised here; TimeoutError when one call takes too long, or all do."""
+        self.start()
+        end = time.monotonic() + LIMIT_ALL * LIMIT_S
+        try:
+            while self.is_alive() and time.monotonic() < min((self.in_call_since or end) + LIMIT_S, end):
+                self.join(0.02)
+        finally:
+            why = f"nothing in {LIMIT_S:g} seconds" if time.monotonic() < end else "many calls that took very long"
+            late = self.is_alive()
+            self._halt()
+        if late:
+            raise TimeoutError(why)
+        if self.error:
+            raise self.error
+        return self.result
 
-
-def _stop(thread: threading.Thread, outcome: dict) -> None:
-    for _ in range(10):  # again and again: `except BaseException: pass` in a loop swallows one
-        if outcome or not thread.is_alive():
-            return
-        ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), ctypes.py_object(_Stopped))
-        thread.join(0.05)
-
-
-@contextmanager
-def state_kept() -> Iterator[None]:
-    """The global random states and the default dtype come out as they went in; between, the dtype is float32."""
-    numpy = sys.modules.get("numpy")
-    cuda = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []
-    dtype, python = torch.get_default_dtype(), random.getstate()
-    drawn = numpy.random.get_state() if numpy else None
-    torch.set_default_dtype(torch.float32)
-    try:
-        with torch.random.fork_rng(devices=cuda):
-            torch.default_generator.manual_seed(20130131)  # what a verdict shows does not depend on what ran before it
-            yield
-    finally:
-        torch.set_default_dtype(dtype)
-        random.setstate(python)
-        if numpy:
-            numpy.random.set_state(drawn)
+    def _halt(self) -> None:
+        for _ in range(10):  # again and again: `except BaseException: pass` in a loop swallows one
+            if not self.is_alive():
+                return
+            ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(self.ident), ctypes.py_object(Stopped))
+            self.join(0.05)
 
 
 class Learner:
-    """A learner's function, called by position, or by name where it takes names only. Every error is a Halt."""
+    """A learner's function. It is called by name when all names are known, else by position; any error is a Halt."""
 
-    def __init__(self, function, names: str):
+    def __init__(self, function, roles: str):
         if any(function is nothing for nothing in OPEN):
             raise Halt("not_started")
         if not callable(function):
             raise Halt("wrong_type", came=type(function).__name__, expected="a function")
-        self.function = function
-        self.names = names.split()
+        self.function, self.roles = uncompiled(function), roles.split()
         try:
-            parameters = inspect.signature(function).parameters.values()
-        except Exception:  # some callables, such as compiled ones, have none
-            parameters = ()
-        self.by_name = {parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY}
+            parameters = list(inspect.signature(self.function).parameters.values())
+        except Exception:  # some callables have none
+            parameters = []
+        named = [one for one in parameters if ROLE_OF.get(one.name) in self.roles]
+        names = {ROLE_OF[one.name]: one.name for one in named if one.kind is not one.POSITIONAL_ONLY}
+        is_known = len(named) == len(names) == len(self.roles)
+        only = {one.name: one.name for one in parameters if one.kind is one.KEYWORD_ONLY}
+        self.is_reordered = is_known and not only and list(names) != self.roles
+        self.names = names if self.is_reordered or (is_known and only) else only
 
     def __call__(self, *values, gap_is_none: bool = True):
         # clones, and no leaves: what a learner does in place works as it would in a model
         values = [value.clone() if isinstance(value, Tensor) else value for value in values]
-        pairs = list(zip(self.names, values, strict=True))
-        by_position = [value for name, value in pairs if name not in self.by_name]
-        by_name = {name: value for name, value in pairs if name in self.by_name}
-        given = ", ".join(f"{name} {described(value)}" for name, value in pairs)
+        pairs = list(zip(self.roles, values, strict=True))
+        by_position = [value for role, value in pairs if role not in self.names]
+        by_name = {self.names[role]: value for role, value in pairs if role in self.names}
+        given = ", ".join(f"{role} {described(value)}" for role, value in pairs)
         result = guarded(lambda: self.function(*by_position, **by_name), given)
         if gap_is_none and any(result is nothing for nothing in OPEN):
             raise Halt("not_started", input=given, came=type(result).__name__)
         return result
 
 
+def uncompiled(code):
+    """What lies under `torch.compile`, whose first call may take half a minute."""
+    return getattr(code, "_orig_mod", getattr(code, "_torchdynamo_orig_callable", code))
+
+
 def guarded(call: Callable, given: str = ""):
     """`call()`; its errors become Halt: "not_started" for an open gap, "raises" for the rest."""
+    thread = threading.current_thread()
+    thread.in_call_since = time.monotonic()
     try:
         return call()
-    except (_Stopped, Halt):
+    except (Stopped, Halt):
         raise
     except NotImplementedError:
         raise Halt("not_started", input=given, came="NotImplementedError") from None
     except BaseException as error:
-        said = _said(error)
-        raise Halt("not_started" if "ellipsis" in said else "raises", input=given, came=said) from None
+        message = said(error)
+        raise Halt("not_started" if "ellipsis" in message else "raises", input=given, came=message) from None
+    finally:
+        thread.in_call_since = None
 
 
-def _said(error: BaseException) -> str:
+def said(error: BaseException) -> str:
+    """An error in one line."""
     try:
         return one_line(error)
     except Exception:  # an error that cannot be shown
@@ -141,18 +166,14 @@ def _said(error: BaseException) -> str:
 def described(value) -> str:
     """A value as evidence: the shape of a tensor, up to four of its numbers when it has few; a type otherwise."""
     if isinstance(value, Tensor):
-        if value.dim() < 2:
-            return numbers(value)
-        return str(tuple(value.shape))
+        return numbers(value) if value.dim() < 2 else str(tuple(value.shape))
     return f"{value:g}" if isinstance(value, int | float) else type(value).__name__
 
 
 def numbers(values: Tensor, most: int = 4) -> str:
     """ "3.2" or "(1.6, 0.5, …)"."""
-    shown = [f"{value:.4g}" for value in values.detach().flatten()[:most].tolist()]
-    if values.dim() == 0:
-        return shown[0]
-    return f"({', '.join(shown)}{', …' if values.numel() > most else ''})"
+    texts = [f"{value:.4g}" for value in values.detach().flatten()[:most].tolist()]
+    return f"({', '.join(texts)}{', …' if values.numel() > most else ''})" if values.dim() else texts[0]
 
 
 def as_tensor(result) -> tuple[Tensor, str | None]:
@@ -161,15 +182,14 @@ def as_tensor(result) -> tuple[Tensor, str | None]:
         return (result if result.is_floating_point() else result.double()), None
     if isinstance(result, float | int) and type(result).__module__ == "builtins":
         return torch.tensor(float(result)), "gradient_cut"  # .item(): the number without its history
-    kind = f"{type(result).__module__}.{type(result).__name__}".removeprefix("builtins.")
     if isinstance(result, tuple):  # `return loss, kl`: which of them is meant?
         parts = ", ".join(type(one).__name__ for one in result[:5])
         raise Halt("wrong_type", came=f"a tuple of {len(result)}: {parts}", expected="one tensor")
-    if type(result).__module__ == "numpy" or isinstance(result, list):
-        try:
-            if isinstance(result, list):
-                result = torch.stack([torch.as_tensor(value) for value in result])
+    try:
+        if isinstance(result, list):
+            return torch.stack([torch.as_tensor(value) for value in result]).double(), "wrong_type"
+        if type(result).__module__ == "numpy":
             return torch.as_tensor(result).double(), "wrong_type"
-        except Exception:
-            pass
-    raise Halt("wrong_type", came=kind, expected="a tensor")
+    except Exception:  # a list of anything
+        pass
+    raise Halt("wrong_type", came=type(result).__qualname__, expected="a tensor")

@@ -43,11 +43,13 @@ class Diagnosis:
 
     findings: one `Finding` a mistake. effective_beta: what the KL is weighed by beside the reconstruction when
     you ask for β = 1; at the probe's sizes: 5 images of 28 × 28, 3 latents. None where that makes no sense.
+    remark: what else is to be said of a right answer.
     """
 
     exercise: str
     findings: tuple[Finding, ...] = ()
     effective_beta: float | None = None
+    remark: str = ""
 
     @property
     def ok(self) -> bool:
@@ -69,7 +71,7 @@ class Diagnosis:
     def summary(self) -> str:
         """The verdict in a few words."""
         if self.ok:
-            return f"✓ {self.exercise}: right."
+            return f"✓ {self.exercise}: right. {self.remark}".strip()
         if self.faults == ("not_started",):
             return f"○ {self.exercise}: not started yet."
         count = len(self.findings)

@@ -1,52 +1,82 @@
 """The loss doctor: one call for every exercise."""
 
-from vaekit.exercises import calling, formulas, loop, models, noise
-from vaekit.exercises.calling import Halt, state_kept, within_limit
+import random
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+import torch
+from torch import nn
+
+from vaekit._checks import short_repr
+from vaekit.exercises import formulas, model, noise, step
+from vaekit.exercises.calling import Examination, Halt, uncompiled
 from vaekit.exercises.diagnosis import Diagnosis, Finding
-from vaekit.messages import shown
 
 EXERCISES = ("kl", "reconstruction", "reparameterize", "loss", "step", "model")
 
 
-def diagnose(*, reduction: str | tuple[str, ...] = (), mean_at_eval: bool = False, **exercise) -> Diagnosis:
+def diagnose(
+    *, reduction: str | tuple[str, ...] = (), mean_at_eval=False, shape: tuple[int, ...] | None = None, **exercise
+) -> Diagnosis:
     """Examine a learner's code: exactly one of kl, reconstruction, reparameterize, loss, step, model.
 
     kl(mu, logvar) → (B,); reconstruction(x_logits, x) → (B,); reparameterize(mu, logvar) → z;
     loss(x_logits, x, mu, logvar, beta) → (); step(model, x, beta, optimizer) → loss; model: a VAE or its class.
     reduction: those of "none", "mean over batch", "sum over batch", "mean over pixels", "mean over latents" you mean.
-    mean_at_eval: the model should draw no noise after .eval(). Whatever the code does, a verdict comes back.
-    Raises TypeError or ValueError when this call itself makes no sense.
+    mean_at_eval: the model should draw no noise after .eval(). shape: of the model's images, (C, H, W).
+    Returns a verdict whatever the code does; raises TypeError or ValueError when this call itself makes no sense.
     """
-    name, candidate = _one(exercise)
-    declared = _declared(reduction)
-
-    def examine() -> Diagnosis:
-        if name == "reparameterize":
-            return noise.examine(candidate)
-        if name == "model":
-            return models.examine(candidate, mean_at_eval)
-        return loop.examine(candidate, declared) if name == "step" else formulas.examine(name, candidate, declared)
-
-    try:
-        if name in ("step", "model"):
-            loop.prepare()
-        with state_kept():
-            return within_limit(examine)
-    except Halt as halt:
-        return Diagnosis(name, (halt.finding,))
-    except TimeoutError:
-        note = "If the kernel stays busy, restart it: a call into C cannot be stopped from outside."
-        return Diagnosis(name, (Finding("timeout", came=f"nothing in {calling.LIMIT_S:g} seconds", note=note),))
-
-
-def _one(exercise: dict) -> tuple:
     if len(exercise) != 1 or not exercise.keys() <= set(EXERCISES):
-        raise TypeError(f"give exactly one of {', '.join(EXERCISES)}, such as kl=kl; not {shown(sorted(exercise))}")
-    return next(iter(exercise.items()))
-
-
-def _declared(reduction) -> set[str]:
+        allowed = f"give exactly one of {', '.join(EXERCISES)}, such as kl=kl"
+        raise TypeError(f"{allowed}; not {short_repr(sorted(exercise))}")
+    [(name, code)] = exercise.items()
     declared = {reduction} if isinstance(reduction, str) else set(reduction)
     if not declared <= set(formulas.REDUCTIONS):
-        raise ValueError(f"reduction must be among {', '.join(formulas.REDUCTIONS)}; not {shown(reduction)}")
-    return declared
+        raise ValueError(f"reduction must be among {', '.join(formulas.REDUCTIONS)}; not {short_repr(reduction)}")
+    code = uncompiled(code)
+    examine = {
+        "reparameterize": lambda: noise.examine(code),
+        "step": lambda: step.examine(code, declared),
+        "model": lambda: model.examine(code, mean_at_eval, shape),
+    }.get(name, lambda: formulas.examine(name, code, declared))
+    try:
+        if name in ("step", "model"):
+            step.warm_up()
+        with state_kept(code):
+            return Examination(examine).verdict()
+    except Halt as halt:
+        return Diagnosis(name, (halt.finding,))
+    except TimeoutError as error:
+        note = "If the kernel stays busy, restart it: a call into C cannot be stopped from outside."
+        return Diagnosis(name, (Finding("timeout", came=str(error), note=note),))
+
+
+@contextmanager
+def state_kept(code) -> Iterator[None]:
+    """The global random states, the default dtype and a module's mode come out as they went in.
+
+    In between the dtype is float32, a module is in training mode, and what was compiled runs as it was written.
+    """
+    numpy = sys.modules.get("numpy")
+    devices = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []
+    dtype, drawn, drawn_by_numpy = torch.get_default_dtype(), random.getstate(), numpy and numpy.random.get_state()
+    owner = getattr(code, "__self__", code)
+    modes = {part: part.training for part in owner.modules()} if isinstance(owner, nn.Module) else {}
+    torch.set_default_dtype(torch.float32)
+    try:
+        with ExitStack() as stack:
+            stack.enter_context(torch.random.fork_rng(devices=devices))
+            if "torch._dynamo" in sys.modules:
+                stack.enter_context(torch.compiler.set_stance("force_eager"))
+            torch.default_generator.manual_seed(20130131)  # what a verdict shows does not depend on what ran before it
+            for part in modes:
+                part.training = True
+            yield
+    finally:
+        torch.set_default_dtype(dtype)
+        random.setstate(drawn)
+        if numpy:
+            numpy.random.set_state(drawn_by_numpy)
+        for part, mode in modes.items():
+            part.training = mode

@@ -1,375 +1,227 @@
-"""The doctor's examination of `kl`, `reconstruction` and `loss`: probe, explain, look at the gradients."""
+"""The examination of `kl`, `reconstruction` and `loss`: probe, explain by the table, look at the gradients."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from itertools import combinations, product
 
 import torch
 from torch import Tensor
 
-from vaekit.exercises import slips
-from vaekit.exercises.calling import Halt, Learner, as_tensor, described, numbers
+from vaekit.exercises import wrong
+from vaekit.exercises.calling import Halt, Learner, as_tensor, described, guarded, numbers
 from vaekit.exercises.diagnosis import Diagnosis, Finding
-from vaekit.exercises.slips import Slip, batched, explain, same
+from vaekit.exercises.wrong import BATCH, LATENTS, Mistake
 
-NAMES = {
-    "kl": "mu logvar",
-    "reconstruction": "x_logits x",
-    "loss": "x_logits x mu logvar beta",
-    "step": "x_logits x mu logvar beta",  # as its model writes them down
+ARGUMENTS = {"kl": "mu logvar", "reconstruction": "x_logits x", "loss": "x_logits x mu logvar beta"}
+TABLES = {
+    "kl": wrong.KL,
+    "reconstruction": wrong.RECONSTRUCTION,
+    "loss": wrong.LOSS + wrong.RECONSTRUCTION + wrong.KL,
 }
-WHOLE = ("loss", "step")  # one number for the whole batch
+BATCHES = {  # how the batch may be put into one number, where each example should have its own
+    "mean": Mistake("wrong_shape", note="The batch's mean came back.", reduction="mean over batch"),
+    "sum": Mistake("sum_over_batch", reduction="sum over batch"),
+}
 REDUCTIONS = ("none", "mean over batch", "sum over batch", "mean over pixels", "mean over latents")
 BETAS = (3.7, 0.4, 1.0, 2.2)
-UNKNOWN = "The doctor does not know this mistake."
+UNKNOWN = Mistake("unrecognized", note="The doctor does not know this mistake.")
+ESTIMATE = "As an estimate: the KL by one draw of z is right on average only; its closed form has no noise."
 
 
 @dataclass
 class Probe:
-    """Inputs of one call, the shape and the value of what came out, and its gradients.
-
-    rightly: of a step, the weights moved along the right loss's gradient, whatever was done on the way.
-    """
+    """One call's inputs, the value that came back, its shape, and its gradient with regard to each leaf."""
 
     inputs: list
-    came: Tensor | None = None
-    gradients: list | None = None
+    value: Tensor | None = None
     shape: tuple = ()
-    rightly: bool = False
-
-    @property
-    def leaves(self) -> list[Tensor]:
-        return [value for value in self.inputs if isinstance(value, Tensor) and value.requires_grad]
+    gradients: list = field(default_factory=list)
 
 
-def probes(exercise: str, tame: bool = False) -> list[Probe]:
+@dataclass
+class Reading:
+    """What explains the values: mistakes, the effective β, the options of the formula that the mistakes make."""
+
+    mistakes: list[Mistake]
+    beta: float | None = None
+    options: dict | None = None  # None: nothing in the table does
+
+
+def make_probes(exercise: str) -> list[Probe]:
     """Four batches: different examples, pixels, latents and β, so that no two mistakes give one number.
 
-    tame: logits in (0, 1), for functions that take them as probabilities.
+    The logits are in (0, 1), for functions that take them as probabilities.
     """
-    generator = torch.Generator().manual_seed(4)
-    made = []
+    generator, made = torch.Generator().manual_seed(4), []
     for beta in BETAS:
-        shape = (slips.BATCH, 1, 28, 28)
-        x = torch.rand(shape, generator=generator)
-        x_logits = 1.5 * torch.randn(shape, generator=generator)
-        x_logits = (0.05 + 0.9 * x_logits.sigmoid() if tame else x_logits).requires_grad_()
-        mu = (3 * torch.randn(slips.BATCH, slips.LATENTS, generator=generator)).requires_grad_()
-        logvar = (5 * torch.rand(slips.BATCH, slips.LATENTS, generator=generator) - 3).requires_grad_()
+        x = torch.rand(BATCH, 1, 28, 28, generator=generator)
+        x_logits = (0.05 + 0.9 * torch.rand(x.shape, generator=generator)).requires_grad_()
+        mu = (3 * torch.randn(BATCH, LATENTS, generator=generator)).requires_grad_()
+        logvar = (5 * torch.rand(BATCH, LATENTS, generator=generator) - 3).requires_grad_()
         inputs = {"x_logits": x_logits, "x": x, "mu": mu, "logvar": logvar, "beta": beta}
-        made.append(Probe([inputs[name] for name in NAMES[exercise].split()]))
+        made.append(Probe([inputs[name] for name in ARGUMENTS[exercise].split()]))
     return made
 
 
 def examine(exercise: str, function, declared: set[str]) -> Diagnosis:
     """The verdict on `kl`, `reconstruction` or `loss`. declared: those of REDUCTIONS that are meant."""
-    learner = Learner(function, NAMES[exercise])
-    if exercise == "kl":
-        return _examine(exercise, learner, probes(exercise), declared)
-    return untamed_or_tame(lambda tame: _examine(exercise, learner, probes(exercise, tame), declared), exercise)
-
-
-def untamed_or_tame(examination: Callable, exercise: str) -> Diagnosis:
-    """`examination(tame=False)`; after an error or nonsense the tame one, if it finds logits taken as probabilities."""
-    try:
-        verdict = examination(False)
-        if "unrecognized" not in verdict.faults:
-            return verdict
-    except Halt as halt:
-        if halt.finding.code != "raises":
-            raise
-        verdict = Diagnosis(exercise, (halt.finding,))
-    try:
-        second = examination(True)
-    except Halt:
+    learner = Learner(function, ARGUMENTS[exercise])
+    verdict = _examined(exercise, learner, declared)
+    if verdict.ok or not learner.is_reordered:
         return verdict
-    return second if "logits_as_probabilities" in second.faults else verdict
+    learner.names = {}  # the names say one order: is it right in the other?
+    by_position = _examined(exercise, learner, declared)
+    return by_position if by_position.ok else verdict
 
 
-def _examine(exercise: str, learner: Learner, asked: list[Probe], declared: set[str]) -> Diagnosis:
-    odd: dict[tuple, Slip] = {}  # of type and shape, each once
-    for probe in asked:
-        came, code = as_tensor(learner(*probe.inputs))
-        probe.shape = tuple(came.shape)
-        probe.came, slip = _in_shape(came, exercise, probe)
-        if code:
-            odd[code, ""] = Slip(code, {})
-        if slip:
-            odd[slip.code, slip.reduction] = slip
-        probe.gradients = gradients(probe.came, probe.leaves)
-    return judge(exercise, asked, list(odd.values()), declared, _evidence(exercise, learner, asked))
+def _examined(exercise: str, learner: Learner, declared: set[str]) -> Diagnosis:
+    probes, odd = make_probes(exercise), {}  # what is odd in type and shape, each once
+    for probe in probes:
+        value, code = as_tensor(learner(*probe.inputs))
+        probe.shape = tuple(value.shape)
+        probe.value, of_shape = _in_shape(value, exercise, probe.inputs[0])
+        odd |= {(one.code, one.reduction): one for one in (code and Mistake(code), of_shape) if one}
+        probe.gradients = gradients(probe.value, probe)
+    reading = read(exercise, probes)
+    if reading.mistakes == [UNKNOWN] and not odd and _is_estimate(exercise, learner, probes[0]):
+        return Diagnosis(exercise, effective_beta=1.0, remark=ESTIMATE)
+    is_explained = reading.options is not None and not {"wrong_type", "gradient_cut"} & {code for code, _ in odd}
+    if is_explained and (cut := _cut(exercise, probes, reading)):
+        odd["gradient_cut", ""], reading.beta = cut, None
+    mistakes = [*odd.values(), *reading.mistakes]
+    return conclude(exercise, mistakes, reading.beta, declared, probes, evidence_of(exercise, probes, learner))
 
 
-def judge(exercise: str, asked: list[Probe], odd: list[Slip], declared: set[str], evidence: Finding) -> Diagnosis:
-    """The verdict on what came out of the probes. odd: what is known to be wrong before any value is looked at."""
-    rightly = all(probe.rightly for probe in asked)
-    found, options, targets = ([], {}, None) if rightly else _explained(exercise, asked)
-    if found is None and _nearly_right(exercise, asked):
-        found, options = [], {}
-    if found is None:
-        beta, slip = _unexplained(exercise, asked)
-        found = [slip]
-    else:
-        beta = _whole_batch(slips.effective_beta(options), exercise, options)
-        if not {slip.code for slip in odd} & {"wrong_type", "gradient_cut", "step_missing"}:
-            if exercise == "step" and (rightly or _cut(exercise, asked, {}, targets) is None):
-                found, beta = [], 1.0  # what it returns, to be shown, is not what it steps along
-            elif exercise == "step" and (scaled := _scaled(asked, options, targets)):
-                found = [*found, scaled]
-            elif cut := _cut(exercise, asked, options, targets):
-                odd, beta = [*odd, cut], None
-    if targets is not None:
-        found, beta = [*found, Slip("wrong_target", {}, "It is compared with another example of the batch.")], None
-    every = _undeclared([*odd, *found], declared, exercise)
-    beta = None if beta is None else float(f"{beta:.6g}")
-    return Diagnosis(exercise, tuple(_finding(slip, evidence, asked[0], exercise) for slip in every), beta)
+def conclude(exercise, mistakes: list[Mistake], beta, declared: set[str], probes, evidence: Finding) -> Diagnosis:
+    """The verdict: the mistakes that were not declared to be meant."""
+    of_batch = exercise in ("loss", "step")
+    mistakes = [one for one in mistakes if not one.reduction or one.reduction not in declared]
+    findings = tuple(_finding(one, evidence, probes[0].shape, "()" if of_batch else f"({BATCH},)") for one in mistakes)
+    return Diagnosis(exercise, findings, None if beta is None else float(f"{beta:.6g}"))
 
 
-def _whole_batch(beta: float | None, exercise: str, options: dict) -> float | None:
-    """The effective β when one of the two terms alone is summed over the batch."""
-    if beta is None or options.get("batch") not in ("sum", "sum for each"):
-        return beta
-    return {"kl": beta * slips.BATCH, "reconstruction": beta / slips.BATCH}.get(exercise, beta)
+def _in_shape(value: Tensor, exercise: str, first: Tensor) -> tuple[Tensor, Mistake | None]:
+    """The value in a shape that can be compared, and the mistake of its shape if it has one."""
+    shape, of_batch = tuple(value.shape), exercise == "loss"
+    if shape == () or shape == ((1,) if of_batch else (BATCH,)):
+        return (value.reshape(()) if of_batch else value), None
+    if shape == (BATCH, BATCH):
+        return (value.mean() if of_batch else value.diagonal()), Mistake("broadcast")
+    if value.numel() == BATCH:
+        return (value.mean() if of_batch else value.reshape(BATCH)), Mistake("wrong_shape")
+    if not of_batch and value.numel() == first.numel() and shape[:1] == (BATCH,):
+        return value.flatten(1).sum(1), Mistake("wrong_shape", note="The sum is missing.", reduction="none")
+    raise Halt("wrong_shape", input=described(first), came=str(shape), expected="()" if of_batch else "(B,)")
 
 
-def _in_shape(came: Tensor, exercise: str, probe: Probe) -> tuple[Tensor, Slip | None]:
-    """What came, in a shape that can be compared, and the slip of its shape if it has one."""
-    batch, shape = slips.BATCH, tuple(came.shape)
-    whole = exercise in WHOLE
-    if shape == ((1,) if whole else (batch,)) or shape == ():
-        return (came.reshape(()) if whole else came), None
-    slip = Slip("wrong_shape", {}, "")
-    if shape == (batch, batch):
-        return (came.mean() if whole else came.diagonal()), Slip("broadcast", {}, "")
-    if whole and shape == (batch,):
-        return came.mean(), slip
-    if not whole and came.numel() == batch:
-        return came.reshape(batch), slip
-    each = probe.inputs[0]
-    if not whole and came.numel() == each.numel() and shape[:1] == (batch,):
-        return came.flatten(1).sum(1), Slip(slip.code, {}, "The sum is missing.", "none")
-    raise Halt("wrong_shape", input=described(each), came=str(shape), expected="()" if whole else "(B,)")
-
-
-def gradients(came: Tensor, leaves: list[Tensor]) -> list[Tensor | None]:
-    """d(Σ came · w)/d(each leaf), with weights w that tell the examples apart; None where no path leads."""
-    if not came.requires_grad:
+def gradients(value: Tensor, probe: Probe) -> list[Tensor | None]:
+    """d(Σ value · w)/d(each leaf), with weights w that tell the examples apart; None where no path leads."""
+    leaves = [one for one in probe.inputs if isinstance(one, Tensor) and one.requires_grad]
+    if not value.requires_grad:
         return [None] * len(leaves)
-    weights = torch.linspace(1, 2, max(came.numel(), 1)).reshape(came.shape).to(came)
-    try:
-        return list(torch.autograd.grad((came * weights).sum(), leaves, allow_unused=True, retain_graph=True))
-    except RuntimeError:
-        return [None] * len(leaves)
+    total = (value * torch.linspace(1, 2, max(value.numel(), 1)).reshape(value.shape)).sum()
+    return list(guarded(lambda: torch.autograd.grad(total, leaves, allow_unused=True, retain_graph=True), "backward"))
 
 
-def _maker(exercise: str, asked: list[Probe], targets: list | None):
-    memo: dict = {}
-    inputs = [list(probe.inputs) for probe in asked]
-    for i, order in enumerate(targets or ()):
-        inputs[i][1] = inputs[i][1][order]
-
-    def make(i: int, *, keep: bool = True, **options) -> Tensor:
-        if exercise in WHOLE:
-            return slips.loss(*inputs[i], memo=memo if keep else None, **options)
-        batch = options.pop("batch", None)
-        return batched(getattr(slips, exercise)(*inputs[i], **options), batch)
-
-    return make
+def same(value: Tensor, expected: Tensor, rtol: float = 3e-5) -> bool:
+    """Equal but for rounding, in shape too; a NaN equals nothing."""
+    a, b = value.detach().double(), expected.detach().double()
+    return a.shape == b.shape and bool((a - b).abs().max() <= rtol * b.abs().max() + 1e-9)
 
 
-def _explained(exercise: str, asked: list[Probe]) -> tuple:
-    """(slips, options, order of the targets or None); slips None when nothing explains what came."""
-    known = {
-        "kl": slips.KL_SLIPS + slips.BATCH_SLIPS,
-        "reconstruction": slips.RECONSTRUCTION_SLIPS + slips.BATCH_SLIPS,
-    }.get(exercise, slips.LOSS_SLIPS + slips.RECONSTRUCTION_SLIPS + slips.KL_SLIPS)
-    came = [probe.came.item() if exercise in WHOLE else probe.came for probe in asked]
-    if not all(probe.came.isfinite().all() for probe in asked):
-        return None, {}, None
-    targets = None
-    if exercise != "kl":
-        orders = [_order(probe) for probe in asked]
-        if all(order is not None for order in orders) and any(order != list(range(len(order))) for order in orders):
-            targets = orders
-        # Two slips make the reconstruction 0: with a gradient to the logits it is a softmax, without it is left out.
-        gone = "classes in channels" if any(probe.gradients[0] is None for probe in asked) else "no reconstruction"
-        known = [slip for slip in known if gone not in slip.options.values()]
-    with torch.no_grad():
-        found = explain(came, _maker(exercise, asked, targets), known)
-    return (*found, targets) if found else (None, {}, None)
-
-
-def _order(probe: Probe) -> list[int] | None:
-    """Which example each reconstruction was compared with, read off ∂/∂logits = w (sigmoid(logits) − target)."""
-    slope = probe.gradients[0]
-    if slope is None:
-        return None
-    gap = (probe.inputs[0].detach().sigmoid()[:, None] - probe.inputs[1][None]).flatten(2)  # (B, B, P)
-    likeness = torch.cosine_similarity(slope.flatten(1)[:, None], gap, dim=2).abs()
-    best = likeness.max(1)
-    return best.indices.tolist() if bool((best.values > 0.999).all()) else None
-
-
-def _nearly_right(exercise: str, asked: list[Probe]) -> bool:
-    """Right but for rounding, as with log(p + 1e-5)."""
-    make = _maker(exercise, asked, None)
-    with torch.no_grad():
-        right = [torch.as_tensor(make(i)) for i in range(len(asked))]
-    return all(same(probe.came, value.to(probe.came), 3e-4) for probe, value in zip(asked, right, strict=True))
-
-
-def _unexplained(exercise: str, asked: list[Probe]) -> tuple[float | None, Slip]:
-    """The effective β and a slip for what no slips in the lists explain."""
-    if not all(probe.came.isfinite().all() for probe in asked):
-        return None, Slip("unrecognized", {}, "It is not a finite number.")
-    if note := _other_target(exercise, asked):
-        return None, Slip("wrong_target", {}, note)
-    make = _maker(exercise, asked, None)
-    came = torch.cat([probe.came.double().flatten() for probe in asked])
-    with torch.no_grad():
-        if exercise not in WHOLE:
-            right = [make(i).double() for i in range(len(asked))]
-            ones = [value if probe.came.dim() else value.mean() for value, probe in zip(right, asked, strict=True)]
-            factor = _factors(came, torch.cat([value.flatten() for value in ones]))
-            if factor is None:
-                return None, Slip("unrecognized", {}, UNKNOWN)
-            beta = factor[0] if exercise == "kl" else 1 / factor[0]
-            return beta, Slip("unrecognized", {}, f"It is {factor[0]:.4g} times what it should be.")
-        r = torch.tensor([make(i, weigh="no KL") for i in range(len(asked))]).double()
-        k = torch.tensor([make(i, weigh="nothing") for i in range(len(asked))]).double() - r
-    beta = torch.tensor(BETAS).double()
-    if of := _factors(came, r):
-        note = f"It is {of[0]:.4g} times the reconstruction alone: the KL is not in it."
-        return 0.0, Slip("beta_ignored", {}, note)
-    if of := _factors(came, r, beta * k):
-        note = f"The reconstruction is {of[0]:.4g} times what it should be, the KL {of[1]:.4g} times."
-        return of[1] / of[0], Slip("unrecognized", {}, note)
-    if of := _factors(came, r, k):
-        return of[1] / of[0], Slip("beta_ignored", {}, f"The KL counts {of[1] / of[0]:.4g} times, whatever β is.")
-    if _factors(came, r, k, beta):
-        return None, Slip("beta_ignored", {}, "β is added to the loss, and multiplies nothing.")
-    return None, Slip("unrecognized", {}, UNKNOWN)
-
-
-def _factors(came: Tensor, *columns: Tensor) -> list[float] | None:
-    """The numbers that the columns must be multiplied by to add up to what came; None where none do, or one is 0."""
-    matrix = torch.stack(columns, 1)
-    found = torch.linalg.lstsq(matrix, came[:, None]).solution.flatten()
-    counts = (found * matrix).abs().amax(0) > 1e-4 * came.abs().max()  # more than rounding
-    return found.tolist() if same(matrix @ found, came) and counts.all() else None
+def formula(exercise: str, probe: Probe, *, batch: str | None = None, **options) -> Tensor:
+    """What an exercise should give for a probe, or gives with these options of `wrong`'s formulas."""
+    values = getattr(wrong, exercise)(*probe.inputs, **options)
+    return getattr(values, batch)() if batch else values
 
 
 @torch.no_grad()
-def _other_target(exercise: str, asked: list[Probe]) -> str:
-    """A note when it is right but for the target, which then is read off ∂/∂logits = w (sigmoid(logits) − target)."""
-    if exercise == "kl" or any(probe.gradients[0] is None for probe in asked):
-        return ""
-    said = []
-    for probe in asked:
-        x_logits, x, *rest = probe.inputs
-        w = torch.linspace(1, 2, len(x))[:, None, None, None] if probe.came.dim() else 1 / len(x)
-        target = x_logits.sigmoid() - probe.gradients[0] / w
-        if (target - x).abs().max() < 1e-2:
-            return ""
-        right = slips.loss(x_logits, target, *rest) if rest else slips.reconstruction(x_logits, target)
-        if not same(probe.came, right, 1e-4):
-            return ""
-        said.append(_named(target, x))
-    return said[0] if len(set(said)) == 1 else "It is not compared with x."
+def read(exercise: str, probes: list[Probe]) -> Reading:
+    """What explains the values that came out of the probes."""
+    if not all(probe.value.isfinite().all() for probe in probes):
+        return Reading([Mistake("unrecognized", note="It is not a finite number.")])
+    return _by_the_table(exercise, probes) or _by_its_target(exercise, probes) or Reading([UNKNOWN])
 
 
-def _named(target: Tensor, x: Tensor) -> str:
-    for name, known in (
-        ("the image turned upside down", x.flip(-2)),
-        ("the image's mirror image", x.flip(-1)),
-        ("the image turned by 180 degrees", x.flip(-1, -2)),
-        ("the image with rows and columns swapped", x.transpose(-1, -2)),
-        ("the mean image of the batch", x.mean(0).expand_as(x)),
-        ("a black image", torch.zeros_like(x)),
-        ("a white image", torch.ones_like(x)),
-        ("2x − 1", 2 * x - 1),
-        ("255 x", 255 * x),
-    ):
-        if (target - known).abs().max() < 1e-2:
-            return f"It is compared with {name}."
-    if torch.minimum(target.abs(), (target - 1).abs()).max() < 1e-2:
-        return "x was turned into black and white."
-    return "It is not compared with x."
-
-
-def _scaled(asked: list[Probe], options: dict, targets: list | None) -> Slip | None:
-    """Of a step, a slip when `backward` got the loss that came back, but for a factor."""
-    make = _maker("step", asked, targets)
-    factor = None
-    for i, probe in enumerate(asked):
-        right = gradients(make(i, keep=False, **options), probe.leaves)
-        if any(one is None for one in (*right, *probe.gradients)):
-            return None
-        came, due = (torch.cat([one.flatten() for one in every]) for every in (probe.gradients, right))
-        factor = float(came @ due / due.square().sum()) if factor is None else factor
-        if not same(came, factor * due, 1e-2):
-            return None
-    if factor == 0 or abs(factor - 1) < 1e-2:
-        return None
-    if abs(factor + 1) < 1e-2:
-        return Slip("sign", {}, "The steps go up the loss, not down.")
-    if abs(factor - slips.BATCH) < 1e-2:
-        return Slip("sum_over_batch", {}, "`backward()` is called on the sum.", "sum over batch")
-    return Slip("unrecognized", {}, f"`backward()` is called on {factor:.4g} times the loss that comes back.")
-
-
-def _cut(exercise: str, asked: list[Probe], options: dict, targets: list | None) -> Slip | None:
-    """A slip when the values have an explanation, but the gradients are not those that go with it."""
-    make = _maker(exercise, asked, targets)
-    names = [name for name in NAMES[exercise].split() if name not in ("x", "beta")]
-    for i, probe in enumerate(asked):
-        right = gradients(make(i, keep=False, **options), probe.leaves)
-        for name, came, expected in zip(names, probe.gradients, right, strict=True):
-            none_due = expected is None or not expected.abs().max() > 1e-7
-            none_came = came is None or not came.abs().max() > 1e-7
-            pixel = options.get("pixel", "bernoulli") if name == "x_logits" else "bernoulli"
-            if none_due or pixel == "itself":  # a loss that is compared with itself may well have no slope
-                continue
-            if none_came:
-                return Slip("gradient_cut", {}, f"None reaches {name}.")
-            size = expected.abs()
-            if pixel == "bernoulli" and ((came - expected).abs() > 1e-2 * size + 1e-4 * size.max()).any():
-                return Slip("gradient_cut", {}, f"Only a part of it reaches {name}.")
+def _by_the_table(exercise: str, probes: list[Probe]) -> Reading | None:
+    """The fewest rows of the table that explain all values; two at most, and one more for the batch."""
+    is_exact = probes[0].value.dtype in (torch.float32, torch.float64)
+    batches = (None,) if exercise == "loss" or probes[0].value.dim() else ("mean", "sum")
+    combined = (rows for n in range(3) for rows in combinations(TABLES[exercise], n))
+    for rows, batch in product(combined, batches):
+        options = {name: value for row in rows for name, value in row.options.items()}
+        if len(options) < sum(len(row.options) for row in rows):
+            continue  # two of them change the same thing
+        rtol = 2e-2 if not is_exact else 3e-5 if rows else 3e-4  # right but for a little, as log(p + 1e-5)
+        if all(same(probe.value, formula(exercise, probe, batch=batch, **options), rtol) for probe in probes):
+            return _of_rows(exercise, rows, options, batch)
     return None
 
 
-def _undeclared(found: list[Slip], declared: set[str], exercise: str) -> list[Slip]:
-    """Without the reductions that were declared; with those that were declared, but are not there."""
-    there = {slip.reduction for slip in found} | ({"mean over batch"} if exercise in WHOLE else set())
-    note = "You declared “{}”; that is not what it does."
-    missing = [Slip("wrong_shape", {}, note.format(name)) for name in sorted(declared - there)]
-    return [slip for slip in found if not slip.reduction or slip.reduction not in declared] + missing
+def _of_rows(exercise: str, rows: tuple, options: dict, batch: str | None) -> Reading:
+    mistakes = [replace(row, code=code) for row in rows for code in row.code.split()]
+    mistakes += [BATCHES[batch]] if batch else []
+    beta = wrong.effective_beta(options)
+    if beta is not None and batch == "sum":
+        beta = beta * BATCH if exercise == "kl" else beta / BATCH
+    return Reading(mistakes, beta, options | ({"batch": batch} if batch else {}))
 
 
-def _evidence(exercise: str, learner: Learner, asked: list[Probe]) -> Finding:
+def _by_its_target(exercise: str, probes: list[Probe]) -> Reading | None:
+    """Right but for the target, which is read off ∂/∂logits = w (sigmoid(logits) − target)."""
+    if exercise == "kl" or any(probe.gradients[0] is None for probe in probes):
+        return None
+    for probe in probes:
+        x_logits, x, *others = probe.inputs
+        w = torch.linspace(1, 2, len(x))[:, None, None, None] if probe.value.dim() else 1 / len(x)
+        target = x_logits.sigmoid() - probe.gradients[0] / w
+        right = getattr(wrong, exercise)(x_logits, target, *others)
+        if (target - x).abs().max() < 1e-2 or not same(probe.value, right, 1e-4):
+            return None
+    return Reading([Mistake("wrong_target", note="It is not compared with x.")])
+
+
+@torch.no_grad()
+def _is_estimate(exercise: str, learner: Learner, probe: Probe, calls: int = 300) -> bool:
+    """Is it another number at each call, and right on average? So is a KL by one draw of z."""
+    values = torch.stack([as_tensor(learner(*probe.inputs))[0].double() for _ in range(calls)])
+    error = values.std(0) / calls**0.5
+    off = values.mean(0) - formula(exercise, probe)
+    return exercise != "reconstruction" and bool((error > 0).all() and (off.abs() < 6 * error).all())
+
+
+def _cut(exercise: str, probes: list[Probe], reading: Reading) -> Mistake | None:
+    """A mistake when the values have an explanation, but the gradients are not those that go with it."""
+    names = [name for name in ARGUMENTS[exercise].split() if name not in ("x", "beta")]
+    for probe in probes:
+        due = gradients(formula(exercise, probe, **reading.options), probe)
+        for name, slope, expected in zip(names, probe.gradients, due, strict=True):
+            if name == "x_logits" and reading.options.get("pixel", "right") != "right":
+                continue
+            size, off = expected.abs(), (expected if slope is None else slope - expected).abs()
+            if (off > 3e-2 * size + 3e-3 * size.max() + 1e-7).any():
+                return Mistake("gradient_cut", note=f"Nothing, or only a part of it, reaches {name}.")
+    return None
+
+
+def evidence_of(exercise: str, probes: list[Probe], learner: Learner | None = None) -> Finding:
     """For `kl` a case that can be worked out by hand, for the others the first probe."""
     if exercise == "kl":
         mu, logvar = torch.tensor([[0.0, 0.0], [1.0, 0.0]]), torch.tensor([[4.0, 4.0], [1.0, 1.0]]).log()
         try:
-            came = as_tensor(learner(mu, logvar))[0]
+            value = as_tensor(learner(mu, logvar))[0]
             given = "μ = (0, 0) and (1, 0), σ = (2, 2) and (1, 1)"
-            return Finding("", given, numbers(came), numbers(slips.kl(mu, logvar)))
+            return Finding("", given, numbers(value), numbers(wrong.kl(mu, logvar)))
         except Halt:  # it takes 3 latents only
             pass
-    return first_probe(exercise, asked)
-
-
-def first_probe(exercise: str, asked: list[Probe]) -> Finding:
-    """The first probe's input, what came out and what should have."""
     given = {"kl": "5 examples of 3 latents", "reconstruction": "5 images"}.get(exercise, f"5 images, β = {BETAS[0]}")
-    return Finding("", given, numbers(asked[0].came), numbers(_maker(exercise, asked, None)(0, keep=False)))
+    return Finding("", given, numbers(probes[0].value), numbers(formula(exercise, probes[0])))
 
 
-def _finding(slip: Slip, evidence: Finding, first: Probe, exercise: str) -> Finding:
-    if slip.code in ("gradient_cut", "zero_grad_missing", "wrong_gradient", "step_missing"):
-        return Finding(slip.code, f"a batch of {slips.BATCH}", note=slip.note)
-    should = "()" if exercise in WHOLE else f"({slips.BATCH},)"
-    if slip.code in ("wrong_shape", "broadcast") and str(first.shape) != should:
-        return Finding(slip.code, f"a batch of {slips.BATCH}", str(first.shape), should, slip.note)
+def _finding(mistake: Mistake, evidence: Finding, shape: tuple, expected: str) -> Finding:
+    if mistake.code in ("gradient_cut", "zero_grad_missing", "wrong_gradient", "step_missing"):
+        return Finding(mistake.code, f"a batch of {BATCH}", note=mistake.note)
+    if mistake.code in ("wrong_shape", "broadcast") and str(shape) != expected:
+        return Finding(mistake.code, f"a batch of {BATCH}", str(shape), expected, mistake.note)
     if evidence.came == evidence.expected:  # the loss is right, its gradient is not
-        return Finding(slip.code, evidence.input, note=slip.note)
-    return replace(evidence, code=slip.code, note=slip.note)
+        return Finding(mistake.code, evidence.input, note=mistake.note)
+    return replace(evidence, code=mistake.code, note=mistake.note)

@@ -2,20 +2,19 @@
 
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from html import escape
+from typing import NamedTuple
 
+from vaekit._checks import one_line, short_repr
+from vaekit._pictures import as_bundle
 from vaekit.exercises.diagnosis import BOX, Diagnosis, as_html
 from vaekit.exercises.doctor import diagnose
 from vaekit.exercises.predictions import SIZE
 from vaekit.exercises.words import HINTS
-from vaekit.messages import one_line, shown
-from vaekit.stills import as_bundle
 
 
-@dataclass(frozen=True)
-class Verdict:
-    """What is said of an answer, as text and as HTML."""
+class Verdict(NamedTuple):
+    """What is said of an answer."""
 
     text: str
     html: str
@@ -63,15 +62,12 @@ def check(judge: Callable[[], str] | None = None, /, *, hint: int = 0, **asked) 
     if hint not in (0, 1, 2):
         raise ValueError(f"hint must be 0, 1 or 2; not {hint!r}")
     if judge is None:
-        return Checked(_doctor(asked), ("Check", "Hint", "Another hint"), hint)
+        latest = {name: _following(value) for name, value in asked.items()}
+        ask = lambda hint: _diagnosed(diagnose(**{name: now() for name, now in latest.items()}), hint)  # noqa: E731
+        return Checked(ask, ("Check", "Hint", "Another hint"), hint)
     if asked or hint or not callable(judge):
-        raise TypeError(f"give check(lambda: judge(answer)) that alone, without arguments; not {shown(judge)}")
+        raise TypeError(f"give check(lambda: judge(answer)) that alone, without arguments; not {short_repr(judge)}")
     return Checked(lambda _: _judged(judge), ("Check",))
-
-
-def _doctor(asked: dict) -> Callable[[int], Verdict]:
-    latest = {name: _following(value) for name, value in asked.items()}
-    return lambda hint: _diagnosed(diagnose(**{name: now() for name, now in latest.items()}), hint)
 
 
 def _diagnosed(diagnosis: Diagnosis, hint: int) -> Verdict:

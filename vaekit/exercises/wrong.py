@@ -1,0 +1,113 @@
+"""The loss's two terms, every mistake that the doctor knows being an option; `wrong.toml` is the table."""
+
+import tomllib
+from dataclasses import dataclass, field
+from importlib.resources import files
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+LATENTS, BATCH = 3, 5  # of the probes, with 784 pixels: without common factors, so that no two mistakes cancel
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """One row of the table: its code, the options that it sets, a note, and the words that declare it to be meant."""
+
+    code: str
+    options: dict = field(default_factory=dict, hash=False)
+    note: str = ""
+    reduction: str = ""
+
+
+def _mistake(code: str, note: str = "", reduction: str = "", **options) -> Mistake:
+    return Mistake(code, options, note, reduction)
+
+
+_TABLE = tomllib.loads(files(__package__).joinpath("wrong.toml").read_text(encoding="utf-8"))
+KL, RECONSTRUCTION, LOSS = ([_mistake(**row) for row in _TABLE[name]] for name in ("kl", "reconstruction", "loss"))
+
+
+def kl(
+    mu, logvar, *, power=1.0, spread=1.0, mean=1.0, one=1.0, log=1.0, half=0.5, kl_sign=1.0, latents=1, crossed=None
+) -> Tensor:
+    """½ Σ (σ² + μ² − 1 − log σ²) of each example, (B, D) → (B,); each number scales its part, `power` is of σ².
+
+    crossed: "μ² sum" means that μ² of each example met the rest of all examples, and that they were summed up.
+    """
+    of_mu = (mean * mu.square()).sum(1)
+    of_std = (spread * torch.exp(power * logvar) - one - log * logvar).sum(1)
+    total = of_mu + of_std
+    if crossed:
+        own, others = (of_mu, of_std) if "μ²" in crossed else (of_std, of_mu)
+        total = (len(own) * own + others.sum()) / (len(own) if "mean" in crossed else 1)
+    return kl_sign * half / latents * total
+
+
+def _logits(x_logits: Tensor, x: Tensor) -> Tensor:
+    return F.binary_cross_entropy_with_logits(x_logits, x, reduction="none")
+
+
+def _probabilities(p: Tensor, x: Tensor) -> Tensor:
+    return F.binary_cross_entropy(p.clamp(0, 1), x, reduction="none")
+
+
+def _log_softmax(x_logits: Tensor, axis: int | None) -> Tensor:
+    return x_logits.log_softmax(axis) if axis is not None else x_logits.flatten(1).log_softmax(1).view_as(x_logits)
+
+
+# Each pixel's loss: the right one, and what stands in its place.
+PIXEL = {
+    "right": _logits,
+    "no sigmoid": _probabilities,
+    "two sigmoids": lambda x_logits, x: _logits(x_logits.sigmoid(), x),
+    "softmax and sigmoid": lambda x_logits, x: _logits(_log_softmax(x_logits, None).exp(), x),
+    "each with all": lambda x_logits, x: len(x) * F.softplus(x_logits) - x_logits * x.sum(0),
+    "itself": lambda x_logits, x: _logits(x_logits, x_logits.sigmoid()),
+    "swapped": lambda x_logits, x: _logits(x, x_logits),
+    "swapped after a sigmoid": lambda x_logits, x: _probabilities(x, x_logits.sigmoid()),
+    "negative": lambda x_logits, x: _logits(x_logits, 1 - x),
+    "two colours": lambda x_logits, x: _logits(x_logits, (x > 0.5).to(x)),
+    "squared error": lambda x_logits, x: (x_logits.sigmoid() - x).square(),
+    "squared error of logits": lambda x_logits, x: (x_logits - x).square(),
+    "bright only": lambda x_logits, x: -x * F.logsigmoid(x_logits),
+    "dark turned round": lambda x_logits, x: -x * F.logsigmoid(x_logits) + (1 - x) * F.logsigmoid(-x_logits),
+}
+for _part, _axis in {"image": None, "batch": 0, "channels": 1, "columns": 2, "rows": 3}.items():
+    PIXEL[f"softmax of the {_part}"] = lambda logits, x, axis=_axis: _probabilities(_log_softmax(logits, axis).exp(), x)
+    PIXEL[f"classes in the {_part}"] = lambda logits, x, axis=_axis: -x * _log_softmax(logits, axis)
+
+
+def reconstruction(x_logits, x, *, pixel="right", r_sign=1.0, pixels=1) -> Tensor:
+    """−log p(x|z) of each image, (B, C, H, W) → (B,), with its mistakes."""
+    return r_sign / pixels * PIXEL[pixel](x_logits, x).flatten(1).sum(1)
+
+
+# What β weighs, as the factors of the reconstruction and of the KL.
+WEIGHTS = {
+    "KL": lambda beta: (1, beta),
+    "nothing": lambda beta: (1, 1),
+    "both": lambda beta: (beta, beta),
+    "reconstruction": lambda beta: (beta, 1),
+    "no KL": lambda beta: (1, 0),
+    "no reconstruction": lambda beta: (0, beta),
+}
+
+
+def loss(x_logits, x, mu, logvar, beta, *, weigh="KL", total=1, r_batch=1, k_batch=1, **options) -> Tensor:
+    """Mean over the batch of reconstruction + β KL, with its mistakes."""
+    of_pixels = {name: options.pop(name) for name in ("pixel", "r_sign", "pixels") if name in options}
+    r_weight, k_weight = WEIGHTS[weigh](beta)
+    r = r_weight * r_batch * reconstruction(x_logits, x, **of_pixels).mean()
+    return total * (r + k_weight * k_batch * kl(mu, logvar, **options).mean())
+
+
+def effective_beta(options: dict) -> float | None:
+    """The KL's weight beside the reconstruction's at β = 1; None when one of the two is not a multiple of itself."""
+    right = {"half": 0.5, "kl_sign": 1, "k_batch": 1, "latents": 1, "r_sign": 1, "r_batch": 1, "pixels": 1}
+    if options.keys() - {*right, "weigh", "total"} or options.get("weigh") == "no reconstruction":
+        return None
+    half, kl_sign, k_batch, latents, r_sign, r_batch, pixels = (options.get(name, right[name]) for name in right)
+    beta = 2 * half * kl_sign * k_batch / latents * pixels / (r_sign * r_batch)
+    return 0.0 if options.get("weigh") == "no KL" else beta
