@@ -1,6 +1,6 @@
 """JupyterLab, Chromium and a lab in a notebook, shared by the tests of a file; a picture of every failure."""
 
-import json
+import fcntl
 import os
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -35,6 +35,7 @@ lab.run(300)
 lab.steps_taken
 """
 
+NO_BROWSER = "There is no Chromium: install one, or let VAEKIT_CHROMIUM name it"
 pages: list = []  # open now: a failure takes their pictures
 
 
@@ -42,20 +43,40 @@ pages: list = []  # open now: a failure takes their pictures
 def pytest_runtest_makereport(item, call):
     report = yield
     if report.failed and call.when != "teardown":
-        ARTIFACTS.mkdir(exist_ok=True)
         for number, page in enumerate(pages):
             with suppress(Exception):
                 page.screenshot(path=ARTIFACTS / f"failed-{item.name}-{number}.png".replace("/", "_"))
     return report
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item, nextitem):
+    """Two processes share these tests. What is of pace waits for the other's test to end, and has the machine alone."""
+    ARTIFACTS.mkdir(exist_ok=True)
+    how = fcntl.LOCK_EX if item.get_closest_marker("pace") else fcntl.LOCK_SH
+    with open(ARTIFACTS / ".turn", "w") as turn, open(ARTIFACTS / ".room", "w") as room:
+        fcntl.flock(turn, fcntl.LOCK_EX)  # whoever waits for the room keeps others from slipping in
+        fcntl.flock(room, how)
+        fcntl.flock(turn, fcntl.LOCK_UN)
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_terminal_summary(terminalreporter):
+    yield  # until all else was said
+    skipped = [it for it in terminalreporter.stats.get("skipped", ()) if NO_BROWSER in str(it.longrepr)]
+    if skipped:
+        text = f"NOT TESTED: {len(skipped)} tests of the lab in a browser were skipped. {NO_BROWSER}"
+        terminalreporter.write_line(text, red=True, bold=True)
+
+
 @pytest.fixture(scope="session")
 def chromium_path() -> str:
     path = find_chromium()
     if path is None and os.environ.get("CI") == "true":
-        pytest.fail("no Chromium: apt-get install chromium")
+        pytest.fail(NO_BROWSER)
     if path is None:
-        pytest.skip("no Chromium: apt-get install chromium")
+        pytest.skip(NO_BROWSER)
     return path
 
 
@@ -67,20 +88,11 @@ class Server:
 
     def write(self, name: str, *cells: str) -> str:
         """A new notebook of code cells. Returns its name."""
-        made = [
-            {
-                "cell_type": "code",
-                "id": f"cell{i}",
-                "metadata": {},
-                "source": text,
-                "outputs": [],
-                "execution_count": None,
-            }
-            for i, text in enumerate(cells)
-        ]
+        import nbformat  # takes seconds, in whichever process collects this file
+
+        made = [nbformat.v4.new_code_cell(text) for text in cells]
         kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
-        notebook = {"cells": made, "metadata": kernel, "nbformat": 4, "nbformat_minor": 5}
-        (self.root / name).write_text(json.dumps(notebook), encoding="utf-8")
+        nbformat.write(nbformat.v4.new_notebook(cells=made, metadata=kernel), self.root / name)
         return name
 
 

@@ -26,9 +26,21 @@ FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--
 
 
 def find_chromium() -> str | None:
-    """The browser's path: `VAEKIT_CHROMIUM`, else whatever the system calls chromium; None when there is none."""
+    """The path of a browser that starts: `VAEKIT_CHROMIUM`, else the system's, else Playwright's own; or None."""
     names = (os.environ.get("VAEKIT_CHROMIUM"), "chromium", "chromium-browser", "google-chrome")
-    return next((path for name in names if name and (path := shutil.which(name))), None)
+    found = (shutil.which(name) for name in names if name)
+    return next(filter(_starts, found), None) or next(filter(_starts, [_playwrights_own()]), None)
+
+
+def _starts(path: str | None) -> bool:
+    return bool(path) and subprocess.run([path, "--version"], capture_output=True).returncode == 0
+
+
+def _playwrights_own() -> str | None:
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        return shutil.which(playwright.chromium.executable_path)
 
 
 @contextmanager
@@ -49,7 +61,7 @@ def jupyterlab(folder: Path, *, dark: bool = False, subshells: bool = True):
         "JUPYTER_CONFIG_DIR": str(folder / "config"),
         "JUPYTER_RUNTIME_DIR": str(folder / "runtime"),
         "IPYTHONDIR": str(folder / "ipython"),
-        "VAEKIT_ANSWERS": str(folder / "predictions.json"),
+        "VAEKIT_ANSWERS": str(folder / "predictions"),
         "PYTHONPATH": os.pathsep.join([str(REPOSITORY), os.environ.get("PYTHONPATH", "")]),
     }
     command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--port=0", "--port-retries=0"]
@@ -308,7 +320,8 @@ class Lab:
 
     @property
     def _node(self) -> str:
-        return f"document.querySelectorAll('.vk-lab:has(.vk-plane)')[{self.nth}]"
+        found = f"document.querySelectorAll('.vk-lab:has(.vk-plane)')[{self.nth}]"
+        return f"((node) => (node?.dispatchEvent(new Event('vk-probe')), node))({found})"  # it answers in its dataset
 
     def state(self, side: int = 0) -> dict:
         """The plane's data attributes, numbers as numbers: frame, step, beta, extent, painted, spread, sigma, ..."""
@@ -372,7 +385,7 @@ class Lab:
 
     def marks(self) -> str:
         """The knob marks in the curves, as "step: label; step: label"."""
-        return self.root.locator(".vk-lab:has(.vk-curves)").get_attribute("data-marks") or ""
+        return self.curves.get_attribute("aria-label").partition(" at step ")[2]
 
     def meters(self) -> dict[str, list[float]]:
         """What the meters say, by name: one number of each run, percents as shares."""

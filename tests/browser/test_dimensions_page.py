@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 import pytest
-from jupyter import Lab, add_cell, decoded_by_torch, execute, pixels, wait_until
+from jupyter import PANEL, Lab, add_cell, decoded_by_torch, execute, pixels, wait_until
 
 pytestmark = pytest.mark.browser
 
@@ -119,6 +119,20 @@ def test_the_decoder_and_the_traversals_show_the_other_dimensions(desk, five):
         assert np.abs(seen / 255 - decoded_by_torch(desk, codes)).max() <= MOST
         if kl[dim] > 0.5:
             assert np.abs(seen[0].astype(int) - seen[-1]).mean() > 3
+
+
+MANY = "many = vaekit.LatentLab(latent_dim=128, hidden=16)\nmany"
+WIDTHS = "(it) => [it, ...it.querySelectorAll('.vk-lab')].map((each) => each.scrollWidth - each.clientWidth)"
+
+
+def test_128_dimensions_wrap(desk, five):
+    cell = add_cell(desk, MANY)
+    many = Lab(desk, 1)
+    many.show()
+    wait_until(lambda: many.root.locator(".vk-bar").count() == 128)
+    assert max(many.root.evaluate(WIDTHS)) <= 1
+    execute(desk, "many.engine.close()")
+    desk.evaluate(f"(index) => {PANEL}.content.model.sharedModel.deleteCell(index)", cell)
 
 
 # -- a linear model ---------------------------------------------------------------------------------------

@@ -82,17 +82,31 @@ def test_drag_decodes_in_the_page_alone_and_equals_torch(desk, lab):
     assert off.mean() <= MEAN
 
 
-def test_the_decoder_in_the_page_follows_the_training(desk, lab):
-    place = lab.client(1, 0.5)
-    desk.mouse.click(*place)
-    lab.press("Play")
-    lab.wait("d.decoderStep > 400")
-    lab.press("Pause")
-    state = lab.wait("d.playing === 'false' && d.decoderStep === d.step")
-    off = np.abs(
-        pixels(lab.root.locator(".vk-decoded"))[..., 0] / 255 - decoded_by_torch(desk, [(state["z1"], state["z2"])])[0]
-    )
-    assert off.max() <= MOST
+DRAG_LOST = """() => {
+    const plane = document.querySelector(".vk-plane"), box = plane.getBoundingClientRect();
+    const say = (type, x, more) => plane.dispatchEvent(new PointerEvent(type,
+        { pointerId: 1, bubbles: true, clientX: box.x + x, clientY: box.y + 60, ...more }));
+    say("pointerdown", 60, { button: 0, buttons: 1 });
+    say("pointermove", 200, { button: -1, buttons: 0 });
+    say("pointermove", 300, { button: -1, buttons: 1 });
+}"""
+
+
+def test_only_the_left_button_drags_and_one_that_came_up_unheard_ends_it(desk, lab):
+    def place() -> tuple[float, float]:
+        return lab.state()["z1"], lab.state()["z2"]
+
+    desk.mouse.move(*lab.client(0, 0))
+    z = place()
+    for button in ("right", "middle"):
+        desk.mouse.down(button=button)
+        desk.mouse.move(*lab.client(2, 1), steps=4)
+        assert place() == z
+        desk.mouse.up(button=button)
+        desk.keyboard.press("Escape")
+    desk.evaluate(DRAG_LOST)
+    width = lab.plane.bounding_box()["width"]
+    assert place()[0] == pytest.approx((60 - width / 2) / (width / 2) * lab.state()["extent"], abs=0.05)
 
 
 ALONE = """
@@ -142,37 +156,13 @@ def test_pause_stands_still_and_step_takes_one(desk, lab):
     lab.press("Play")
     lab.wait("d.step > 320")
     step = lab.pause()["step"]
-    time.sleep(1.5)
+    time.sleep(0.5)
     assert lab.state()["step"] == step
     assert execute(desk, "lab.steps_taken") == str(int(step))
     for more in (1, 2, 3):
         lab.press("Step")
         lab.wait(f"d.step >= {step + more}")
-        time.sleep(0.3)
-        assert lab.state()["step"] == step + more
-
-
-def first_steps(desk, lab) -> list[tuple]:
-    """Start again, and what the plane shows at steps 0 to 3."""
-    desk.emulate_media(reduced_motion="reduce")  # the points jump: they are where the last frame has them
-    lab.press("Start again")
-    seen = []
-    for step in range(4):
-        if step:
-            lab.press("Step")
-        state = lab.wait(f"d.step === {step} && d.decoderStep === {step}")
-        seen.append((state["sigma"], state["spread"]))
-    desk.emulate_media(reduced_motion="no-preference")
-    return seen
-
-
-def test_start_again_gives_the_same_first_steps(desk, lab):
-    once = first_steps(desk, lab)
-    lab.press("Play")
-    lab.wait("d.step > 50")
-    lab.pause()
-    assert len(set(once)) == 4
-    assert first_steps(desk, lab) == once
+        assert lab.paused()["step"] == step + more
 
 
 def test_start_again_in_mid_run_plays_on_from_step_0(lab):
@@ -181,14 +171,6 @@ def test_start_again_in_mid_run_plays_on_from_step_0(lab):
     lab.press("Start again")
     lab.wait("d.step < 200")
     lab.wait("d.step > 60 && d.playing === 'true'")
-
-
-def test_lab_run_in_a_cell_moves_the_plane(desk, lab):
-    before = pixels(lab.plane)
-    execute(desk, "lab.run(50)")
-    state = lab.wait("d.step === 350 && d.decoderStep === 350")
-    assert state["playing"] == "false"
-    assert (pixels(lab.plane) != before).any()
 
 
 def test_what_happened_out_of_sight_is_painted_on_return(desk, lab):
@@ -203,8 +185,7 @@ def test_what_happened_out_of_sight_is_painted_on_return(desk, lab):
 
 # -- what goes wrong --------------------------------------------------------------------------------------
 
-REFUSED = [("beta", text) for text in ("-1", "nan", "inf", "abc", "")]
-REFUSED += [("lr", text) for text in ("0", "-1", "nan", "abc", "")]
+REFUSED = [("beta", "-1"), ("beta", "abc"), ("lr", "0"), ("lr", "")]  # all of them: tests/lab
 
 
 def test_bad_input_gets_one_line_and_changes_nothing(desk, lab):
@@ -246,38 +227,15 @@ def test_a_learning_rate_of_a_million_pauses_at_the_last_good_step(desk, lab):
     lab.pause()
 
 
-FAIL_ONCE = """
-def fail_once(*arguments, **options):
-    del lab.model.forward
-    raise RuntimeError("a cosmic ray\\nand more")
-
-lab.model.forward = fail_once
-"""
-
-
-def test_an_exception_in_a_step_is_said_and_play_goes_on(desk, lab):
-    lab.press("Play")
-    lab.wait("d.step > 320")
-    execute(desk, FAIL_ONCE)
-    lab.message.filter(has_text="RuntimeError: a cosmic ray").wait_for()
-    state = lab.paused()
-    said = lab.message.text_content()
-    assert f"Paused at step {state['step']:.0f}" in said
-    assert "and more" not in said
-    assert lab.button("Play").count() == 1
-    lab.press("Play")
-    lab.wait(f"d.step > {state['step'] + 30}")
-    assert lab.message.is_hidden()
-
-
 # -- the other controls -----------------------------------------------------------------------------------
 
 
+@pytest.mark.pace
 def test_slow_motion_keeps_its_pace(lab):
     lab.choose("5 steps/s")
     lab.press("Play")
     first, start = lab.wait("d.step > 302")["step"], time.monotonic()
-    last = lab.wait(f"d.step >= {first + 15}")["step"]
+    last = lab.wait(f"d.step >= {first + 10}")["step"]
     assert 3 < (last - first) / (time.monotonic() - start) < 7
     lab.choose("full speed")
     lab.wait(f"d.step > {last + 60}", 10)
@@ -296,28 +254,16 @@ def test_reconstruction_data_and_learning_rate_change_in_mid_run(desk, lab):
         step = lab.state()["step"]
         lab.wait(f"d.step > {step + 40} && d.playing === 'true'")
         wait_until(lambda: lab.marks().endswith(f": {label}"))  # noqa: B023
-    assert execute(desk, "lab.engine.run.kind, lab.engine.run.data, lab.knobs.lr") == f"('bernoulli', {few!r}, 0.002)"
+    assert execute(desk, "[lab.settings[name] for name in ('kind', 'data', 'lr')]") == f"['bernoulli', {few!r}, 0.002]"
     assert lab.message.is_hidden()
     # its 500 images are what the plane shows, too
     assert execute(desk, "len(lab.view.sides[0].last.mu), len(lab.view.plane.classes)") == "(500, 500)"
 
 
-def still_picture(lab) -> np.ndarray:
-    """The plane's pixels, once they have stood still for half a second."""
-    shots = [pixels(lab.plane)]
-
-    def stands() -> bool:
-        time.sleep(0.5)
-        shots.append(pixels(lab.plane))
-        return np.array_equal(shots[-1], shots[-2])
-
-    wait_until(stands)
-    return shots[-1]
-
-
 def test_digits_as_marks(desk, lab):
     lab.press("More")
-    before, painted = still_picture(lab), lab.state()["painted"]
+    painted = lab.paused()["painted"]
+    before = pixels(lab.plane)
     lab.root.get_by_label("digits as marks").check()
     lab.wait(f"d.painted > {painted}")
     assert 0.01 < (pixels(lab.plane) != before).any(axis=2).mean() < 0.5
@@ -328,10 +274,11 @@ def test_digits_as_marks(desk, lab):
 # -- rest -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.pace
 def test_nothing_is_painted_when_nothing_moves(desk, lab):
     time.sleep(0.5)
     before, number = lab.state()["painted"], execute(desk, "lab.view.sides[0].number")
-    time.sleep(2)
+    time.sleep(1)
     assert lab.state()["painted"] == before
     assert execute(desk, "lab.view.sides[0].number") == number
 
@@ -348,6 +295,36 @@ SET_HIDDEN = """(hidden) => {
 }"""
 
 
+def test_a_lab_that_is_paused_is_quiet_wherever_it_is(desk, lab):
+    lab.press("Play")
+    lab.wait("d.step > 320")
+    lab.pause()
+    desk.wait_for_timeout(1500)  # its last frame may still be answered
+    for hidden in (False, True):
+        try:
+            desk.evaluate(SET_HIDDEN, hidden)
+            desk.sent.clear()
+            desk.wait_for_timeout(2500)
+            assert sent_messages(desk) == []
+        finally:
+            desk.evaluate(SET_HIDDEN, False)
+
+
+def test_a_sharper_screen_is_painted_anew(desk, lab):
+    session = desk.context.new_cdp_session(desk)
+    metrics = {"width": 1280, "height": 800, "mobile": False}
+    try:
+        for scale in (2, 1):
+            session.send("Emulation.setDeviceMetricsOverride", {**metrics, "deviceScaleFactor": scale})
+            for canvas in (lab.plane, lab.curves):
+                sharpness = "(it) => it.width / it.clientWidth"
+                wait_until(lambda: canvas.evaluate(sharpness) == pytest.approx(scale, abs=0.01), 5)  # noqa: B023
+    finally:
+        session.send("Emulation.clearDeviceMetricsOverride")
+        desk.set_viewport_size({"width": 1280, "height": 800})
+
+
+@pytest.mark.pace
 @pytest.mark.parametrize("how", ["scrolled", "hidden"])
 def test_frames_stop_while_nobody_looks(desk, lab, how):
     def look(away: bool) -> None:
@@ -360,15 +337,15 @@ def test_frames_stop_while_nobody_looks(desk, lab, how):
 
     lab.press("Play")
     lab.wait("d.step > 320")
-    assert frames_in(desk, 2) > 3
+    assert frames_in(desk, 2) > 2
     try:
         look(away=True)
         wait_until(lambda: execute(desk, "lab.engine.looked_at") == "False")
         step = int(execute(desk, "lab.steps_taken"))
-        assert frames_in(desk, 4) <= 3
+        assert frames_in(desk, 3) <= 2
         assert int(execute(desk, "lab.steps_taken")) > step + 20
     finally:
         look(away=False)
     painted = lab.state()["painted"]
     lab.wait(f"d.painted > {painted + 10}")
-    assert frames_in(desk, 2) > 3
+    assert frames_in(desk, 2) > 2

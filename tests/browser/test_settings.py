@@ -19,6 +19,7 @@ def test_the_lab_with_comms_over_subshells(server, make_server, open_page, subsh
         lab.show()
         # the setting is in force
         assert page.evaluate(f"{PANEL}.sessionContext.session.kernel.commsOverSubshells") == setting
+        lab.press("Play")
         page.sent.clear()
         page.wait_for_timeout(2500)
         beats = sent_messages(page)
@@ -26,7 +27,6 @@ def test_the_lab_with_comms_over_subshells(server, make_server, open_page, subsh
         assert {header.get("subshell_id") is not None for header, _ in beats} == {subshells}
 
         # and the lab works
-        lab.press("Play")
         before = lab.wait("d.step > 300 && d.painted > 10")
         lab.press("Prior on")
         off = lab.wait(f"d.beta === 0 && d.sigma < {before['sigma'] / 3}", 90)

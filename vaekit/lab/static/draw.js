@@ -1,103 +1,155 @@
-// How things in the plane look. px: x, y and scale turn places of the plane into pixels; em is the text's size.
+// How things in the plane look. A `scene` has the canvas's context, width and height; em, the text's size; ink, ground,
+// blue, orange and yours, the theme's colours; x, y and scale, which turn places of the plane into pixels.
+
+import { bytesOf, unpackJson } from "./bytes.js";
+import { element } from "./page.js";
 
 const AREA = 3e6; // px² of ellipses in one painting; beyond it fewer are drawn, each the stronger
+const CIRCLE = 2 * Math.PI;
 
-const axisName = (dim) => `z${String(dim + 1).replace(/\d/g, (d) => "₀₁₂₃₄₅₆₇₈₉"[d])}`;
+export const axisName = (dim) => `z${String(dim + 1).replace(/\d/g, (digit) => "₀₁₂₃₄₅₆₇₈₉"[digit])}`;
 
-function drawBackdrop(context, backdrop, px, dark) {
-  if (!backdrop) return;
-  const half = backdrop.extent * px.scale;
+// The posterior of image i: [μ₁, μ₂, σ₁, σ₂]
+export const posterior = (points, i) => points.subarray(4 * i, 4 * i + 4);
+
+// The canvas as a scene whose plane reaches from −extent to extent.
+export function sceneOf(canvas, [context, width, height], extent) {
+  const style = getComputedStyle(canvas), colour = (name) => style.getPropertyValue(`--vk-${name}`);
+  const scale = Math.min(width, height) / 2 / extent;
+  return {
+    context, width, height, scale,
+    x: (v) => width / 2 + v * scale,
+    y: (v) => height / 2 - v * scale,
+    em: parseFloat(style.fontSize),
+    dark: canvas.closest(".vk-dark") !== null,
+    ...{ ink: style.color, ground: colour("ground"), blue: colour("blue"), orange: colour("orange"), yours: colour("yours") },
+  };
+}
+
+// Text with a rim in the ground's colour, so that it is read over whatever lies there.
+export function write({ context, ground }, text, x, y, colour, rim = 4) {
+  Object.assign(context, { lineJoin: "round", lineWidth: rim, strokeStyle: ground, fillStyle: colour });
+  context.strokeText(text, x, y);
+  context.fillText(text, x, y);
+}
+
+function font({ context, em }, weight, size, textAlign = "left", textBaseline = "alphabetic") {
+  Object.assign(context, { font: `${weight} ${size * em}px sans-serif`, textAlign, textBaseline });
+}
+
+// Strokes a path in a style of the context's own properties, and `dash`.
+export function stroke(context, { dash = [], ...style }, path) {
+  context.save();
+  Object.assign(context, style);
+  context.setLineDash(dash);
+  context.beginPath();
+  path();
+  context.stroke();
+  context.restore();
+}
+
+// Strokes a path twice: broad in the ground's colour, then in its own.
+function strokeWithRim({ context, ground }, colour, width, rim, path) {
+  stroke(context, { strokeStyle: ground, lineWidth: rim }, path);
+  stroke(context, { strokeStyle: colour, lineWidth: width }, path);
+}
+
+// The whole plane. The scene has points, classes and colours as well; of what else is shown some may be missing.
+export function drawPlane(scene, { backdrop, prior, digits, chosen, probe, yours, pointer, pair, extent }) {
+  const { context, width, height, ground } = scene;
+  context.fillStyle = ground;
+  context.fillRect(0, 0, width, height);
+  if (backdrop) drawBackdrop(scene, backdrop);
+  drawEllipses(scene);
+  drawDots(scene, digits);
+  drawRings(scene, prior);
+  drawChosen(scene, chosen);
+  if (scene.classes.length) drawNumerals(scene);
+  if (probe) drawProbe(scene, probe);
+  drawRingNames(scene, prior);
+  if (yours?.length) drawYours(scene, yours);
+  drawPointer(scene, pointer);
+  drawScale(scene, pair, extent);
+}
+
+function drawBackdrop({ context, x, y, scale, dark }, backdrop) {
+  const half = backdrop.extent * scale;
   context.globalAlpha = dark ? 0.4 : 0.3;
   context.imageSmoothingEnabled = true;
-  context.drawImage(dark ? backdrop.light : backdrop.dark, px.x(0) - half, px.y(0) - half, 2 * half, 2 * half);
+  context.drawImage(dark ? backdrop.light : backdrop.dark, x(0) - half, y(0) - half, 2 * half, 2 * half);
   context.globalAlpha = 1;
 }
 
-function drawRings(context, px, ink, on) {
-  context.strokeStyle = ink;
-  context.setLineDash([6, 5]);
-  context.lineWidth = 1.5;
-  context.globalAlpha = on ? 0.85 : 0.3;
-  for (const r of [1, 2, 3]) {
-    context.beginPath();
-    context.arc(px.x(0), px.y(0), r * px.scale, 0, 2 * Math.PI);
-    context.stroke();
-  }
-  context.setLineDash([]);
-  context.globalAlpha = 1;
+function drawRings({ context, x, y, scale, ink }, on) {
+  const style = { strokeStyle: ink, lineWidth: 1.5, globalAlpha: on ? 0.85 : 0.3, dash: [6, 5] };
+  for (const r of [1, 2, 3]) stroke(context, style, () => context.arc(x(0), y(0), r * scale, 0, CIRCLE));
 }
 
 // The rings' names, over all that may lie upon the rings.
-function drawRingNames(context, px, ink, halo, on) {
-  context.font = `600 ${0.9 * px.em}px sans-serif`;
-  context.textAlign = "left";
-  context.textBaseline = "alphabetic";
-  context.lineWidth = 3;
-  context.strokeStyle = halo;
-  context.fillStyle = ink;
-  context.globalAlpha = on ? 0.85 : 0.3;
-  for (const r of [1, 2, 3]) {
-    const at = [`${r}σ`, px.x(r * 0.72) + 4, px.y(r * 0.72) - 2];
-    context.strokeText(...at);
-    context.fillText(...at);
-  }
-  context.globalAlpha = 1;
+function drawRingNames(scene, on) {
+  font(scene, 600, 0.9);
+  scene.context.globalAlpha = on ? 0.85 : 0.3;
+  for (const r of [1, 2, 3]) write(scene, `${r}σ`, scene.x(r * 0.72) + 4, scene.y(r * 0.72) - 2, scene.ink, 3);
+  scene.context.globalAlpha = 1;
 }
 
-// Labels that would cover each other give way, by `most` px at most; sorted out in a few rounds.
-function spread(labels, room, most) {
+// Labels {x, y} that would cover each other give way, by `most` px at most; sorted out in a few rounds.
+export function spread(labels, room, most) {
   const places = labels.map(({ x, y }) => ({ x, y }));
   for (let round = 0; round < 6; round++)
-    labels.forEach((a, i) => labels.slice(i + 1).forEach((b) => {
-      const dx = b.x - a.x, dy = b.y - a.y, apart = Math.hypot(dx, dy), push = (room - apart) / 2;
-      if (push <= 0) return;
-      const [ux, uy] = apart ? [dx / apart, dy / apart] : [1, 0];
-      for (const [label, sign] of [[a, -1], [b, 1]]) (label.x += sign * push * ux), (label.y += sign * push * uy);
-    }));
+    for (const [i, a] of labels.entries())
+      for (const b of labels.slice(i + 1)) push(a, b, room);
   labels.forEach((label, i) => {
-    const dx = label.x - places[i].x, dy = label.y - places[i].y, part = Math.min(1, most / (Math.hypot(dx, dy) || 1));
-    Object.assign(label, { x: places[i].x + part * dx, y: places[i].y + part * dy });
+    const { x, y } = places[i], dx = label.x - x, dy = label.y - y;
+    const part = Math.min(1, most / (Math.hypot(dx, dy) || 1));
+    Object.assign(label, { x: x + part * dx, y: y + part * dy });
   });
 }
 
-// Soft ellipses: the more lie upon each other, the fainter each, so that about half shows through the heap.
-function drawEllipses(context, points, classes, colours, px) {
+// Two labels nearer than `room` to each other are pushed as far apart, each by half the way.
+function push(a, b, room) {
+  const dx = b.x - a.x, dy = b.y - a.y, apart = Math.hypot(dx, dy), half = Math.max(0, (room - apart) / 2);
+  const [ux, uy] = apart ? [dx / apart, dy / apart] : [1, 0];
+  Object.assign(a, { x: a.x - half * ux, y: a.y - half * uy });
+  Object.assign(b, { x: b.x + half * ux, y: b.y + half * uy });
+}
+
+// Soft ellipses of 2 σ: the more lie upon each other, the fainter each, so that about half shows through the heap.
+function drawEllipses({ context, x, y, scale, points, classes, colours }) {
   const count = points.length / 4;
   let area = 0, reach = 0;
   for (let i = 0; i < count; i++) {
-    const [m1, m2, s1, s2] = points.subarray(4 * i, 4 * i + 4);
-    area += 4 * Math.PI * s1 * s2;
+    const [m1, m2, s1, s2] = posterior(points, i);
+    area += 2 * CIRCLE * s1 * s2;
     reach += (m1 * m1 + m2 * m2 + 2 * (s1 * s1 + s2 * s2)) / count;
   }
-  const every = Math.max(1, Math.ceil((area * px.scale ** 2) / AREA));
-  const depth = area / every / (2 * Math.PI * reach);
+  const every = Math.max(1, Math.ceil((area * scale ** 2) / AREA));
+  const depth = area / every / (CIRCLE * reach);
   context.globalAlpha = Math.min(0.28, 1 - 0.45 ** (1 / depth));
   for (let i = 0; i < count; i += every) {
-    const [m1, m2, s1, s2] = points.subarray(4 * i, 4 * i + 4);
-    if (2 * s1 * px.scale < 1.5 && 2 * s2 * px.scale < 1.5) continue; // the dot covers it
+    const [m1, m2, s1, s2] = posterior(points, i);
+    if (2 * s1 * scale < 1.5 && 2 * s2 * scale < 1.5) continue; // the dot covers it
     context.fillStyle = colours[(classes[i] ?? 0) % colours.length];
     context.beginPath();
-    context.ellipse(px.x(m1), px.y(m2), 2 * s1 * px.scale, 2 * s2 * px.scale, 0, 0, 2 * Math.PI);
+    context.ellipse(x(m1), y(m2), 2 * s1 * scale, 2 * s2 * scale, 0, 0, CIRCLE);
     context.fill();
   }
   context.globalAlpha = 1;
 }
 
-function drawDots(context, points, classes, colours, px, digits) {
-  context.font = `600 ${0.75 * px.em}px sans-serif`;
-  context.textAlign = "center";
-  context.textBaseline = "middle";
-  const size = px.em / 5;
+function drawDots(scene, digits) {
+  const { context, points, classes, colours } = scene, size = scene.em / 5;
+  font(scene, 600, 0.75, "center", "middle");
   for (let i = 0; i < points.length / 4; i++) {
     context.fillStyle = colours[(classes[i] ?? 0) % colours.length];
-    const x = px.x(points[4 * i]), y = px.y(points[4 * i + 1]);
+    const x = scene.x(points[4 * i]), y = scene.y(points[4 * i + 1]);
     if (digits && classes.length) context.fillText(classes[i], x, y);
     else context.fillRect(x - size / 2, y - size / 2, size, size);
   }
 }
 
-// The classes' numerals at their centres; where all centres are one, one label says so.
-function drawNumerals(context, points, classes, colours, px, ink, halo) {
+// The centre of each class in the plane: [{c, x, y}]
+export function centres(points, classes) {
   const sums = new Map();
   classes.slice(0, points.length / 4).forEach((c, i) => {
     const sum = sums.get(c) ?? sums.set(c, { c, x: 0, y: 0, n: 0 }).get(c);
@@ -105,91 +157,73 @@ function drawNumerals(context, points, classes, colours, px, ink, halo) {
     sum.y += points[4 * i + 1];
     sum.n += 1;
   });
-  let labels = [...sums.values()].map(({ c, x, y, n }) => ({
-    text: `${c}`, x: px.x(x / n), y: px.y(y / n), colour: colours[c % colours.length],
-  }));
-  const [{ x, y }] = labels;
-  if (labels.length > 1 && labels.every((label) => Math.hypot(label.x - x, label.y - y) < 16))
-    labels = [{ text: `${Math.min(...sums.keys())} to ${Math.max(...sums.keys())}`, x, y, colour: ink }];
-  spread(labels, 1.15 * px.em, 0.9 * px.em);
-  context.font = `800 ${1.4 * px.em}px sans-serif`;
-  context.textAlign = "center";
-  context.textBaseline = "middle";
-  context.lineJoin = "round";
-  context.lineWidth = 5;
-  context.strokeStyle = halo;
-  for (const label of labels) {
-    context.strokeText(label.text, label.x, label.y);
-    context.fillStyle = label.colour;
-    context.fillText(label.text, label.x, label.y);
-  }
+  return [...sums.values()].map(({ c, x, y, n }) => ({ c, x: x / n, y: y / n }));
 }
 
-function drawChosen(context, points, i, px, ink, halo) {
+// The classes' numerals at their centres; where all centres are one, one label says so.
+function drawNumerals(scene) {
+  const { points, classes, colours } = scene;
+  const found = centres(points, classes), all = found.map(({ c }) => c), colour = (c) => colours[c % colours.length];
+  let labels = found.map(({ c, x, y }) => ({ text: `${c}`, x: scene.x(x), y: scene.y(y), colour: colour(c) }));
+  const [{ x, y }] = labels;
+  if (labels.length > 1 && labels.every((label) => Math.hypot(label.x - x, label.y - y) < 16))
+    labels = [{ text: `${Math.min(...all)} to ${Math.max(...all)}`, x, y, colour: scene.ink }];
+  spread(labels, 1.15 * scene.em, 0.9 * scene.em);
+  font(scene, 800, 1.4, "center", "middle");
+  for (const label of labels) write(scene, label.text, label.x, label.y, label.colour, 5);
+}
+
+// The chosen image's posterior: an ellipse at σ and at 2 σ
+function drawChosen(scene, i) {
+  const { context, x, y, scale, points } = scene;
   if (!(4 * i < points.length)) return;
-  const [m1, m2, s1, s2] = points.subarray(4 * i, 4 * i + 4);
-  for (const [colour, width] of [[halo, 5], [ink, 2.5]]) {
-    context.strokeStyle = colour;
-    context.lineWidth = width;
-    for (const k of [1, 2]) {
-      context.beginPath();
-      context.ellipse(px.x(m1), px.y(m2), Math.max(k * s1 * px.scale, 4 * k), Math.max(k * s2 * px.scale, 4 * k), 0, 0, 7);
-      context.stroke();
-    }
-  }
+  const [m1, m2, s1, s2] = posterior(points, i);
+  for (const k of [1, 2])
+    strokeWithRim(scene, scene.ink, 2.5, 5, () =>
+      context.ellipse(x(m1), y(m2), Math.max(k * s1 * scale, 4 * k), Math.max(k * s2 * scale, 4 * k), 0, 0, CIRCLE));
 }
 
 // The learner's own digit: a star in its posterior's ellipse of 2 σ; one that lies outside is shown at the border.
-function drawYours(context, [m1, m2, s1, s2], width, height, px, colour, halo) {
-  const size = 0.5 * px.em, edge = 1.2 * px.em, inside = (v, most) => Math.min(most - edge, Math.max(edge, v));
-  const x = inside(px.x(m1), width), y = inside(px.y(m2), height);
-  const outside = Math.abs(x - px.x(m1)) + Math.abs(y - px.y(m2)) > edge;
-  context.font = `800 ${1.1 * px.em}px sans-serif`;
-  context.textAlign = x > width / 2 ? "right" : "left";
-  context.textBaseline = "alphabetic";
-  const radii = outside ? [0, 0] : [2 * s1 * px.scale, 2 * s2 * px.scale];
-  const [across, up] = radii.map((r) => Math.max(size, 0.8 * r));
-  const text = [outside ? "yours, outside" : "yours", x > width / 2 ? x - across : x + across, Math.max(1.1 * px.em, y - up)];
-  context.lineJoin = "round";
-  for (const [stroke, more] of [[halo, 4], [colour, 0]]) {
-    context.strokeStyle = context.fillStyle = stroke;
-    context.lineWidth = 3 + more;
-    context.beginPath();
-    context.ellipse(x, y, ...radii, 0, 0, 7);
-    context.stroke();
-    context.beginPath();
-    for (let i = 0; i < 10; i++) {
-      const angle = ((i - 2.5) * Math.PI) / 5, r = size * (i % 2 ? 0.42 : 1);
-      context.lineTo(x + r * Math.cos(angle), y + r * Math.sin(angle));
-    }
-    context.closePath();
-    if (more) context.stroke(), context.strokeText(...text);
-    else context.fill(), context.fillText(...text);
-  }
+function drawYours(scene, [m1, m2, s1, s2]) {
+  const { context, width, height, em, scale, yours } = scene, inside = (v, most) => Math.min(most - em, Math.max(em, v));
+  const x = inside(scene.x(m1), width), y = inside(scene.y(m2), height), right = x > width / 2;
+  const outside = Math.hypot(x - scene.x(m1), y - scene.y(m2)) > em;
+  const [across, up] = outside ? [0, 0] : [2 * s1 * scale, 2 * s2 * scale];
+  strokeWithRim(scene, yours, 3, 7, () => context.ellipse(x, y, across, up, 0, 0, CIRCLE));
+  font(scene, 800, 1.5, "center", "middle");
+  write(scene, "★", x, y, yours, 7);
+  font(scene, 800, 1.1, right ? "right" : "left");
+  const beside = Math.max(0.6 * em, 0.8 * across) * (right ? -1 : 1), above = Math.max(0.6 * em, 0.8 * up);
+  write(scene, outside ? "yours, outside" : "yours", x + beside, Math.max(1.1 * em, y - above), yours, 7);
 }
 
-function drawPointer(context, [z1, z2], px, colour, halo) {
-  for (const [stroke, width] of [[halo, 6], [colour, 3]]) {
-    context.strokeStyle = stroke;
-    context.lineWidth = width;
-    context.beginPath();
-    context.moveTo(px.x(z1) - 14, px.y(z2));
-    context.lineTo(px.x(z1) + 14, px.y(z2));
-    context.moveTo(px.x(z1), px.y(z2) - 14);
-    context.lineTo(px.x(z1), px.y(z2) + 14);
-    context.stroke();
-  }
+function drawPointer(scene, [z1, z2]) {
+  const { context } = scene, x = scene.x(z1), y = scene.y(z2);
+  strokeWithRim(scene, scene.blue, 3, 6, () => {
+    context.moveTo(x - 14, y);
+    context.lineTo(x + 14, y);
+    context.moveTo(x, y - 14);
+    context.lineTo(x, y + 14);
+  });
 }
 
-function readBackdrop(view) {
+// The names of the axes, and how far the plane reaches.
+function drawScale(scene, [across, up], extent) {
+  const { width, height, em, ink, context } = scene;
+  font(scene, 600, 0.9);
+  write(scene, `↑ ${axisName(up)}`, 8, em + 6, ink);
+  write(scene, `view ±${extent.toFixed(1)}, follows the cloud`, 8, height - 9, ink);
+  context.textAlign = "right";
+  write(scene, `${axisName(across)} →`, width - 8, height - 9, ink);
+}
+
+// The decoded images behind the cloud, in an ink for each theme: {extent, dark, light}
+export function readBackdrop(view) {
   const bytes = bytesOf(view);
   if (!bytes) return null;
   const [{ extent, size: [rows, columns], channels }, offset] = unpackJson(bytes);
   const tinted = (ink) => {
-    const canvas = element("canvas");
-    canvas.width = columns;
-    canvas.height = rows;
-    const image = new ImageData(columns, rows);
+    const canvas = element("canvas", { width: columns, height: rows }), image = new ImageData(columns, rows);
     for (let i = 0; i < rows * columns; i++) {
       for (let c = 0; c < 3; c++) image.data[4 * i + c] = channels === 3 ? bytes[offset + 3 * i + c] : ink;
       image.data[4 * i + 3] = channels === 3 ? 255 : bytes[offset + i];
@@ -201,34 +235,24 @@ function readBackdrop(view) {
 }
 
 // Where draws from the prior, or the stops of a walk, fall: hits are rings, misses crosses, whatever the colours.
-function drawProbe(context, probe, px, hit, miss, halo) {
-  if (!probe) return;
-  const size = px.em * 0.36;
-  if (probe.what === "walk") {
-    context.lineWidth = 2;
-    context.strokeStyle = hit;
-    context.setLineDash([3, 4]);
-    context.beginPath();
-    for (const [z1, z2] of probe.points) context.lineTo(px.x(z1), px.y(z2));
-    context.stroke();
-    context.setLineDash([]);
-  }
-  // the rarer kind lies on top
-  const side = 2 * probe.points.filter((point) => point[2]).length > probe.points.length ? -1 : 1;
-  for (const [z1, z2, covered] of [...probe.points].sort((a, b) => side * (a[2] - b[2]))) {
-    const x = px.x(z1), y = px.y(z2);
-    context.beginPath();
-    if (covered) context.arc(x, y, size, 0, 2 * Math.PI);
-    else {
-      context.moveTo(x - size, y - size);
-      context.lineTo(x + size, y + size);
-      context.moveTo(x + size, y - size);
-      context.lineTo(x - size, y + size);
+function drawProbe(scene, probe) {
+  if (probe.what === "walk") drawWalk(scene, probe.points);
+  const rare = 2 * probe.points.filter((point) => point[2]).length > probe.points.length ? -1 : 1;
+  for (const place of [...probe.points].sort((a, b) => rare * (a[2] - b[2]))) drawPlace(scene, place); // the rarer on top
+}
+
+function drawWalk({ context, x, y, blue }, points) {
+  const path = () => points.forEach(([z1, z2]) => context.lineTo(x(z1), y(z2)));
+  stroke(context, { strokeStyle: blue, lineWidth: 2, dash: [3, 4] }, path);
+}
+
+function drawPlace(scene, [z1, z2, hit]) {
+  const { context, blue, orange } = scene, x = scene.x(z1), y = scene.y(z2), size = 0.36 * scene.em;
+  strokeWithRim(scene, hit ? blue : orange, 2.5, 5, () => {
+    if (hit) return context.arc(x, y, size, 0, CIRCLE);
+    for (const sign of [-1, 1]) {
+      context.moveTo(x - size, y - sign * size);
+      context.lineTo(x + size, y + sign * size);
     }
-    for (const [colour, width] of [[halo, 5], [covered ? hit : miss, 2.5]]) {
-      context.strokeStyle = colour;
-      context.lineWidth = width;
-      context.stroke();
-    }
-  }
+  });
 }

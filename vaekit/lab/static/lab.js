@@ -1,13 +1,18 @@
-// The lab's page: a plane for each run, one pointer for all, what stands beside them, and the way back along the run.
+// The lab: a plane for each run, one pointer for all, what stands beside them, and the way back along the run.
 
-// JSON header and bytes of view.send_trail → {frames, decoders}: lists of {step, pair, parts: one for each run}
-function readTrail(view) {
-  const bytes = bytesOf(view), [header, offset] = unpackJson(bytes);
-  let at = offset;
-  const read = (list) => list.map(({ step, pair, bytes: lengths }) =>
-    ({ step, pair, parts: lengths.map((length) => bytes.subarray(at, (at += length))) }));
-  return { frames: read(header.frames), decoders: read(header.decoders) };
-}
+import { bytesOf } from "./bytes.js";
+import { element, isGone, lifetime, saveFile, say, tell, whenLooksChange } from "./page.js";
+import { makePad } from "./pad.js";
+import { makeDimensions, makePanel, makeStrip, SIDE_NAMES } from "./panel.js";
+import { makePlane } from "./plane.js";
+import { makeTimeline } from "./timeline.js";
+
+const [SECOND, MINUTE] = [1000, 60_000];
+const GONE = "The kernel is gone, and this lab with it: run the cell again.";
+
+// Is a heartbeat due, so many ms after the last? Every second while something moves: the kernel sends frames to whoever
+// looks. A lab that stands still is quiet, so that a server may take a forgotten one for idle.
+export const isDue = (moving, silence) => silence >= (moving ? SECOND : MINUTE) - 100;
 
 // A second widget's model: anywidget hands it over as a reference.
 async function twinOf(model) {
@@ -15,121 +20,76 @@ async function twinOf(model) {
   return typeof twin === "string" ? model.widget_manager.get_model(twin.slice("IPY_MODEL_".length)) : twin;
 }
 
-async function render({ model, el }) {
-  const life = lifetime(), twin = await twinOf(model), models = twin ? [model, twin] : [model];
-  const root = element("div", { class: twin ? "vk-lab vk-twin" : "vk-lab" });
-  let inView = true, trail = null;
+// Once for a lab, however many views it has.
+function initialize({ model }) {
+  const save = (content, buffers) => {
+    if (content.kind === "file") saveFile(content.name, bytesOf(buffers[0]));
+  };
+  model.on("msg:custom", save);
+  return () => model.off("msg:custom", save);
+}
 
+export async function renderLab({ model, el }) {
+  const life = lifetime(), twin = await twinOf(model), models = twin ? [model, twin] : [model];
   const lab = {
     z: [0, 0],
     count: models.length,
     moveTo(where, limit) {
       lab.z = where.map((v) => Math.max(-limit, Math.min(limit, v)));
       panel.showZ(lab.z);
-      for (const plane of planes) plane.showDecoded(), plane.ask();
+      for (const plane of planes) {
+        plane.showDecoded();
+        plane.ask();
+      }
     },
     choose: (index) => tell(model, { kind: "choose", index }),
-    showProbe: () => strip?.show(),
+    onProbe: () => strip.show(),
   };
-  let strip = null;
-  const hosts = models.map((_, i) => (i === 0 ? root : element("div", { class: "vk-lab-right" })));
-  const planes = models.map((each, i) =>
-    makePlane({ model: each, life, lab, host: hosts[i], name: twin ? `${NAMES[i]}: ` : "" }));
-  const pad = makePad({ model, life });
-  const panel = makePanel(planes, pad), dimensions = makeDimensions(planes);
-  strip = makeStrip(planes);
+  const planes = models.map((each, i) => makePlane({ model: each, life, lab, name: twin ? `${SIDE_NAMES[i]}: ` : "" }));
+  const pad = makePad({ model, life }), panel = makePanel(planes, pad);
+  const strip = makeStrip(planes), dimensions = makeDimensions(planes);
+  const timeline = makeTimeline({ model, life, planes, onLook });
   const message = element("div", { class: "vk-message", role: "alert" });
+  const spoken = element("div", { class: "vk-spoken", "aria-live": "polite" });
   const captions = planes.map(() => element("figcaption", {}));
   const verdicts = planes.map(() => element("div", { class: "vk-verdict" }));
-  const spoken = element("div", { class: "vk-spoken", "aria-live": "polite" });
-  const way = makeWay();
-  root.append(
-    message,
-    element("div", { class: "vk-main" }, ...planes.map((plane, i) =>
-      twin ? element("figure", { class: "vk-side" }, captions[i], plane.canvas, verdicts[i]) : plane.canvas), panel.node),
-    ...(twin ? hosts.slice(1) : verdicts), strip.node, dimensions.node, way.node, spoken);
+  const figures = planes.map(({ canvas }, i) => !twin ? canvas
+    : element("figure", { class: `vk-side${i ? " vk-lab-right" : ""}` }, captions[i], canvas, verdicts[i]));
+  const root = element("div", { class: twin ? "vk-lab vk-twin" : "vk-lab" }, message,
+    element("div", { class: "vk-main" }, ...figures, panel.node), ...(twin ? [] : verdicts),
+    strip.node, dimensions.node, timeline.node, spoken);
   el.replaceChildren(root);
 
-  // -- looking back along the run ---------------------------------------------------------------------------
-
-  function makeWay() {
-    const slider = element("input", { type: "range", class: "vk-way", min: 0, max: 1000, value: 1000, step: 1 });
-    slider.setAttribute("aria-label", "Look back along the run");
-    const label = element("output"), node = element("div", { class: "vk-row vk-back" }, element("span", {}, "look back"), slider, label);
-    life.on(slider, "pointerdown", fetchTrail);
-    life.on(slider, "focus", fetchTrail);
-    life.on(slider, "input", lookBack);
-    return { node, slider, label };
-  }
-  function fetchTrail() {
-    if (!trail && !model.get("status").playing) tell(model, { kind: "trail" });
-  }
-  const nearest = (list, step) =>
-    list.reduce((best, other) => (Math.abs(other.step - step) < Math.abs(best.step - step) ? other : best));
-  function lookBack() {
-    if (!trail) return;
-    const wanted = (way.slider.value / 1000) * trail.frames.at(-1).step, found = nearest(trail.frames, wanted);
-    if (found === trail.frames.at(-1)) return lookAt(null);
-    lookAt(found);
-  }
-  // Shows what was kept of an earlier step; null: the run as it is.
-  function lookAt(found) {
-    const decoder = found && nearest(trail.decoders, found.step);
-    planes.forEach((plane, i) => plane.look(found &&
-      { pair: found.pair, frame: readFrame(found.parts[i]), decoder: readDecoder(decoder.parts[i]) }));
-    way.label.textContent = found
-      ? `step ${found.step.toLocaleString("en")}, decoder of step ${decoder.step.toLocaleString("en")}` : "now";
-    if (!found) way.slider.value = 1000;
+  function onLook(back) {
     strip.show();
-    model.set("scrub", found?.step ?? -1);
-    root.dataset.scrub = found?.step ?? "";
-    root.classList.toggle("vk-past", Boolean(found));
+    root.classList.toggle("vk-past", back);
   }
-
-  // -- what comes from the kernel ---------------------------------------------------------------------------
-
   function onStatus() {
-    planes.forEach((plane, i) => {
-      const { headline = "", sentence = "", state, playing, settings } = plane.model.get("status");
-      const { prior, beta } = settings ?? {};
-      captions[i].textContent = `${NAMES[i]}: ${prior ? `prior on, β = ${Number(beta?.toPrecision(3))}` : "prior off"}`;
+    planes.forEach(({ model: each }, i) => {
+      const { headline = "", sentence = "", settings: { prior, beta } = {} } = each.get("status");
+      const knobs = prior ? `prior on, β = ${Number(beta.toPrecision(3))}` : "prior off";
+      captions[i].textContent = `${SIDE_NAMES[i]}: ${knobs}`;
       verdicts[i].replaceChildren(element("strong", {}, headline), " ", sentence);
-      Object.assign(hosts[i].dataset, { state, playing });
     });
-    const { playing, step } = model.get("status");
-    if (trail && (playing || step !== trail.frames.at(-1).step)) [trail] = [null, lookAt(null)];
-    way.node.hidden = playing;
+    timeline.onStatus(model.get("status"));
     panel.showMeters();
     dimensions.showBars();
-    message.textContent = model.get("message");
-    message.hidden = !message.textContent;
+    heart.check();
   }
-  function onMessage(content, buffers) {
-    if (content.kind === "trail") {
-      trail = content.trail ?? readTrail(buffers[0]);
-      lookBack();
-    } else if (content.kind === "file") saveFile(content.name, bytesOf(buffers[0]));
+  function onMessage() {
+    say(message, heart.gone ? GONE : model.get("message"));
   }
-  const speak = () => {
+  function speak() {
     const said = models.map((each, i) => {
-      const { headline, sentence, meters } = each.get("status");
-      return `${twin ? NAMES[i] : ""} ${headline ?? ""} ${sentence ?? ""} ${(meters ?? []).map((m) => m.join(" ")).join(", ")}`;
+      const { headline = "", sentence = "", meters = [] } = each.get("status");
+      return `${twin ? SIDE_NAMES[i] : ""} ${headline} ${sentence} ${meters.map((meter) => meter.join(" ")).join(", ")}`;
     });
     const text = said.join(". ").trim();
     if (spoken.textContent !== text) spoken.textContent = text;
-  };
-
-  function beat() {
-    if (tell(model, { kind: "seen", frame: planes[0].number, visible: inView && !document.hidden })) return;
-    timers.forEach(clearInterval);
-    message.textContent = "The kernel is gone, and this lab with it: run the cell again.";
-    message.hidden = false;
   }
-  const seen = new IntersectionObserver(([entry]) => ((inView = entry.isIntersecting), beat()));
-  seen.observe(root);
-  life.on(document, "visibilitychange", beat);
-  const timers = [setInterval(beat, 1000), setInterval(speak, 5000)];
-  life.also(() => (timers.forEach(clearInterval), seen.disconnect()));
+  const heart = makeHeart({ model, life, root, number: planes[0].number, onGone: onMessage });
+  const speaking = setInterval(speak, 5 * SECOND);
+  life.also(() => clearInterval(speaking));
 
   models.forEach((each, i) => {
     life.trait(each, "pictures chosen", () => panel.showChosen(i));
@@ -138,27 +98,95 @@ async function render({ model, el }) {
     life.trait(each, "traversals", dimensions.showTraversals);
     life.trait(each, "pair", dimensions.showBars);
   });
-  life.trait(model, "message", onStatus);
+  life.trait(model, "message", onMessage);
   life.trait(model, "pad", panel.showPad);
   life.trait(model, "deaths", () => markDeaths(root, model.get("deaths")));
-  model.on("msg:custom", onMessage);
-  life.also(() => model.off("msg:custom", onMessage));
-  whenLooksChange(life, root, () => {
-    nameControls(root);
-    markDeaths(root, model.get("deaths"));
-    planes.forEach((plane) => plane.ask());
-    pad.paint();
-  });
+  life.on(root, "vk-probe", () => answerProbe(root, planes));
 
   pad.start();
   panel.showPad();
   panel.showDrawn();
   panel.showZ(lab.z);
-  planes.forEach((plane, i) => (plane.start(), panel.showChosen(i)));
+  planes.forEach((plane, i) => {
+    plane.start();
+    panel.showChosen(i);
+  });
   dimensions.showTraversals();
+  onMessage();
   onStatus();
-  beat();
+  whenLooksChange(life, root, () => {
+    nameControls(root);
+    markDeaths(root, model.get("deaths"));
+    for (const plane of planes) plane.ask();
+    pad.paint();
+  });
   return life.end;
 }
 
-export default { render, decode, readDecoder, readFrame };
+// Tells the kernel that somebody looks, and sees whether there is a kernel; without one the controls are of no use.
+function makeHeart({ model, life, root, number, onGone }) {
+  const heart = { gone: false, check };
+  let inView = true, before = "", beaten = -Infinity, seen = -1;
+
+  function setGone(gone) {
+    if (heart.gone === gone) return;
+    heart.gone = gone;
+    for (const row of rowsOf(root)) row.inert = gone;
+    onGone();
+  }
+  function check() {
+    const playing = Boolean(model.get("status").playing), visible = inView && !document.hidden;
+    const now = `${playing} ${visible}`, turned = now !== before && (playing || visible);
+    before = now;
+    if (isGone(model)) setGone(true);
+    else if (turned || isDue(playing || number() !== seen, performance.now() - beaten)) beat(visible);
+  }
+  function beat(visible) {
+    [beaten, seen] = [performance.now(), number()];
+    setGone(!tell(model, { kind: "seen", frame: seen, visible }));
+  }
+  const sight = new IntersectionObserver((entries) => {
+    inView = entries.at(-1).isIntersecting; // the last is the present one
+    check();
+  });
+  sight.observe(root);
+  life.on(document, "visibilitychange", check);
+  const checking = setInterval(check, SECOND);
+  life.also(() => clearInterval(checking));
+  life.also(() => sight.disconnect());
+  return heart;
+}
+
+const rowsOf = (root) => root.closest(".widget-vbox")?.querySelectorAll(".vk-controls") ?? [];
+
+// ipywidgets leaves its sliders, boxes and menus without a name for screen readers: their tooltips name them.
+function nameControls(root) {
+  for (const control of [...rowsOf(root)].flatMap((row) => [...row.children])) {
+    const name = control.querySelector("[title]:not([title=''])")?.title;
+    if (name) control.querySelector("input, select, [role=slider]")?.setAttribute("aria-label", name);
+  }
+}
+
+// Marks on the β sliders: where the theory has each dimension of a linear model die.
+function markDeaths(root, deaths) {
+  for (const rail of root.closest(".widget-vbox")?.querySelectorAll(".vk-beta .noUi-target") ?? []) {
+    rail.querySelectorAll(".vk-death").forEach((mark) => mark.remove());
+    for (const [dim, beta] of deaths.entries()) {
+      if (beta < 0.01 || beta > 100) continue; // the slider's four decades
+      const mark = element("i", { class: "vk-death", title: `direction ${dim + 1} dies at β = ${beta.toPrecision(3)}` });
+      mark.style.left = `${25 * (Math.log10(beta) + 2)}%`;
+      rail.append(mark);
+    }
+  }
+}
+
+// Writes what the planes show into data attributes, for a test that asks with the event "vk-probe".
+function answerProbe(root, planes) {
+  const hosts = [root, root.querySelector(".vk-lab-right")];
+  planes.forEach((plane, i) => {
+    const { state = "", playing = "" } = plane.model.get("status"), scrub = planes[0].model.get("scrub");
+    Object.assign(hosts[i].dataset, plane.report(), { state, playing, scrub: scrub < 0 ? "" : scrub });
+  });
+}
+
+export default { initialize, render: renderLab };

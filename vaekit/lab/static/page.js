@@ -1,91 +1,75 @@
-// What the plane and the curves share: theme, sizes, the loop that rests.
+// What all widgets share: nodes, canvases, the loop that rests, theme and size, and the way to the kernel.
 
-function element(tag, attributes = {}, ...children) {
+export function element(tag, attributes = {}, ...children) {
   const node = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
   node.append(...children);
   return node;
 }
 
-function isDark() {
-  const jupyter = document.body.dataset.jpThemeLight;
-  if (jupyter !== undefined) return jupyter === "false";
-  return matchMedia("(prefers-color-scheme: dark)").matches;
-}
-
-const still = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
+export const wantsNoMotion = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
 
 // A canvas's context in CSS pixels, sharp on every screen. Out of sight it has no size, and keeps its picture.
-function contextOf(canvas) {
-  const scale = Math.min(devicePixelRatio || 1, 2);
-  const width = canvas.clientWidth, height = canvas.clientHeight;
-  if (width && (canvas.width !== Math.round(width * scale) || canvas.height !== Math.round(height * scale))) {
-    canvas.width = Math.round(width * scale);
-    canvas.height = Math.round(height * scale);
-  }
+export function contextOf(canvas) {
+  const { clientWidth, clientHeight } = canvas, scale = Math.min(devicePixelRatio || 1, 2);
+  const [width, height] = [clientWidth, clientHeight].map((side) => Math.round(side * scale));
+  if (width && (canvas.width !== width || canvas.height !== height)) Object.assign(canvas, { width, height });
   const context = canvas.getContext("2d");
   context.setTransform(scale, 0, 0, scale, 0, 0);
-  return [context, width, height];
+  return [context, clientWidth, clientHeight];
+}
+
+// images [C, H, W] in 0..255, one after the other in `pixels`, each into its canvas
+export function paintImages(canvases, pixels, [channels, height, width]) {
+  const size = width * height;
+  for (const [k, canvas] of canvases.entries()) {
+    const image = new ImageData(width, height), start = k * channels * size;
+    for (let i = 0; i < size; i++) {
+      for (let c = 0; c < 3; c++) image.data[4 * i + c] = pixels[start + i + (channels === 3 ? c * size : 0)];
+      image.data[4 * i + 3] = 255;
+    }
+    Object.assign(canvas, { width, height });
+    canvas.getContext("2d").putImageData(image, 0, 0);
+  }
 }
 
 // Paints when asked to, at most `rate` times a second, and goes on only while paint() says so.
-function painter(paint, rate) {
+export function painter(paint, rate) {
   let asked = 0, last = 0;
   const turn = (now) => {
-    if (now - last < 1000 / rate - 4) {
-      asked = requestAnimationFrame(turn);
-      return;
-    }
-    asked = 0;
-    last = now;
-    if (paint(now)) asked = requestAnimationFrame(turn);
+    const early = now - last < 1000 / rate - 4;
+    if (!early) [asked, last] = [0, now];
+    if (early || paint(now)) asked = requestAnimationFrame(turn);
   };
-  const ask = () => (asked ||= requestAnimationFrame(turn));
+  const ask = () => {
+    asked ||= requestAnimationFrame(turn);
+  };
   ask.stop = () => cancelAnimationFrame(asked);
   return ask;
 }
 
 // Everything that must be taken down again when the view goes.
-function lifetime() {
-  const undo = [];
+export function lifetime() {
+  const controller = new AbortController(), { signal } = controller;
+  const also = (callback) => signal.addEventListener("abort", callback);
+  const hear = (model, event, callback) => {
+    model.on(event, callback);
+    also(() => model.off(event, callback));
+  };
   return {
-    on(target, type, callback, options) {
-      target.addEventListener(type, callback, options);
-      undo.push(() => target.removeEventListener(type, callback, options));
-    },
-    trait(model, names, callback) {
-      for (const name of names.split(" ")) {
-        model.on(`change:${name}`, callback);
-        undo.push(() => model.off(`change:${name}`, callback));
-      }
-    },
-    also: (callback) => undo.push(callback),
-    end: () => undo.forEach((callback) => callback()),
+    also,
+    on: (target, type, callback, options) => target.addEventListener(type, callback, { ...options, signal }),
+    trait: (model, names, callback) => names.split(" ").forEach((name) => hear(model, `change:${name}`, callback)),
+    message: (model, callback) => hear(model, "msg:custom", callback),
+    end: () => controller.abort(),
   };
 }
 
-// ipywidgets leaves its sliders, boxes and menus without a name for screen readers: their tooltips name them.
-function nameControls(root) {
-  for (const control of root.closest(".widget-vbox")?.querySelectorAll(".vk-controls > *") ?? []) {
-    const name = control.querySelector("[title]:not([title=''])")?.title;
-    if (name) control.querySelector("input, select, [role=slider]")?.setAttribute("aria-label", name);
-  }
-}
-
-// Marks on the β sliders: where the theory has each dimension of a linear model die.
-function markDeaths(root, deaths) {
-  for (const rail of root.closest(".widget-vbox")?.querySelectorAll(".vk-beta .noUi-target") ?? []) {
-    rail.querySelectorAll(".vk-death").forEach((mark) => mark.remove());
-    for (const [dim, beta] of deaths.entries()) {
-      const mark = element("i", { class: "vk-death", title: `direction ${dim + 1} dies at β = ${beta.toPrecision(3)}` });
-      mark.style.left = `${25 * (Math.log10(beta) + 2)}%`; // the slider's four decades begin at 0.01
-      if (beta >= 0.01 && beta <= 100) rail.append(mark);
-    }
-  }
-}
+// What a node says; without a text it is hidden.
+export const say = (node, text) => Object.assign(node, { textContent: text, hidden: !text });
 
 // Sends to the kernel. Returns false when there is none any more, as after a restart.
-function tell(model, content) {
+export function tell(model, content) {
   try {
     model.send(content);
     return true;
@@ -94,25 +78,50 @@ function tell(model, content) {
   }
 }
 
+// Is the kernel's end of the widget gone? Its layout, a widget as well, lives and dies with it.
+export const isGone = (model) => model.get("layout")?.comm_live === false;
+
 // Has the browser save `bytes` as a file.
-function saveFile(name, bytes) {
+export function saveFile(name, bytes) {
   const url = URL.createObjectURL(new Blob([bytes]));
-  const link = element("a", { href: url, download: name });
-  document.body.append(link);
-  link.click();
-  link.remove();
+  element("a", { href: url, download: name }).click();
   setTimeout(() => URL.revokeObjectURL(url), 10_000);
 }
 
-// Calls back when the theme or the size of `node` changes, and when it comes into sight: out of sight it has no
-// size, so that nothing could be painted there.
-function whenLooksChange(life, node, callback) {
-  // JupyterLab says so while all is hidden for a moment
-  const theme = new MutationObserver(() => [0, 100, 1000].forEach((wait) => setTimeout(callback, wait)));
-  theme.observe(document.body, { attributes: true, attributeFilter: ["data-jp-theme-light", "class"] });
-  const size = new ResizeObserver(callback);
-  size.observe(node);
-  const sight = new IntersectionObserver(callback);
-  sight.observe(node);
-  life.also(() => (theme.disconnect(), size.disconnect(), sight.disconnect()));
+// Is the text around a node light, and so its ground dark? The theme's one rule, for scripts and style sheet, in
+// JupyterLab, VS Code or any page.
+function onDarkGround(node) {
+  const context = element("canvas").getContext("2d", { willReadFrequently: true });
+  context.fillStyle = getComputedStyle(node).color;
+  context.fillRect(0, 0, 1, 1);
+  const [red, green, blue] = context.getImageData(0, 0, 1, 1).data;
+  return red + green + blue > 3 * 128;
+}
+
+// Calls back when the window moves to a screen of another sharpness; not every browser has an event for it.
+function whenScreenChanges(life, callback) {
+  let sharpness = devicePixelRatio;
+  const looking = setInterval(() => {
+    if (devicePixelRatio !== sharpness) callback();
+    sharpness = devicePixelRatio;
+  }, 400);
+  life.also(() => clearInterval(looking));
+}
+
+// Calls back when the theme, the screen or the size of `root` changes, and when it comes into sight: out of sight it
+// has no size, so that nothing could be painted there. In the dark, `root` has the class vk-dark.
+export function whenLooksChange(life, root, callback) {
+  const look = () => {
+    root.classList.toggle("vk-dark", onDarkGround(root.parentElement));
+    callback();
+  };
+  const soon = () => [0, 100, 1000].forEach((wait) => setTimeout(look, wait)); // a theme's colours may come late
+  const theme = new MutationObserver(soon);
+  theme.observe(document.body, { attributes: true, attributeFilter: ["data-jp-theme-light", "class", "style"] });
+  life.on(matchMedia("(prefers-color-scheme: dark)"), "change", soon);
+  whenScreenChanges(life, look);
+  const size = new ResizeObserver(look), sight = new IntersectionObserver(look);
+  for (const observer of [size, sight]) observer.observe(root);
+  life.also(() => [theme, size, sight].forEach((observer) => observer.disconnect()));
+  look();
 }

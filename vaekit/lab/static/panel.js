@@ -1,104 +1,114 @@
-// What stands beside and below the planes: under the pointer, the chosen image, the meters, the words.
+// What stands beside and below the planes: under the pointer, the chosen image, the meters, the dimensions.
 
-const NAMES = ["left", "right"];
+import { bytesOf, unpackJson } from "./bytes.js";
+import { axisName } from "./draw.js";
+import { element, paintImages, tell } from "./page.js";
 
-const titled = (title, note, ...children) => element("section", {}, element("h4", {}, title, " ", note), ...children);
+export const SIDE_NAMES = ["left", "right"];
 
+// "z₁ = 0.52 ± 0.11" in one piece, wherever the line ends
+export const unbroken = (words) => words.replace(/ ([=±]) /g, "\u00a0$1\u00a0");
+
+export const titled = (title, note, ...children) =>
+  element("section", {}, element("h4", {}, title, " ", note), ...children);
+
+const makeCanvases = (count, name) => Array.from({ length: count }, () => element("canvas", { class: name }));
+
+// `count` canvases in a row with a caption: {canvases, node}
 function pictures(caption, count) {
-  const canvases = Array.from({ length: count }, () => element("canvas", { class: "vk-thumb" }));
-  return [canvases, element("figure", {}, element("div", { class: "vk-row" }, ...canvases), element("figcaption", {}, caption))];
+  const canvases = makeCanvases(count, "vk-thumb");
+  const row = element("div", { class: "vk-row" }, ...canvases);
+  return { canvases, node: element("figure", {}, row, element("figcaption", {}, caption)) };
+}
+
+// An image and what each of `count` runs makes of it: {node, paint(i, bytes, shape)}; bytes: x, x̂ at μ, three draws
+export function makeChosen(count) {
+  const original = pictures("x", 1);
+  const runs = Array.from({ length: count }, (_, i) => {
+    const mean = pictures(`${count > 1 ? `${SIDE_NAMES[i]}: ` : ""}x̂ at μ`, 1), draws = pictures("draws from q(z|x)", 3);
+    return { canvases: [...mean.canvases, ...draws.canvases], nodes: [mean.node, draws.node] };
+  });
+  const rows = runs.map(({ nodes }) => element("div", { class: "vk-row" }, ...nodes));
+  const decoded = count > 1 ? [element("div", {}, ...rows)] : runs[0].nodes;
+  const node = element("div", { class: "vk-row vk-chosen" }, original.node, ...decoded);
+  return { node, paint: (i, bytes, shape) => paintImages([...original.canvases, ...runs[i].canvases], bytes, shape) };
 }
 
 // The panel for one run or two, with the pad: its node, and functions that fill it.
-function makePanel(planes, pad) {
-  const twin = planes.length > 1, z = element("output", { class: "vk-z" });
+export function makePanel(planes, pad) {
+  const twin = planes.length > 1, models = planes.map(({ model }) => model);
+  const z = element("output", { class: "vk-z" }), words = element("output", { class: "vk-words" });
   const hint = element("p", { class: "vk-hint" }, twin
     ? "Drag in a plane: both decoders follow. Click a point: its image is found in both."
     : "Drag in the plane: the decoder follows. Click a point to choose its image.");
   const under = planes.map(({ pointer }, i) =>
-    twin ? element("figure", {}, pointer, element("figcaption", {}, NAMES[i])) : pointer);
-  const [[image], original] = pictures("x", 1);
-  const decoded = planes.map((_, i) => {
-    const [[mean], first] = pictures(twin ? `${NAMES[i]}: x̂ at μ` : "x̂ at μ", 1);
-    const [draws, rest] = pictures("draws from q(z|x)", 3);
-    return { thumbs: [mean, ...draws], nodes: [first, rest] };
-  });
+    twin ? element("figure", {}, pointer, element("figcaption", {}, SIDE_NAMES[i])) : pointer);
+  const chosen = makeChosen(planes.length), title = element("b", {}, "Chosen image");
+  const note = element("span", {}), meters = element("div", { class: twin ? "vk-meters vk-two" : "vk-meters" });
   const drawing = titled("Draw a digit", "", pad.node);
-  const title = element("b", {}, "Chosen image"), words = element("output", { class: "vk-words" });
-  const note = element("span", {});
-  const meters = element("div", { class: twin ? "vk-meters vk-two" : "vk-meters" });
-  const chosen = twin
-    ? element("div", { class: "vk-row vk-chosen" }, original,
-        element("div", {}, ...decoded.map(({ nodes }) => element("div", { class: "vk-row" }, ...nodes))))
-    : element("div", { class: "vk-row vk-chosen" }, original, ...decoded[0].nodes);
-  const node = element("div", { class: "vk-panel" },
-    element("div", { class: "vk-row vk-top" }, drawing,
-      titled("Under the pointer", z, element("div", { class: "vk-row" }, ...under, hint))),
-    titled(title, words, chosen),
-    titled("Now", note, meters));
-  return {
-    node,
-    // in many dimensions, these are of the two that are shown
-    showDimensions: (many) => (note.textContent = `${twin ? "left · right " : ""}${
-      many ? "(overlap, continuity and completeness: in the plane)" : ""}`),
-    showZ: ([z1, z2]) => (z.textContent = `z = (${z1.toFixed(2)}, ${z2.toFixed(2)})`),
-    showChosen(i) {
-      const { model } = planes[i], bytes = bytesOf(model.get("pictures"));
-      if (!bytes) return;
-      const shape = model.get("shape"), size = shape.reduce((a, b) => a * b);
-      [image, ...decoded[i].thumbs].forEach((canvas, k) =>
-        paintImage(canvas, bytes.subarray(k * size, (k + 1) * size), shape));
-    },
-    showPad() {
-      drawing.hidden = !planes[0].model.get("pad");
-      pad.paint(); // hidden it had no size
-    },
-    // whose pictures these are: the chosen image's, or those of what the learner drew
-    showDrawn() {
-      const said = planes.map(({ model }) => model.get("drawn").words);
-      title.textContent = said[0] ? "Your drawing" : "Chosen image";
-      words.textContent = said[0] ? unbroken(said.map((text, i) => (twin ? `${NAMES[i]}: ${text}` : text)).join(" · ")) : "";
-    },
-    showMeters() {
-      this.showDimensions(planes[0].model.get("status").kl?.length > 2);
-      const [first, ...others] = planes.map(({ model }) => model.get("status").meters ?? []);
-      meters.replaceChildren(...first.map(([name, value], i) =>
-        element("div", {}, element("span", {}, name), element("b", {}, value),
-          ...others.map((other) => element("b", {}, other[i]?.[1] ?? "")))));
-    },
-  };
+  const pointers = titled("Under the pointer", z, element("div", { class: "vk-row" }, ...under, hint));
+  const node = element("div", { class: "vk-panel" }, element("div", { class: "vk-row vk-top" }, drawing, pointers),
+    titled(title, words, chosen.node), titled("Now", note, meters));
+
+  function showZ([z1, z2]) {
+    z.textContent = `z = (${z1.toFixed(2)}, ${z2.toFixed(2)})`;
+  }
+  function showChosen(i) {
+    const bytes = bytesOf(models[i].get("pictures"));
+    if (bytes) chosen.paint(i, bytes, models[i].get("shape"));
+  }
+  function showPad() {
+    drawing.hidden = !models[0].get("pad");
+    pad.paint(); // hidden it had no size
+  }
+  // whose pictures these are: the chosen image's, or those of what the learner drew
+  function showDrawn() {
+    const said = models.map((model) => model.get("drawn").words ?? "");
+    title.textContent = said[0] ? "Your drawing" : "Chosen image";
+    words.textContent = said[0] && unbroken(said.map((text, i) => (twin ? `${SIDE_NAMES[i]}: ${text}` : text)).join(" · "));
+  }
+  function showMeters() {
+    const many = models[0].get("status").kl?.length > 2; // then some are of the two dimensions that are shown
+    note.textContent = `${twin ? "left · right " : ""}${many ? "(overlap, continuity and completeness: in the plane)" : ""}`;
+    const [first, ...others] = models.map((model) => model.get("status").meters ?? []);
+    meters.replaceChildren(...first.map(([name, value], i) => {
+      const values = [value, ...others.map((other) => other[i]?.[1] ?? "")];
+      return element("div", {}, element("span", {}, name), ...values.map((text) => element("b", {}, text)));
+    }));
+  }
+  return { node, showZ, showChosen, showPad, showDrawn, showMeters };
 }
 
 // KL of each dimension as bars to choose the pair by, and the chosen image's traversals; with two dimensions nothing.
-function makeDimensions(planes) {
+export function makeDimensions(planes) {
   const parts = planes.map(({ model }, i) => {
     const bars = element("div", { class: "vk-bars" }), rows = element("div", { class: "vk-traversals" });
-    const name = planes.length > 1 ? `, ${NAMES[i]}` : "";
+    const name = planes.length > 1 ? `, ${SIDE_NAMES[i]}` : "";
     const node = element("div", { class: "vk-dims" },
       titled(`KL per dimension, nats${name}`, "", bars), titled(`One dimension varied, −3 to 3${name}`, "", rows));
     return { model, bars, rows, node };
   });
   const node = element("div", { class: "vk-row vk-alldims" }, ...parts.map((part) => part.node));
-  function choose(model, dim) {
-    const [i, j] = model.get("pair");
-    if (dim !== i && dim !== j) tell(planes[0].model, { kind: "pair", pair: [j, dim] });
+
+  function makeBar(model, dim) {
+    const bar = element("button", { class: "vk-bar", type: "button" }, element("i"), element("span", {}, axisName(dim)));
+    bar.addEventListener("click", () => {
+      const pair = model.get("pair");
+      if (!pair.includes(dim)) tell(planes[0].model, { kind: "pair", pair: [pair[1], dim] });
+    });
+    return bar;
   }
   function showBars() {
     for (const { model, bars } of parts) {
-      const kl = model.get("status").kl ?? [], most = Math.max(0.1, ...kl), shown = model.get("pair");
+      const kl = model.get("status").kl ?? [], most = Math.max(0.1, ...kl), pair = model.get("pair");
       node.hidden = kl.length < 3;
-      if (bars.childElementCount !== kl.length)
-        bars.replaceChildren(...kl.map((_, dim) => {
-          const bar = element("button", { class: "vk-bar", type: "button" }, element("i"), element("span", {}, axisName(dim)));
-          bar.addEventListener("click", () => choose(model, dim));
-          return bar;
-        }));
-      kl.forEach((nats, dim) => {
+      if (bars.childElementCount !== kl.length) bars.replaceChildren(...kl.map((_, dim) => makeBar(model, dim)));
+      for (const [dim, nats] of kl.entries()) {
         const bar = bars.children[dim];
         bar.firstChild.style.height = `calc(${(nats ?? most) / most} * (100% - 1.4em))`; // below it stands the name
         bar.title = `${axisName(dim)}: ${nats?.toFixed(2) ?? "∞"} nats`;
-        bar.setAttribute("aria-pressed", shown.includes(dim));
-      });
+        bar.setAttribute("aria-pressed", pair.includes(dim));
+      }
     }
   }
   function showTraversals() {
@@ -106,40 +116,30 @@ function makeDimensions(planes) {
       const bytes = bytesOf(model.get("traversals"));
       if (!bytes) continue;
       const [{ dims, across }, offset] = unpackJson(bytes), shape = model.get("shape");
-      const size = shape.reduce((a, b) => a * b);
-      rows.replaceChildren(...dims.map((dim, row) => {
-        const line = element("div", { class: "vk-row" }, element("span", {}, axisName(dim)));
-        for (let k = 0; k < across; k++) {
-          const canvas = element("canvas", { class: "vk-small" }), at = offset + (row * across + k) * size;
-          paintImage(canvas, bytes.subarray(at, at + size), shape);
-          line.append(canvas);
-        }
-        return line;
-      }));
+      const lines = dims.map((dim) => [axisName(dim), makeCanvases(across, "vk-small")]);
+      paintImages(lines.flatMap(([, canvases]) => canvases), bytes.subarray(offset), shape);
+      rows.replaceChildren(...lines.map(([name, canvases]) =>
+        element("div", { class: "vk-row" }, element("span", {}, name), ...canvases)));
     }
   }
   return { node, showBars, showTraversals };
 }
 
 // What the shown draws, or stops of a walk, decode to; a hit has a full frame, a miss a broken one.
-function makeStrip(planes) {
+export function makeStrip(planes) {
   const node = element("div", { class: "vk-strips" });
-  function show() {
-    node.replaceChildren(...planes.flatMap(({ model, probe }, side) => {
-      if (!probe) return [];
-      const hits = probe.points.filter((point) => point[2]).length, all = probe.points.length;
-      const what = probe.what === "draws" ? "draws from the prior" : "stops on a walk between two codes";
-      const title = `${planes.length > 1 ? `${NAMES[side]}: ` : ""}${hits} of ${all} ${what} within 2σ of a code (○ hit, × miss)`;
-      const shape = model.get("shape"), size = shape.reduce((a, b) => a * b);
-      const images = probe.decoded.map((point, k) => {
-        const hit = probe.points[point][2];
-        const canvas = element("canvas", { class: `vk-small ${hit ? "vk-hit" : "vk-miss"}`, role: "img" });
-        canvas.setAttribute("aria-label", hit ? "hit" : "miss");
-        paintImage(canvas, probe.pixels.subarray(k * size, (k + 1) * size), shape);
-        return canvas;
-      });
-      return [titled(title, "", element("div", { class: "vk-row" }, ...images))];
-    }));
+  function strip(plane, side) {
+    const probe = plane.probe();
+    if (!probe) return [];
+    const hits = probe.points.filter((point) => point[2]).length, whose = planes.length > 1 ? `${SIDE_NAMES[side]}: ` : "";
+    const what = probe.what === "draws" ? "draws from the prior" : "stops on a walk between two codes";
+    const canvases = probe.decoded.map((point) => {
+      const name = probe.points[point][2] ? "hit" : "miss";
+      return element("canvas", { class: `vk-small vk-${name}`, role: "img", "aria-label": name });
+    });
+    paintImages(canvases, probe.pixels, plane.model.get("shape"));
+    const title = `${whose}${hits} of ${probe.points.length} ${what} within 2σ of a code (○ hit, × miss)`;
+    return [titled(title, "", element("div", { class: "vk-row" }, ...canvases))];
   }
-  return { node, show };
+  return { node, show: () => node.replaceChildren(...planes.flatMap(strip)) };
 }

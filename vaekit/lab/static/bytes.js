@@ -1,0 +1,63 @@
+// What the kernel sends as bytes, read. vaekit/lab/frames.py packs it, and has each layout.
+
+const FRAME_HEADER = 20; // bytes before a frame's points
+
+// float16 → float32 by table: one look-up a number, in every browser.
+const HALF = Float32Array.from({ length: 65536 }, (_, bits) => {
+  const sign = bits & 0x8000 ? -1 : 1, exponent = (bits >> 10) & 31, fraction = bits & 1023;
+  if (exponent === 0) return sign * fraction * 2 ** -24;
+  if (exponent === 31) return fraction ? NaN : sign * Infinity;
+  return sign * (1 + fraction / 1024) * 2 ** (exponent - 15);
+});
+
+// A trait's bytes, copied: the message's own buffer may start at any odd address. null when there are none.
+export function bytesOf(view) {
+  if (!view?.byteLength) return null;
+  return new Uint8Array(view.buffer ?? view, view.byteOffset ?? 0, view.byteLength).slice();
+}
+
+// float16 numbers, from `offset` to the end → float32
+export function halves(bytes, offset = 0) {
+  return Float32Array.from(new Uint16Array(bytes.buffer, offset), (bits) => HALF[bits]);
+}
+
+// JSON with a payload → [the JSON's object, where in `bytes` the payload begins]; revive(value, where): as JSON.parse does
+export function unpackJson(bytes, revive = (value) => value) {
+  const start = 4 + new DataView(bytes.buffer).getUint32(0, true), text = new TextDecoder().decode(bytes.subarray(4, start));
+  return [JSON.parse(text, (_, value) => revive(value, start)), start];
+}
+
+// The cloud at one step; points: μ₁ μ₂ σ₁ σ₂ of each image.
+export function readFrame(view) {
+  const bytes = bytesOf(view);
+  if (!bytes) return null;
+  const head = new DataView(bytes.buffer);
+  return {
+    number: head.getUint32(0, true),
+    step: head.getUint32(4, true),
+    count: head.getUint32(8, true),
+    extent: head.getFloat32(12, true),
+    beta: head.getFloat32(16, true),
+    points: halves(bytes, FRAME_HEADER),
+  };
+}
+
+// Draws or a walk (see probe.picture): {what, points: [[z₁, z₂, hit]], decoded: which of them, pixels}
+export function readProbe(view) {
+  const bytes = bytesOf(view);
+  if (!bytes) return null;
+  const [header, offset] = unpackJson(bytes);
+  return { ...header, pixels: bytes.subarray(offset) };
+}
+
+// The run so far (see Trail.pack) → {frames, decoders}: lists of {step, pair, parts: one for each run}
+export function readTrail(view) {
+  const bytes = bytesOf(view), [{ frames, decoders }, offset] = unpackJson(bytes);
+  let at = offset;
+  const take = (length) => bytes.subarray(at, (at += length));
+  const read = ({ step, pair, bytes: lengths }) => ({ step, pair, parts: lengths.map(take) });
+  return { frames: frames.map(read), decoders: decoders.map(read) };
+}
+
+// The curves' rows, one after the other: see History.
+export const readHistory = (view) => new Float32Array(bytesOf(view)?.buffer ?? 0);
