@@ -22,8 +22,9 @@ from lab_helpers import (
     weights,
 )
 
-import vaekit.lab.engine as engine_module
-from vaekit.run import Run
+import vaekit
+from vaekit.lab import clock
+from vaekit.runs.run import Run
 
 
 def moves(engine, by: int = 3) -> bool:
@@ -55,8 +56,8 @@ def test_play_pause_step_and_reset(engines, watched):
     engine.pause().result(SECONDS)
     assert rests(engine)
     at = engine.run.number
-    assert engine.steps(1).result(SECONDS) == at + 1 and rests(engine)
-    assert engine.steps(5).result(SECONDS) == at + 6
+    assert engine.train_for(1).result(SECONDS) == at + 1 and rests(engine)
+    assert engine.train_for(5).result(SECONDS) == at + 6
     engine.reset().result(SECONDS)
     assert engine.run.number == 0 and engine.history.full == 0 and rests(engine)
     assert same_bits(weights(engine.run.model), weights(small_vae()))
@@ -64,63 +65,10 @@ def test_play_pause_step_and_reset(engines, watched):
 
 def test_the_numbers_of_every_step_reach_the_history(engines):
     engine = engines()
-    engine.steps(40).result(SECONDS)
+    engine.train_for(40).result(SECONDS)
     rows = engine.history.array()
     assert rows[:, 0].tolist() == list(range(1, 41)) and (rows[:, 1] > 0).all()
     torch.testing.assert_close(torch.tensor(rows[:, 3]), torch.tensor(rows[:, 1] + rows[:, 2]))
-
-
-def test_reset_while_it_plays_plays_on(engines):
-    engine = engines()
-    engine.play()
-    wait_for(lambda: engine.run and engine.run.number > 30)
-    engine.reset().result(SECONDS)
-    assert engine.run.number < 30 and engine.playing and moves(engine)
-    engine.pause().result(SECONDS)
-    assert same_bits(weights(engine.run.model), plain(engine.run))
-
-
-def test_no_steps_are_taken_at_once(engines):
-    engine = engines()
-    assert engine.steps(0).result(SECONDS) == 0
-
-
-def test_it_all_happens_on_one_thread_of_its_own(engines, watched):
-    engine = engines(view=watched)
-    names = {engine.post(lambda: threading.current_thread().name).result(SECONDS) for _ in range(3)}
-    assert names == {"vaekit-trainer"} and len(trainers()) == 1
-    made_on = []
-    other = engines(lambda: made_on.append(threading.current_thread().name) or make_run())
-    other.steps(1).result(SECONDS)
-    assert made_on == ["vaekit-trainer"]
-
-
-def test_commands_from_several_threads(engines):
-    engine = engines()
-    engine.play().result(SECONDS)
-    faults = []
-
-    def pester(seed: int) -> None:
-        choose = torch.Generator().manual_seed(seed)
-        try:
-            for _ in range(25):
-                what = int(torch.randint(5, (), generator=choose))
-                if what == 0:
-                    engine.turn({"beta": float(torch.rand((), generator=choose))}).result(SECONDS)
-                else:
-                    [None, engine.play, engine.pause, lambda: engine.steps(3), engine.play][what]().result(SECONDS)
-        except Exception as error:
-            faults.append(error)
-
-    threads = [threading.Thread(target=pester, args=(seed,)) for seed in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert not faults and len(trainers()) == 1
-    engine.pause().result(SECONDS)
-    assert len(engine.run.recording.events) > 5
-    assert same_bits(weights(engine.run.model), plain(engine.run))
 
 
 def test_slow_motion_takes_about_as_many_steps_as_it_says(engines, watched):
@@ -137,10 +85,10 @@ def test_slow_motion_takes_about_as_many_steps_as_it_says(engines, watched):
     time.sleep(0.3)
     assert engine.run.number <= at + 1
     begin = time.monotonic()  # however slow the steps are, a command is obeyed at once
-    engine.turn({"beta": 3.0}).result(SECONDS)
+    engine.set_knobs({"beta": 3.0}).result(SECONDS)
     engine.pause().result(SECONDS)
     assert time.monotonic() - begin < 0.5
-    assert engine.steps(20).result(SECONDS) == engine.run.number  # steps asked for are not slowed down
+    assert engine.train_for(20).result(SECONDS) == engine.run.number  # steps asked for are not slowed down
     assert time.monotonic() - begin < 2
 
 
@@ -150,8 +98,8 @@ def test_slow_motion_takes_about_as_many_steps_as_it_says(engines, watched):
 @pytest.fixture
 def quick(monkeypatch):
     """The clock of the frames, ten times as fast."""
-    for name, seconds in (("FRAME", 0.01), ("HIDDEN", 0.2), ("SILENCE", 0.3), ("REST", 0.1), ("KEEP", 0.05)):
-        monkeypatch.setattr(engine_module, f"{name}_SECONDS", seconds)
+    for name, seconds in (("FRAME", 0.01), ("HIDDEN", 0.2), ("SILENCE", 0.3), ("DETAIL", 0.1), ("KEEP", 0.05)):
+        monkeypatch.setattr(clock, f"{name}_SECONDS", seconds)
 
 
 @pytest.mark.slow
@@ -163,20 +111,20 @@ def test_frames_flow_while_a_page_looks_and_come_back_when_it_does(quick, engine
         start = time.monotonic()
         while time.monotonic() < start + seconds:
             if heartbeats:
-                engine.seen()
+                engine.heartbeat()
             time.sleep(0.02)
         return watched.count("frame", start)
 
     assert frames_in(0.5, heartbeats=False) <= 4  # nobody looks: one in 0.2 s
     assert frames_in(0.5, heartbeats=True) >= 15  # one in 0.01 s, as far as the machine can
-    rest = watched.count("rest")
+    rest = watched.count("details")
     assert rest >= 2
     time.sleep(0.4)  # silence
     assert frames_in(0.5, heartbeats=False) <= 4
-    assert watched.count("rest") <= rest + 4  # what is large is not sent at all into the dark
+    assert watched.count("details") <= rest + 4  # what is large is not sent at all into the dark
     assert engine.playing
     start = time.monotonic()
-    engine.seen()
+    engine.heartbeat()
     wait_for(lambda: watched.count("frame", start) >= 2)
     assert time.monotonic() - start < 0.15  # at once, not at the next try
 
@@ -184,12 +132,12 @@ def test_frames_flow_while_a_page_looks_and_come_back_when_it_does(quick, engine
 def test_a_page_out_of_sight_gets_few_frames_but_keeps_the_run_going(quick, engines, watched):
     engine = engines(view=watched)
     engine.patience = 0.6
-    engine.seen()
+    engine.heartbeat()
     engine.play().result(SECONDS)
     time.sleep(0.3)  # until it is no longer seen
     start = time.monotonic()
     while time.monotonic() < start + 0.8:
-        engine.seen(visible=False)
+        engine.heartbeat(visible=False)
         time.sleep(0.02)
     assert engine.playing and watched.count("frame", start) <= 6
 
@@ -197,19 +145,11 @@ def test_a_page_out_of_sight_gets_few_frames_but_keeps_the_run_going(quick, engi
 def test_a_lab_unseen_for_long_pauses_and_says_so(quick, engines, watched):
     engine = engines(view=watched)
     engine.patience = 0.1
-    engine.seen()
+    engine.heartbeat()
     engine.play().result(SECONDS)
     wait_for(lambda: not engine.playing)
     assert "no page has shown this lab for 0 seconds" in engine.notice and engine.error is None
     engine.play().result(SECONDS)  # and it can be played again, with a new spell of patience
-    assert engine.playing and engine.notice is None
-
-
-def test_a_lab_never_shown_plays_on(quick, engines, watched):
-    engine = engines(view=watched)
-    engine.patience = 0.05
-    engine.play().result(SECONDS)
-    time.sleep(0.2)
     assert engine.playing and engine.notice is None
 
 
@@ -220,7 +160,7 @@ def test_a_knob_is_answered_with_a_frame_of_the_very_next_step(engines, watched)
     wait_for(lambda: watched.count("frame"))
     assert moves(engine)
     frames = watched.count("frame")
-    at = engine.post(lambda: engine._turn({"beta": 5.0}, None) or engine.run.number).result(SECONDS)
+    at = engine.post(lambda: (engine.set_knobs({"beta": 5.0}), engine.run.number)[1]).result(SECONDS)
     wait_for(lambda: watched.count("frame") == frames + 1)
     assert [number for what, number, _ in watched.calls if what == "frame"][-1] == at + 1
     assert moves(engine, 30) and watched.count("frame") == frames + 1  # one, and no more
@@ -228,22 +168,12 @@ def test_a_knob_is_answered_with_a_frame_of_the_very_next_step(engines, watched)
 
 def test_a_knob_turned_while_paused_is_shown(engines, watched):
     engine = engines(view=watched)
-    engine.steps(1).result(SECONDS)
-    before = watched.count("frame"), watched.count("rest")
-    engine.turn({"prior": False}).result(SECONDS)
-    assert (watched.count("frame"), watched.count("rest")) == (before[0] + 1, before[1])
-    engine.turn({"data": "few"}).result(SECONDS)  # other images: all there is to see
-    assert (watched.count("frame"), watched.count("rest")) == (before[0] + 2, before[1] + 1)
-
-
-def test_a_pause_shows_everything(engines, watched):
-    engine = engines(view=watched)
-    engine.play().result(SECONDS)
-    assert moves(engine)
-    start = time.monotonic()
-    engine.pause().result(SECONDS)
-    assert watched.count("frame", start) and watched.count("rest", start) and watched.calls[-1][0] == "status"
-    assert {number for _, number, at in watched.calls if at >= start} == {engine.run.number}
+    engine.train_for(1).result(SECONDS)
+    before = watched.count("frame"), watched.count("details")
+    engine.set_knobs({"prior": False}).result(SECONDS)
+    assert (watched.count("frame"), watched.count("details")) == (before[0] + 1, before[1])
+    engine.set_knobs({"data": "few"}).result(SECONDS)  # other images: all there is to see
+    assert (watched.count("frame"), watched.count("details")) == (before[0] + 2, before[1] + 1)
 
 
 def test_frames_take_no_more_than_their_share(monkeypatch, engines):
@@ -252,10 +182,10 @@ def test_frames_take_no_more_than_their_share(monkeypatch, engines):
             super().frame(engine)
             time.sleep(0.02)
 
-    monkeypatch.setattr(engine_module, "FRAME_SECONDS", 0.0)
+    monkeypatch.setattr(clock, "FRAME_SECONDS", 0.0)
     view = Slow()
     engine = engines(view=view)
-    engine.seen()
+    engine.heartbeat()
     engine.play().result(SECONDS)
     time.sleep(0.4)  # the cost is learned
     start = time.monotonic()
@@ -296,7 +226,7 @@ def seen_by_a_new_thread():
 one, three = Engine(make_run, threads=1), Engine(make_run, threads=3)
 assert one.post(torch.get_num_threads).result() == 1
 assert three.post(torch.get_num_threads).result() == 3
-one.steps(3).result()
+one.train_for(3).result()
 assert torch.get_num_threads() == 2, "the main thread, which asks for the first time, has its own"
 one.close()
 three.close()
@@ -310,12 +240,6 @@ one.post(lambda: None).result()
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
 
 
-@pytest.mark.parametrize("threads", [0, -1, "two", 1.5, True])
-def test_a_bad_number_of_threads_is_refused(threads):
-    with pytest.raises(ValueError, match="threads must be a whole number from 1 up"):
-        engine_module.Engine(make_run, threads=threads)
-
-
 def test_after_close_there_is_no_thread_and_a_command_starts_another(engines):
     engine = engines()
     engine.play().result(SECONDS)
@@ -323,35 +247,10 @@ def test_after_close_there_is_no_thread_and_a_command_starts_another(engines):
     engine.close()
     assert not trainers() and not engine.playing
     engine.close()
-    assert engine.steps(10).result(SECONDS) == engine.run.number
+    assert engine.train_for(10).result(SECONDS) == engine.run.number
     engine.close()
-    assert engine.steps(10).result(SECONDS) == engine.run.number
+    assert engine.train_for(10).result(SECONDS) == engine.run.number
     assert len(trainers()) == 1
-    assert same_bits(weights(engine.run.model), plain(engine.run))
-
-
-def test_closing_during_steps_answers_who_waits_for_them(engines):
-    engine = engines()
-    done = engine.steps(10**9)
-    wait_for(lambda: engine.run and engine.run.number > 5)
-    engine.close()
-    assert done.result(SECONDS) == engine.run.number
-
-
-def test_closed_by_several_at_once_it_can_still_be_used(engines):
-    engine = engines()
-    posted = []
-    for _ in range(10):
-        engine.play().result(SECONDS)
-        closers = [threading.Thread(target=engine.close) for _ in range(4)]
-        posters = [threading.Thread(target=lambda: posted.append(engine.post(lambda: 7))) for _ in range(4)]
-        for thread in (*closers, *posters):
-            thread.start()
-        for thread in (*closers, *posters):
-            thread.join()
-        assert {future.result(SECONDS) for future in posted} == {7}
-        assert engine.steps(2).result(SECONDS) == engine.run.number
-        assert len(trainers()) <= 1
     assert same_bits(weights(engine.run.model), plain(engine.run))
 
 
@@ -369,7 +268,7 @@ def test_a_run_that_cannot_be_made_is_the_callers_exception(engines):
     with pytest.raises(ValueError, match="no such data"):
         engine.play().result(SECONDS)
     with pytest.raises(ValueError, match="no such data"):
-        engine.steps(3).result(SECONDS)
+        engine.train_for(3).result(SECONDS)
     engine.close()
     assert len(tries) == 2 and not trainers()  # closing does not try once more
 
@@ -386,47 +285,38 @@ def test_an_exception_in_a_command_is_its_callers(engines, error):
     engine = engines()
     future = engine.post(command)
     assert future.exception(SECONDS) is error
-    assert engine.steps(3).result(SECONDS) == 3 and len(trainers()) == 1
+    assert engine.train_for(3).result(SECONDS) == 3 and len(trainers()) == 1
 
 
 @pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt(), Stop("stop")])
 def test_whatever_a_step_raises_the_thread_lives_and_who_waits_is_answered(engines, error):
     engine = engines(lambda: make_run(Flaky(5, error=error)))
-    assert engine.steps(10).result(SECONDS) == 4
+    assert engine.train_for(10).result(SECONDS) == 4
     assert engine.error.startswith(f"Step 5 failed ({type(error).__name__}") and "\n" not in engine.error
     assert rests(engine) and len(trainers()) == 1
-    assert engine.steps(6).result(SECONDS) == 10 and engine.error is None
+    assert engine.train_for(6).result(SECONDS) == 10 and engine.error is None
     assert same_bits(weights(engine.run.model), plain(engine.run))
 
 
 @pytest.mark.parametrize("error", [RuntimeError, Stop])
-@pytest.mark.parametrize("method", ["frame", "rest", "status"])
+@pytest.mark.parametrize("method", ["frame", "details", "status"])
 def test_what_cannot_be_shown_pauses_the_run_and_says_so(quick, engines, method, error):
     engine = engines(view=CountingView(method, error=error))
-    engine.seen()
+    engine.heartbeat()
     engine.play().result(SECONDS)
     wait_for(lambda: engine.error and not engine.playing)
     said = engine.error
     assert said.startswith("The lab could not show step") and f"{error.__name__}: no {method} today" in said
     assert "second line" not in said and rests(engine)
-    assert engine.steps(4).result(SECONDS) == engine.run.number  # every other driver goes on
+    assert engine.train_for(4).result(SECONDS) == engine.run.number  # every other driver goes on
     engine.pause().result(SECONDS)
     engine.reset().result(SECONDS)
-    engine.turn({"beta": 2.0}).result(SECONDS)
-    assert engine.steps(3).result(SECONDS) >= 1 and engine.error and len(trainers()) == 1
+    engine.set_knobs({"beta": 2.0}).result(SECONDS)
+    assert engine.train_for(3).result(SECONDS) >= 1 and engine.error and len(trainers()) == 1
     engine.view.fail_in = ()
     at = engine.run.number
-    assert engine.steps(3).result(SECONDS) == at + 3 and engine.error is None
+    assert engine.train_for(3).result(SECONDS) == at + 3 and engine.error is None
     assert same_bits(weights(engine.run.model), plain(engine.run))
-
-
-def test_the_page_learns_that_something_could_not_be_shown(quick, engines):
-    view = CountingView("frame")
-    engine = engines(view=view)
-    engine.seen()
-    engine.play().result(SECONDS)
-    wait_for(lambda: not engine.playing)
-    wait_for(lambda: view.count("status") == 2)  # of play, and of the fault
 
 
 @pytest.mark.parametrize("error", [RuntimeError("the device is gone"), Stop("the device is gone")])
@@ -438,49 +328,20 @@ def test_a_fault_with_no_way_back_still_answers_who_waits(engines, error):
         raise error
 
     engine.run.go_back = lost
-    engine.steps(10).result(SECONDS)
+    engine.train_for(10).result(SECONDS)
     assert "the device is gone" in engine.error and rests(engine) and len(trainers()) == 1
-
-
-def test_steps_asked_for_while_steps_run_take_their_place(engines):
-    engine = engines()
-    first = engine.steps(10**9)
-    wait_for(lambda: engine.run and engine.run.number > 5)
-    second = engine.steps(5)
-    reached = first.result(SECONDS)
-    assert second.result(SECONDS) == reached + 5 == engine.run.number
-
-
-def test_a_pause_ends_the_steps_that_run(engines):
-    engine = engines()
-    done = engine.steps(10**9)
-    engine.pause("Enough.").result(SECONDS)
-    assert done.result(SECONDS) == engine.run.number and engine.notice == "Enough."
 
 
 @pytest.mark.slow
 def test_reset_during_steps_takes_those_still_to_come_from_the_beginning(engines):
     engine = engines()
-    engine.steps(200).result(SECONDS)
+    engine.train_for(200).result(SECONDS)
     engine.pace = None
-    done = engine.steps(300)
+    done = engine.train_for(300)
     wait_for(lambda: engine.run.number > 210)
-    left = engine.post(lambda: (500 - engine.run.number, engine._reset())).result(SECONDS)[0]
+    left = engine.post(lambda: (500 - engine.run.number, engine.reset())).result(SECONDS)[0]
     assert done.result(SECONDS) == left == engine.run.number
     assert same_bits(weights(engine.run.model), plain(engine.run))
-
-
-def test_nan_during_steps_answers_who_waits(engines):
-    engine = engines(lambda: make_run(lr=1e6))
-    assert engine.steps(500).result(SECONDS) == 0
-    assert engine.error and rests(engine)
-
-
-def test_a_future_that_its_owner_wants_to_cancel_is_answered_all_the_same(engines):
-    engine = engines()
-    done, paused = engine.steps(300), engine.pause()
-    assert not done.cancel() and not paused.cancel()
-    assert done.result(SECONDS) is not None and engine.steps(1).result(SECONDS) and len(trainers()) == 1
 
 
 def test_no_command_is_lost_however_fast_they_come_and_go(engines):
@@ -493,3 +354,49 @@ def test_no_command_is_lost_however_fast_they_come_and_go(engines):
             threading.Thread(target=engine.close).start()
     assert [future.result(SECONDS) for future in futures] == list(range(300))
     wait_for(lambda: len(threading.enumerate()) < 10)
+
+
+def test_the_trainer_that_asks_for_itself_does_not_wait_for_itself(engines):
+    engine = engines()
+    numbers = engine.post(lambda: [engine.train_for(2).result(), engine.reset().result(), engine.run.number])
+    assert numbers.result(SECONDS) == [2, None, 0]
+    assert engine.post(lambda: (engine.close(), 7)[1]).result(SECONDS) == 7  # ends when this is done
+    assert engine.train_for(1).result(SECONDS) == 1
+
+
+def test_what_nobody_waits_for_is_said(engines, watched):
+    engine = engines(view=watched)
+    engine.post(lambda: 1 / 0)
+    engine.post(lambda: None).result(SECONDS)
+    assert engine.notice == "The lab could not do that (ZeroDivisionError: division by zero)."
+    with pytest.raises(ZeroDivisionError):
+        engine.post(lambda: 1 / 0, report=False).result(SECONDS)
+
+
+def test_a_step_that_fails_each_time_does_not_advise_to_try_again(engines):
+    class Once(vaekit.VAE):
+        """Fails as soon as its weights have moved."""
+
+        def forward(self, x, generator=None):
+            if torch.is_grad_enabled() and self.encoder.mu.bias.ne(first).any():
+                raise RuntimeError("only once")
+            return super().forward(x, generator)
+
+    model = Once(2, 16)
+    first = model.encoder.mu.bias.detach().clone()
+    engine = engines(lambda: make_run(model))
+    assert engine.train_for(5).result(SECONDS) == 1 and "Press play to try again." in engine.error
+    assert engine.train_for(5).result(SECONDS) == 1 and "It failed there before" in engine.error
+
+
+def test_while_a_long_cell_runs_no_heartbeat_is_missed(engines):
+    busy = [True]
+    engine = engines(is_busy=lambda: busy[0])
+    engine.patience = 0.1
+    engine.heartbeat()
+    engine.play().result(SECONDS)
+    time.sleep(0.3)
+    assert engine.playing
+    busy.clear(), busy.append(False)
+    wait_for(lambda: engine.notice)
+    assert "no page has shown this lab" in engine.notice and not engine.playing

@@ -12,9 +12,6 @@ from torch import nn
 import vaekit
 from vaekit.data import ImageSet, as_floats
 from vaekit.lab.drawing import centred, digit
-from vaekit.lab.export import PLANE
-from vaekit.losses import reconstruction_nll
-from vaekit.training import Knobs
 
 SEVEN = [[(0.3, 0.2), (0.7, 0.2), (0.45, 0.9)]]
 ONE = [[(0.5, 0.1), (0.5, 0.9)]]
@@ -64,28 +61,9 @@ def put_back(images: torch.Tensor, how) -> np.ndarray:
     ("how", "mean", "most"), [(Image.Resampling.NEAREST, 0.01, 0.035), (Image.Resampling.BILINEAR, 0.04, 0.07)]
 )
 def test_real_digits_from_anywhere_and_of_any_size_come_back(digits, how, mean, most):
-    images = digits.images[:600]
+    images = digits.images[:300]
     off = np.abs(put_back(images, how) - images[:, 0].numpy() / 255).mean((1, 2))
-    print(f"{how.name}: {off.mean():.4f} on average, {np.quantile(off, 0.95):.4f} of 95 in 100")
-    assert off.mean() < mean
-    assert np.quantile(off, 0.95) < most
-    other = np.abs(np.roll(images[:, 0].numpy(), 1, axis=2) / 255 - images[:, 0].numpy() / 255).mean((1, 2))
-    assert other.mean() > 1.4 * mean  # one pixel beside its place is farther off than that
-
-
-@pytest.mark.slow
-def test_the_model_takes_them_for_what_they_were(digits):
-    model = small_vae(hidden=64)
-    for step in vaekit.train(model, digits.images, Knobs(lr=3e-3), generator=torch.Generator().manual_seed(0)):
-        if step.number == 400:
-            break
-    images = digits.images[5000:5400]
-    x, again = as_floats(images), torch.from_numpy(put_back(images, Image.Resampling.NEAREST))[:, None]
-    with torch.no_grad():
-        before, after = (reconstruction_nll(model.decode(model.encode(it)[0]), it) for it in (x, again))
-    print(f"{before.mean():.1f} and {after.mean():.1f} nats")
-    assert after.mean() == pytest.approx(float(before.mean()), rel=0.03)
-    assert torch.corrcoef(torch.stack([before, after]))[0, 1] > 0.97
+    assert off.mean() < mean and np.quantile(off, 0.95) < most
 
 
 @pytest.mark.parametrize("strokes", [SEVEN, ONE, [[(0.1, 0.2), (0.9, 0.3)]], [*SEVEN, [(0.3, 0.55), (0.7, 0.5)]]])
@@ -100,19 +78,12 @@ def test_ink_fills_the_box_of_20_with_its_mass_in_the_middle(strokes):
     assert middle == pytest.approx([14, 14], abs=0.51) or any(edges)
 
 
-def test_the_same_digit_wherever_and_however_large_it_is_drawn():
-    small = [[(0.6 + 0.3 * x, 0.1 + 0.3 * y) for x, y in stroke] for stroke in SEVEN]
-    assert (digit(small) - digit(SEVEN)).abs().max() < 0.11
-    assert (digit(small) - digit(SEVEN)).abs().mean() < 0.005
-
-
 def test_the_pen_is_as_thick_as_mnists(digits):
     x = as_floats(digits.images[:5000][digits.labels[:5000] == 1])
     lengths = x[:, 0].amax(2).gt(0.2).sum(1)
     upright = x[:, 0].amax(1).gt(0.2).sum(1) <= 5  # of the others the height is not the length
     theirs = (x.sum((1, 2, 3)) / lengths)[upright].median()
     mine = digit([[(0.4, 0.1), (0.6, 0.9)]]).sum() / (20**2 + 4.6**2) ** 0.5
-    print(f"ones: {theirs:.2f} pixels, the pad's: {mine:.2f}")
     assert mine == pytest.approx(float(theirs), rel=0.1)
 
 
@@ -137,19 +108,11 @@ def test_posterior_and_pictures_are_the_models_to_the_bit():
     np.testing.assert_array_equal(pictures(pad.widget), reference(model, pad.image[None]))
 
 
-@pytest.mark.parametrize(("kind", "mean"), [("gaussian", torch.sigmoid), ("linear", lambda v: v.clamp(0, 1))])
-def test_the_kind_says_what_the_decoder_means(kind, mean):
-    model = small_vae()
-    pad = vaekit.DrawingPad(model, kind).draw(ONE)
-    with torch.no_grad():
-        x_hat = mean(model.decode(model.encode(pad.image[None])[0]))
-    np.testing.assert_array_equal(pictures(pad.widget)[1], in_bytes(x_hat)[0])
-
-
 def test_the_page_draws_and_wipes_and_a_model_that_learned_is_asked_again():
     model = small_vae()
     pad = vaekit.DrawingPad(model)
-    assert repr(pad) == f"DrawingPad({NOTHING})" and NOTHING in pad._repr_html_()
+    assert repr(pad) == f"DrawingPad({NOTHING})"
+    assert "image/png" not in pad._repr_mimebundle_()
     pad.widget.set_state({"strokes": ONE})  # as a message from the page does
     assert torch.equal(pad.image, digit(ONE)) and len(pad.widget.pictures) == 5 * 784
     first = pad.draw(ONE).widget.pictures
@@ -160,40 +123,29 @@ def test_the_page_draws_and_wipes_and_a_model_that_learned_is_asked_again():
     assert pad.widget.pictures == b"" and pad.widget.words == ""
 
 
-def test_where_no_widget_lives_there_is_a_picture():
-    pad = vaekit.DrawingPad(small_vae()).draw(SEVEN)
-    bundle = pad._repr_mimebundle_()
-    assert "application/vnd.jupyter.widget-view+json" in bundle and bundle["text/plain"] == "DrawingPad(strokes: 1)"
-    assert '<img alt="' in bundle["text/html"] and "data:image/png;base64,iVBOR" in bundle["text/html"]
-    assert pad.widget.words in bundle["text/html"]
-
-
-def test_an_autoencoders_code_is_a_point():
+def test_an_autoencoders_code_is_a_point_and_where_no_widget_lives_there_is_a_picture():
     model = vaekit.Autoencoder(2, 16, init_generator=torch.Generator().manual_seed(0))
     pad = vaekit.DrawingPad(model).draw(SEVEN)
     assert pad.widget.words.startswith("a point: z₁ = ") and "±" not in pad.widget.words
     assert (pictures(pad.widget)[1:] == pictures(pad.widget)[1]).all()
+    bundle, metadata = pad._repr_mimebundle_()
+    assert "application/vnd.jupyter.widget-view+json" in bundle and bundle["text/plain"] == "DrawingPad(strokes: 1)"
+    assert bundle["image/png"].startswith(b"\x89PNG") and pad.widget.words in metadata["image/png"]["alt"]
 
 
 BAD = [
     *[("abc", TypeError), (7, TypeError), ([[("a", 0.1)]], TypeError), ([[(0.1, 0.2), (0.3,)]], TypeError)],
-    *[
-        ([(0.1, 0.2)], ValueError),
-        ([[]], ValueError),
-        ([[(0.1, 1.2)]], ValueError),
-        ([[(0.1, float("nan"))]], ValueError),
-    ],
-    ([], ValueError),
+    *[([(0.1, 0.2)], ValueError), ([[]], ValueError), ([[(0.1, 1.2)]], ValueError), ([], ValueError)],
+    ([[(0.1, float("nan"))]], ValueError),
 ]
 
 
-@pytest.mark.parametrize(("strokes", "error"), BAD)
-def test_strokes_that_are_none_are_one_line(refuses, labs, strokes, error):
+def test_strokes_that_are_none_are_one_line(refuses, labs):
     pad, lab = vaekit.DrawingPad(small_vae()).draw(ONE), labs().draw(ONE)
-    with refuses(error, "strokes must be lists of points" if strokes != [] else NOTHING):
-        pad.draw(strokes)
-    with refuses(error, "strokes must be lists of points" if strokes != [] else NOTHING):
-        lab.draw(strokes)
+    for strokes, error in BAD:
+        for drawn_on in (pad, lab):
+            with refuses(error, "strokes must be lists of points" if strokes != [] else NOTHING):
+                drawn_on.draw(strokes)
     assert torch.equal(pad.image, digit(ONE)) and torch.equal(lab.view.sides[0].drawing[0], digit(ONE))
 
 
@@ -246,10 +198,8 @@ def test_the_lab_shows_the_drawing_in_the_chosen_images_place(labs):
     with torch.no_grad():
         mu, logvar = lab.model.encode(x)
     assert plane.drawn["mark"] == torch.cat([mu[0], torch.exp(0.5 * logvar[0])]).tolist()
-    told = f"z₁ = {mu[0, 0]:.2f} ± {torch.exp(0.5 * logvar[0, 0]):.2f}, z₂ = ".replace("-", "−")
-    assert plane.drawn["words"].startswith(told)
     np.testing.assert_array_equal(pictures(plane), reference(lab.model, x))
-    lab._on_message(plane, {"kind": "choose", "index": 5}, [])  # its turn comes when the pad is wiped
+    plane._handle_custom_msg({"kind": "choose", "index": 5}, [])  # its turn comes when the pad is wiped
     done(lab)
     np.testing.assert_array_equal(pictures(plane)[0], in_bytes(x)[0])
     plane.set_state({"strokes": []})
@@ -263,55 +213,29 @@ def test_it_follows_the_training_and_the_toggle_puts_it_away(labs):
     marks = [lab.view.plane.drawn["mark"]]
     for _ in range(3):
         marks.append(lab.run(20).view.plane.drawn["mark"])
-    assert len(set(map(tuple, marks))) == 4
     with torch.no_grad():
         mu, _ = lab.model.encode(digit(ONE)[None])
-    assert marks[-1][:2] == mu[0].tolist()
+    assert marks[-1][:2] == mu[0].tolist() and len(set(map(tuple, marks))) == 4
     lab.controls.draw.value = False
     done(lab)
     assert lab.view.plane.drawn == {} and lab.view.plane.strokes == [] and not lab.view.plane.pad
-
-
-def test_each_frame_has_the_drawings_posterior_of_that_moment(labs):
-    lab = labs().draw(ONE)
-    before = lab.view.plane.drawn["mark"]
-    lab.engine.post(lambda: lab.model.encoder.mu.bias.data.add_(1)).result(SECONDS)
-    lab.engine.post(lambda: lab.view.frame(lab.engine)).result(SECONDS)
-    np.testing.assert_allclose(np.subtract(lab.view.plane.drawn["mark"], before), [1, 1, 0, 0], atol=1e-5)
-
-
-def test_while_it_plays_and_is_looked_at_the_mark_moves(labs):
-    lab = labs().draw(ONE)
-    lab.engine.seen()
-    lab.play()
-    first = lab.view.plane.drawn["mark"]
-    wait_for(lambda: lab.engine.seen() or lab.view.plane.drawn["mark"] != first)
-    lab.pause()
 
 
 @pytest.mark.parametrize("twin", [False, True])
 def test_drawing_changes_nothing_of_the_run(labs, twin):
     drawn, plain = labs(twin=twin), labs(twin=twin)
     drawn.run(3).draw(SEVEN)
-    drawn.engine.seen()
+    drawn.engine.heartbeat()
     drawn.play()
     for i in range(40):
         drawn.draw([[(0.5, 0.1), (0.5, 0.2 + 0.02 * i)]])
     wait_for(lambda: drawn.steps_taken > 60)
     drawn.pause()
     plain.run(drawn.steps_taken)
-    for one, other in zip(drawn.sides, plain.sides, strict=True):
+    for view, one, other in zip(drawn.view.sides, drawn.sides, plain.sides, strict=True):
         assert same_bits(weights(one.model), weights(other.model))
+        np.testing.assert_array_equal(pictures(view.plane), reference(one.model, view.drawing))
     assert drawn.error is None and drawn.recording.twin == plain.recording.twin
-
-
-def test_of_a_twin_both_show_it(labs):
-    lab = labs(twin=True).run(30).draw(SEVEN)
-    marks = []
-    for view, side in zip(lab.view.sides, lab.sides, strict=True):
-        np.testing.assert_array_equal(pictures(view.plane), reference(side.model, digit(SEVEN)[None]))
-        marks.append(tuple(view.plane.drawn["mark"]))
-    assert marks[0] != marks[1]
 
 
 def test_of_many_dimensions_the_mark_is_of_the_pair_that_is_shown(labs):
@@ -326,16 +250,11 @@ def test_of_many_dimensions_the_mark_is_of_the_pair_that_is_shown(labs):
     assert lab.view.plane.drawn["mark"][:2] == mu[0, [0, 2]].tolist()
 
 
-def test_an_autoencoder_in_the_lab(labs):
+def test_an_autoencoder_in_the_lab_and_a_posterior_that_is_no_number(labs):
     lab = labs(model=vaekit.Autoencoder(2, 16, init_generator=torch.Generator().manual_seed(0))).run(5).draw(ONE)
     assert lab.view.plane.drawn["mark"][2:] == [0, 0] and lab.view.plane.drawn["words"].startswith("a point: ")
-
-
-def test_a_posterior_that_is_no_number_has_no_mark(labs):
-    lab = labs().run(2)
-    lab.engine.post(lambda: lab.model.encoder.mu.bias.data.fill_(float("inf"))).result(SECONDS)
-    lab.draw(ONE)
-    assert lab.view.plane.drawn["mark"] == []
+    lab.engine.post(lambda: [p.data.fill_(float("inf")) for p in lab.model.encoder.parameters()]).result(SECONDS)
+    assert lab.draw(SEVEN).view.plane.drawn["mark"] == []
 
 
 def test_a_model_that_fails_on_the_drawing_loses_it_and_not_the_run(labs):
@@ -349,19 +268,6 @@ def test_a_model_that_fails_on_the_drawing_loses_it_and_not_the_run(labs):
     lab.draw(SEVEN)
     lab.model.broken = True  # from here on at the next frame
     assert lab.run(20).steps_taken == 25 and lab.error is None and lab.view.plane.drawn == {}
-
-
-def test_strokes_do_not_pile_up_behind_a_slow_step(labs):
-    lab, shown = labs(), []
-    draw = lab.view.draw
-    lab.view.draw = lambda engine, strokes: (shown.append(len(strokes)), draw(engine, strokes))
-    go_on = threading.Event()
-    lab.engine.post(lambda: go_on.wait(SECONDS))
-    for n in range(1, 30):
-        lab.view.plane.set_state({"strokes": [[[0.1, 0.03 * i + 0.01]] for i in range(n)]})
-    go_on.set()
-    done(lab)
-    assert shown == [29]
 
 
 def test_a_labs_model_is_asked_on_the_labs_own_thread(labs):
@@ -383,28 +289,12 @@ def test_images_of_another_shape_have_no_pad(labs, refuses):
     assert lab.view.plane.drawn == {} and lab.run(2).error is None
 
 
-def test_faces_put_the_drawing_away_and_digits_bring_the_pad_back(monkeypatch):
-    monkeypatch.setattr(vaekit.lab, "FACES", 600)
-    lab = vaekit.LatentLab(hidden=16, threads=1, shown=50, device="cpu").draw(ONE)
-    lab.set(data="Cartoon faces")
-    assert lab.controls.draw.disabled and not lab.controls.draw.value and not lab.view.plane.pad
-    assert lab.run(3).error is None and lab.view.plane.drawn == {}
-    lab.set(data="Handwritten digits")
-    assert not lab.controls.draw.disabled and lab.controls.no_pad.value == ""
-    assert lab.draw(ONE).view.plane.drawn["mark"]
-    lab.engine.close()
-
-
-def test_the_exported_file_has_no_pad_and_the_lab_keeps_its_drawing(labs, tmp_path, monkeypatch):
+def test_the_exported_file_shows_the_chosen_image_and_the_lab_keeps_its_drawing(labs, tmp_path):
     lab = labs().run(5).draw(ONE)
-    seen = []
-    monkeypatch.setattr(vaekit.lab, "write_html", lambda path, view, title: seen.append(view.plane.pictures))
+    drawn = lab.view.plane.pictures
     lab.export_html(tmp_path / "run.html")
     done(lab)
-    first = some_digits(1).images[0, 0].numpy()
-    np.testing.assert_array_equal(np.frombuffer(seen[0], np.uint8)[:784].reshape(28, 28), first)
-    assert {"pad", "strokes", "drawn"}.isdisjoint(PLANE)
-    assert digit(lab.view.plane.strokes).equal(digit(ONE)) and lab.view.plane.drawn["mark"]
+    assert digit(lab.view.plane.strokes).equal(digit(ONE)) and lab.view.plane.pictures == drawn
 
 
 def test_doubles_are_drawn_as_doubles(labs):

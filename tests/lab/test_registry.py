@@ -4,22 +4,27 @@ import gc
 import os
 import sys
 import time
+import weakref
 from pathlib import Path
 
 import pytest
 from jupyter_client.manager import start_new_kernel
+from lab_helpers import some_digits, wait_for
 
-from vaekit.lab import registry
+from vaekit.lab import LatentLab, registry
 
 
 class Lab:
     playing = False
 
     def __init__(self):
-        self.retired = 0
+        self.retired, self.handle = 0, self
 
     def retire(self) -> None:
         self.retired += 1
+
+    def release(self) -> None:
+        """What a lab's handle does."""
 
 
 @pytest.fixture
@@ -69,17 +74,41 @@ def test_outside_of_a_notebook_nobody_is_retired(cell):
     assert [lab.retired for lab in labs] == [0, 0, 0]
 
 
-def test_outside_of_a_kernel_there_is_no_cell():
-    assert registry._current_cell() == (None, "")
+def test_of_a_lab_whose_cell_is_run_again_nothing_is_left(cell):
+    def make() -> LatentLab:
+        return LatentLab(some_digits(300), hidden=16, threads=1).run(3)
 
-
-@pytest.mark.slow
-def test_a_lab_that_is_gone_is_forgotten(cell):
     cell("a", "1")
-    made()
-    gc.collect()
+    lab = make()
+    widgets = (lab.view.plane, lab.controls.play, lab.controls.play.layout, lab.controls.locks["beta"], *lab.view.links)
+    kept = [weakref.ref(it) for it in (lab, lab.model, lab.engine, lab.view, *widgets)]
+    del widgets
+    lab.play()
     cell("a", "2")
-    assert made().retired == 0
+    lab = make()
+    gc.collect(), gc.collect()  # the first finds that the lab is gone, the second its widgets
+    assert [ref() for ref in kept] == [None] * len(kept)
+    lab.engine.close()
+
+
+def test_a_retired_lab_that_a_variable_holds_answers_its_widgets(cell):
+    cell("a", "1")
+    older = LatentLab(some_digits(300), hidden=16, threads=1)
+    cell("a", "2")
+    newer = LatentLab(some_digits(300), hidden=16, threads=1)
+    gc.collect()
+    older.controls.step.click()
+    wait_for(lambda: older.steps_taken == 1)
+    older.engine.close(), newer.engine.close()
+
+
+def test_outside_of_ipython_a_lab_is_freed_as_any_object_is():
+    lab = LatentLab(some_digits(300), hidden=16, threads=1)
+    lab.play()
+    gone = weakref.ref(lab)
+    del lab
+    gc.collect()
+    assert gone() is None
 
 
 def test_who_else_is_playing(cell):
@@ -134,6 +163,15 @@ def kernel():
 MAKE = (
     "from lab_helpers import some_digits\nfrom vaekit.lab import LatentLab\n{} = LatentLab(some_digits(300), threads=1)"
 )
+
+
+@pytest.mark.slow
+def test_in_a_real_kernel_labs_that_were_shown_are_freed(kernel):
+    """IPython's history of outputs would keep each of them."""
+    for _ in range(4):
+        kernel.run(MAKE.format("lab") + "\nlab.run(1)", "cell-1")
+    count = "import gc\ngc.collect(); gc.collect()\nprint(sum(type(it) is LatentLab for it in gc.get_objects()))"
+    assert kernel.run(count, "cell-2") == "1"
 
 
 @pytest.mark.slow

@@ -54,29 +54,15 @@ def test_untrained_it_is_the_prior_and_says_that_nothing_is_learned():
 
 
 @pytest.mark.slow
-def test_prior_on_off_and_collapsed_are_told_apart():
-    """A narrow model, which is quick: a cloud, then points, a cloud again, then the prior."""
-    training = Training(small_vae(hidden=64))
-    assert training.until(500)[-6:] == ["cloud"] * 6
-    m = measure(training.model)
-    assert verdict(m, 500)[0] == "A cloud." and f"{m.overlap:.0%}" in verdict(m, 500)[1]
-    off = training.until(800, prior=False)
-    assert kinds(off) in (["points"], ["cloud", "points"], ["cloud", "between", "points"], ["between", "points"])
-    assert off[-4:] == ["points"] * 4 and verdict(measure(training.model), 800)[0] == "σ → 0."
-    on = training.until(1000, prior=True)
-    assert on[-1] == "cloud" and "prior" not in on
-    collapsed = training.until(1300, beta=50.0)
-    assert collapsed[-4:] == ["prior"] * 4 and "points" not in collapsed
-    assert verdict(measure(training.model), 1300)[0] == "Posterior = prior."
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("seed", "hidden", "on_the_way"), [(0, 400, 2), (1, 100, 4), (2, 100, 4)])
-def test_the_model_of_the_lab_goes_through_the_pictures_as_it_should(seed, hidden, on_the_way):
-    """784-400-2-400-784, and narrower ones, looked at every 25 steps: there is no word out of place on the way."""
+@pytest.mark.parametrize(("seed", "hidden", "on_the_way"), [(0, 400, 2), (2, 100, 4)])
+def test_the_lab_goes_through_the_pictures_as_it_should(seed, hidden, on_the_way):
+    """784-400-2-400-784, and a narrower one, looked at every 25 steps: there is no word out of place on the way."""
     training = Training(VAE(hidden=hidden, init_generator=torch.Generator().manual_seed(seed)), seed)
     assert training.until(800) == ["cloud"] * 32
+    m = measure(training.model)
+    assert verdict(m, 800)[0] == "A cloud." and f"{m.overlap:.0%}" in verdict(m, 800)[1]
     assert training.until(1200, prior=False)[on_the_way:] == ["points"] * (16 - on_the_way)
+    assert verdict(measure(training.model), 1200)[0] == "σ → 0."
     assert training.until(1400, prior=True)[2:] == ["cloud"] * 6
     assert training.until(1800, beta=50.0)[2:] == ["prior"] * 14
     training = Training(VAE(hidden=hidden, init_generator=torch.Generator().manual_seed(seed)), seed)
@@ -84,13 +70,11 @@ def test_the_model_of_the_lab_goes_through_the_pictures_as_it_should(seed, hidde
 
 
 @pytest.mark.slow
-def test_five_dimensions_and_squared_error():
+def test_in_five_dimensions():
     training = Training(VAE(5, init_generator=torch.Generator().manual_seed(0)))
     assert training.until(600)[-1] in ("cloud", "between")  # some hundred codes lie far apart in five dimensions
     assert training.until(800, prior=False)[-1] == "points"
     assert training.until(1100, prior=True, beta=100.0)[-1] == "prior"
-    training = Training(VAE(init_generator=torch.Generator().manual_seed(0)), kind="gaussian")
-    assert training.until(600)[-1] == "cloud" and training.until(800, prior=False)[-1] == "points"
 
 
 CLOUD = Measured(mean_std=0.15, spread=1.4, kl=5.3, active=2, latent_dim=2, overlap=0.8)
@@ -100,33 +84,34 @@ def changed(**values) -> Measured:
     return Measured(**(vars(CLOUD) | values))
 
 
-def test_codes_that_cannot_say_anything_are_called_so_whatever_the_units_do():
-    """The mean KL bounds what the codes say of the image, so at 0.02 nats they say nothing."""
-    falling = changed(mean_std=0.95, spread=0.1, kl=0.02, active=1, overlap=1.0)
-    assert state(falling) == "prior"
-    assert state(changed(mean_std=0.98, spread=0.3, kl=0.3, active=1, overlap=0.99)) == "cloud"
+@pytest.mark.parametrize(
+    ("values", "found"),
+    [
+        # the mean KL bounds what the codes say of the image: at 0.02 nats nothing, whatever the units do
+        ({"mean_std": 0.95, "spread": 0.1, "kl": 0.02, "active": 1, "overlap": 1.0}, "prior"),
+        ({"mean_std": 0.98, "spread": 0.3, "kl": 0.3, "active": 1, "overlap": 0.99}, "cloud"),
+        # an untrained autoencoder's points: no unit is called active, no two codes overlap
+        ({"mean_std": 0.0, "spread": 0.08, "kl": math.inf, "active": 0, "overlap": 0.0}, "points"),
+        # in many dimensions one unit that speaks is heard
+        ({"mean_std": 0.95, "spread": 0.2, "kl": 0.9, "active": 1, "latent_dim": 20, "overlap": 0.95}, "cloud"),
+        ({"mean_std": 1.0, "spread": 0.05, "kl": 0.1, "active": 0, "latent_dim": 20, "overlap": 0.99}, "prior"),
+    ],
+)
+def test_what_is_measured_decides(values, found):
+    assert state(changed(**values)) == found
 
 
-def test_one_code_for_all_that_is_not_the_priors_is_not_called_the_prior():
-    wide = changed(mean_std=1.32, spread=0.06, kl=0.23, active=0, overlap=1.0)
-    elsewhere = changed(mean_std=0.3, spread=0.01, kl=12.0, active=0, overlap=1.0)
-    for m in (wide, elsewhere):
-        assert state(m) == "between" and verdict(m, 9)[0] == "One code for all."
+@pytest.mark.parametrize("values", [{"mean_std": 1.32, "spread": 0.06, "kl": 0.23}, {"spread": 0.01, "kl": 12.0}])
+def test_one_code_for_all_that_is_not_the_priors_is_not_called_the_prior(values):
+    assert verdict(changed(active=0, overlap=1.0, **values), 9)[0] == "One code for all."
 
 
-def test_points_that_lie_close_together_are_points():
-    """An untrained autoencoder's: no unit varies enough to be called active, and no two codes overlap."""
-    assert state(changed(mean_std=0.0, spread=0.08, kl=math.inf, active=0, overlap=0.0)) == "points"
-
-
-def test_in_many_dimensions_one_unit_that_speaks_is_heard():
-    assert state(changed(mean_std=0.95, spread=0.2, kl=0.9, active=1, latent_dim=20, overlap=0.95)) == "cloud"
-    assert state(changed(mean_std=1.0, spread=0.05, kl=0.1, active=0, latent_dim=20, overlap=0.99)) == "prior"
-
-
-def test_a_cloud_tells_its_silent_units():
+def test_a_cloud_tells_its_silent_units_and_what_is_told_is_measured():
     headline, sentence = verdict(changed(active=3, latent_dim=5), 100)
-    assert headline == "A cloud, in part." and "2 of 5 units" in sentence
+    assert headline == "A cloud, in part." and "2 of 5 units say nothing" in sentence
+    assert "1 of 5 units says nothing" in verdict(changed(active=4, latent_dim=5), 100)[1]
+    for overlap in (0.3, 0.45, 0.59, 0.61, 0.99):
+        assert f"{overlap:.0%}" in verdict(changed(overlap=overlap), 10)[1]
 
 
 def test_the_two_collapses_are_never_both():
@@ -136,16 +121,9 @@ def test_the_two_collapses_are_never_both():
         (s, 3 * w, 20 * k**3, o, a) for s in grid for w in grid for k in grid for o in grid for a in (0, 1, 2)
     ):
         m = Measured(std, spread, kl, active, 2, overlap)
-        found = state(m)
-        if found == "points":
-            assert std < 0.05 * spread and overlap < 0.25 and kl >= words.SILENT
-        elif found == "prior":
-            assert kl <= 0.1
-        elif found == "cloud":
-            assert overlap > 0.6 and active > 0
-        assert all(text and "\n" not in text for text in verdict(m, 10))
-
-
-def test_the_numbers_that_are_told_are_the_measured_ones():
-    for overlap in (0.3, 0.45, 0.59, 0.61, 0.99):
-        assert f"{overlap:.0%}" in verdict(changed(overlap=overlap), 10)[1]
+        claims = {
+            "points": std < 0.05 * spread and overlap < 0.25 and kl >= words.SILENT,
+            "prior": kl <= 0.1,
+            "cloud": overlap > 0.6 and active > 0,
+        }
+        assert claims.get(state(m), True) and all(text and "\n" not in text for text in verdict(m, 10))

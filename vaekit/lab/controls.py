@@ -1,257 +1,204 @@
-"""The knobs and buttons: plain ipywidgets, which hand what the learner does to the lab."""
+"""The rows of controls: plain ipywidgets, which hand what the learner does to the lab."""
 
-import math
+import threading
 
 import ipywidgets as widgets
 
-from vaekit.files import short_path
-from vaekit.lab.words import KIND_NAMES
-from vaekit.recording import Recording
+from vaekit._checks import first_line
+from vaekit._files import short_path
+from vaekit.lab.knobs import make_control
+from vaekit.losses import LIKELIHOODS
+from vaekit.runs.recording import Recording
+from vaekit.training import KNOBS
 
+KNOB_ROWS = (("prior", "beta"), ("lr",))  # the place of each knob; a twin has all those of a run in one row
+SLIDERS = {"beta": ("200px", "310px")}  # knobs with a slider; wider where a linear model's marks stand close on it
 PACES = {"full speed": 0.0, "20 steps/s": 20.0, "5 steps/s": 5.0, "1 step/s": 1.0}
-KINDS = {name: kind for kind, name in KIND_NAMES.items()}
-SHOWN = {"nothing more": "", "draws from the prior": "draws", "a walk between two codes": "walk"}
-LOWEST, HIGHEST = 0.01, 100.0
-SLIDER_STEP = 0.05  # of log₁₀ β
-
-
-class Knobs:
-    """The knobs of one run: prior, β and learning rate. `show(settings)` sets them to what acts."""
-
-    def __init__(self, name: str, slider_width: str = "200px"):
-        self.name = name
-        self.placed: set[float] = set()  # where `show` has put the slider
-        self.prior = widgets.ToggleButton(value=True, description="Prior on", layout={"width": "112px"})
-        self.beta = widgets.FloatLogSlider(
-            value=1, base=10, min=-2, max=2, step=SLIDER_STEP, readout=False, layout={"width": slider_width}
-        )
-        self.beta_text = widgets.Text(continuous_update=False, layout={"width": "72px"})
-        self.lr = widgets.Text(continuous_update=False, layout={"width": "70px"})
-        side = f"{name}: " if name else ""
-        self.prior.tooltip = f"{side}The prior's pull, β·KL, in the loss: on or off"
-        self.beta.tooltip = f"{side}β, the weight of the KL, on a log scale"
-        self.beta_text.tooltip = f"{side}β, typed: any number from 0 up"
-        self.lr.tooltip = f"{side}The learning rate of Adam, above 0"
-        self.beta.add_class("vk-beta")
-
-    def turned(self):
-        """Each control, with the function that turns its value into a change of the settings."""
-        yield self.prior, lambda value, _: {"prior": value}
-        yield self.beta, self._slid
-        yield self.beta_text, lambda text, _: {"beta": _number("β", text)}
-        yield self.lr, lambda text, _: {"lr": _number("the learning rate", text)}
-
-    def _slid(self, value: float, now: dict) -> dict:
-        if _at(value, now["beta"]) or self._is_answer(value):
-            return {}
-        return {"beta": float(f"{value:.2g}")}
-
-    def _is_answer(self, value: float) -> bool:
-        """Is this what a page's slider says when it is set? It does where its power of ten differs in the last digit.
-
-        The answer may come late, when β is another: it is not the learner's doing.
-        """
-        asked = next((it for it in self.placed if it != value and math.isclose(it, value, rel_tol=1e-9)), None)
-        self.placed.discard(asked)
-        return asked is not None
-
-    def show(self, settings: dict) -> None:
-        self.prior.value = settings["prior"]
-        self.prior.description = f"Prior {'on' if settings['prior'] else 'off'}"
-        self.prior.button_style = "info" if settings["prior"] else ""
-        self.prior.icon = "check" if settings["prior"] else "times"
-        if not _at(self.beta.value, settings["beta"]):  # else an answer would pull at the slider in the hand
-            self.beta.value = _place_for(settings["beta"])
-            self.placed.add(self.beta.value)
-        self.beta_text.value, self.lr.value = f"{settings['beta']:g}", f"{settings['lr']:g}"
+PROBES = {"nothing more": "", "draws from the prior": "draws", "a walk between two codes": "walk"}
+TIPS = {
+    "play": "Play or pause the training",
+    "step": "Pause, and take one optimizer step",
+    "reset": "Back to the first weights and the same seed; the knobs stay",
+    "kind": "Reconstruction: which −log p(x|z) is minimised",
+    "data": "The images to learn",
+    "pace": "Slow motion, for lectures",
+    "showing": "Show in the plane what completeness or continuity is measured on",
+    "pair": "Which two latent dimensions the plane shows",
+    "digits": "Show each image as its class's digit instead of a dot",
+    "draw": "A pad: draw a digit, and see its posterior and its reconstruction",
+    "more": "More to show, and recordings to save and load",
+    "save": "Save the recording of this run: seed, settings and every knob turned",
+    "load": "Load a recording and play it",
+}
 
 
 class Controls:
-    """The rows of controls for `lab`; a twin has knobs for each of its runs, and locks that tie them together."""
+    """The controls of `lab`; a twin has knobs for each of its runs, and locks that tie them together.
+
+    knobs: of each run, the control of each knob by name. What they show is always read from the lab's settings.
+    """
 
     def __init__(self, lab, latent_dim: int, linear: bool):
-        self.lab, self.quiet = lab, False
-        button = widgets.Button
-        self.play = button(icon="play", description="Play", button_style="primary", layout={"width": "104px"})
-        self.step = button(icon="step-forward", description="Step", layout={"width": "90px"})
-        self.reset = button(icon="undo", description="Start again", layout={"width": "146px"})
-        # A linear model's slider carries marks that lie close together.
-        self.knobs = [Knobs(name, "310px" if linear else "200px") for name in lab.side_names]
-        self.kind = widgets.Dropdown(options=KINDS, layout={"width": "186px"})
-        self.data = widgets.Dropdown(options=lab.data_names, layout={"width": "184px"})
-        self.pace = widgets.Dropdown(options=PACES, layout={"width": "112px"})
-        self.showing = widgets.Dropdown(options=SHOWN, layout={"width": "226px"})
-        self.pair = widgets.Dropdown(options=_pairs(latent_dim), layout={"width": "130px"})
+        self.lab, self.latent_dim = lab, latent_dim
+        self._shown: list = []
+        self._showing, self._quiet = threading.Lock(), threading.local()  # page and trainer have threads of their own
+        widths = {name: pair[linear] for name, pair in SLIDERS.items()}
+        self.knobs = [{name: make_control(name, run, widths.get(name)) for name in KNOBS} for run in lab.side_names]
+        self.play = _button("Play", "play", "104px", button_style="primary")
+        self.step = _button("Step", "step-forward", "90px")
+        self.reset = _button("Start again", "undo", "146px")
+        self.kind = _menu({row.label: kind for kind, row in LIKELIHOODS.items()}, "186px")
+        self.data = _menu(lab.data_names, "184px")
+        self.pace, self.showing = _menu(PACES, "112px"), _menu(PROBES, "226px")
+        self.pair = _menu(_pairs(latent_dim), "130px")
         self.digits = widgets.Checkbox(description="digits as marks", indent=False, layout={"width": "136px"})
         self.draw = widgets.ToggleButton(description="Draw a digit", icon="pencil", layout={"width": "146px"})
-        self.no_pad = self._label("")
+        self.no_pad = _label("")
         self.more = widgets.ToggleButton(description="More", icon="ellipsis-h", layout={"width": "90px"})
-        self.save = button(icon="download", description="Save", layout={"width": "90px"})
+        self.save = _button("Save", "download", "90px")
         self.load = widgets.FileUpload(accept=".json", description="Load", layout={"width": "96px"})
-        self.locks = {
-            name: widgets.ToggleButton(value=name != "prior", description=shown, icon="link", layout={"width": "70px"})
-            for name, shown in (("prior", "prior"), ("beta", "β"), ("lr", "rate"))
-        }
-        self._tips()
-        self.rows = self._rows(latent_dim)
+        self.locks = {name: _lock(name) for name in KNOBS}
+        for name, tip in TIPS.items():
+            getattr(self, name).tooltip = tip
+        self.rows = self._rows()
+        self.links = [widgets.jslink((self.digits, "value"), (side.plane, "digits")) for side in lab.view.sides]
         self._listen()
 
-    def _rows(self, latent_dim: int) -> list[widgets.HBox]:
-        label, drive, choice = (
-            self._label,
-            (self.play, self.step, self.reset),
-            (self.kind, self.data, self.pace, self.more),
-        )
-        looks = [label("show"), self.showing, self.digits, label("recording"), self.save, self.load]
-        looks += [self.draw, self.no_pad]
-        looks[2:2] = [label("plane"), self.pair] if latent_dim > 2 else []
-        self.looks = self._row(*looks)
-        self.looks.layout.display = "none"
+    def _rows(self) -> list[widgets.HBox]:
+        drive, choice = [self.play, self.step, self.reset], [self.kind, self.data, self.pace, self.more]
         if len(self.knobs) == 1:
-            (k,) = self.knobs
-            rows = [
-                self._row(*drive, k.prior, label("β"), k.beta, k.beta_text),
-                self._row(label("learning rate"), k.lr, *choice),
-            ]
+            first, second = [[part for name in names for part in self.knobs[0][name].parts] for names in KNOB_ROWS]
+            rows = [[*drive, *first], [*second, *choice]]
         else:
-            left, right = [
-                (label(k.name), k.prior, label("β"), k.beta, k.beta_text, label("learning rate"), k.lr)
-                for k in self.knobs
-            ]
-            together = (label("together"), *self.locks.values())
-            rows = [self._row(*drive, *choice), self._row(*left), self._row(*right, *together)]
+            order = [name for names in KNOB_ROWS for name in names]
+            left, right = [[part for name in order for part in knobs[name].parts] for knobs in self.knobs]
+            names = [_label(name) for name in self.lab.side_names]
+            locks = [_label("together"), *(self.locks[name] for name in order)]
+            rows = [[*drive, *choice], [names[0], *left], [names[1], *right, *locks]]
+        pair = [_label("plane"), self.pair] if self.latent_dim > 2 else []
+        looks = [_label("show"), self.showing, *pair, self.digits, _label("recording"), self.save, self.load]
+        *rows, self.looks = [_row(row) for row in (*rows, [*looks, self.draw, self.no_pad])]
+        self.looks.layout.display = "none"
         return [*rows, self.looks]
 
-    @staticmethod
-    def _label(text: str) -> widgets.Label:
-        return widgets.Label(text, layout={"width": "auto"})
-
-    @staticmethod
-    def _row(*children) -> widgets.HBox:
-        row = widgets.HBox(children)
-        row.add_class("vk-controls")
-        return row
-
-    def _tips(self) -> None:
-        for widget, tip in (
-            (self.play, "Play or pause the training"),
-            (self.step, "Pause, and take one optimizer step"),
-            (self.reset, "Back to the first weights and the same seed; the knobs stay"),
-            (self.kind, "Reconstruction: which −log p(x|z) is minimised"),
-            (self.data, "The images to learn"),
-            (self.pace, "Slow motion, for lectures"),
-            (self.showing, "Show in the plane what completeness or continuity is measured on"),
-            (self.pair, "Which two latent dimensions the plane shows"),
-            (self.digits, "Show each image as its class's digit instead of a dot"),
-            (self.draw, "A pad: draw a digit, and see its posterior and its reconstruction"),
-            (self.more, "More to show, and recordings to save and load"),
-            (self.save, "Save the recording of this run: seed, settings and every knob turned"),
-            (self.load, "Load a recording and play it"),
-            *((lock, f"Turn both runs' {name} together, or each by itself") for name, lock in self.locks.items()),
-        ):
-            widget.tooltip = tip
+    # -- what the learner does ----------------------------------------------------------------------------
 
     def _listen(self) -> None:
-        lab = self.lab
-        self.play.on_click(lambda _: lab.engine.pause() if lab.engine.playing else lab.play())
-        self.step.on_click(lambda _: lab.engine.steps(1))
-        self.reset.on_click(lambda _: lab.engine.reset())
-        self.save.on_click(lambda _: lab.offer_recording())
+        """Answer the widgets: through the lab's handle, so that they do not hold the lab."""
+        handle = self.lab.handle
+        handle.on_click(self.play, lambda lab: lab.engine.pause() if lab.playing else lab.play())
+        handle.on_click(self.step, lambda lab: lab.engine.train_for(1))
+        handle.on_click(self.reset, lambda lab: lab.engine.reset())
+        handle.on_click(self.save, lambda lab: lab.offer_recording())
         for side, knobs in enumerate(self.knobs):
-            for widget, changes_of in knobs.turned():
-                self._on_change(widget, side, changes_of)
-        self._on_change(self.kind, None, lambda value, _: {"kind": value})
-        self._on_change(self.data, None, lambda value, _: {"data": value})
-        self.load.observe(lambda change: self._loaded(change.new), "value")
-        self.pace.observe(lambda change: setattr(lab.engine, "pace", change.new or None), "value")
-        self.more.observe(lambda change: setattr(self.looks.layout, "display", None if change.new else "none"), "value")
-        self.draw.observe(lambda change: lab._show_pad(change.new), "value")
-        self.showing.observe(lambda change: lab.show(change.new), "value")
-        self.pair.observe(lambda change: lab.show_pair(change.new or None), "value")
+            for name, control in knobs.items():
+                for widget, read in control.readers:
+                    self._on_value(widget, lambda c, value, a=(side, name, read): c.turn(*a, value))
+        self._on_value(self.kind, lambda c, value: c.lab.set(kind=value))
+        self._on_value(self.data, lambda c, value: c.lab.set(data=value))
         for name, lock in self.locks.items():
-            lock.observe(lambda change, name=name: change.new and self._tie(name), "value")
-        for side in lab.view.sides:
-            widgets.jslink((self.digits, "value"), (side.plane, "digits"))
+            self._on_value(lock, lambda c, tied, name=name: tied and c.lab.set(**{name: c.lab.settings[name]}))
+        self._on_value(self.load, lambda c, files: c.load_recording(files))
+        self._on_value(self.pace, lambda c, pace: setattr(c.lab.engine, "pace", pace or None))
+        self._on_value(self.more, lambda c, more: setattr(c.looks.layout, "display", None if more else "none"))
+        handle.observe(self.draw, "value", lambda lab, shown: lab.show_pad(shown))
+        self._on_value(self.showing, lambda c, what: c.lab.show(what))
+        self._on_value(self.pair, lambda c, pair: c.lab.show_pair(pair or None))
 
-    def _on_change(self, widget, side: int | None, changes_of) -> None:
-        def answer(change):
-            with self.lab.turning:
-                if not self.quiet:
-                    self._try(lambda: self._turn(side, changes_of(change.new, self.lab.sides[side or 0].settings)))
+    def _on_value(self, widget, answer) -> None:
+        """Have `answer(controls, value)` called when a learner changes the widget; what does not fit is said."""
+        self.lab.handle.observe(widget, "value", lambda lab, value: lab.controls.try_to(answer, value))
 
-        widget.observe(answer, "value")
+    def try_to(self, answer, *arguments) -> None:
+        if getattr(self._quiet, "now", False):  # it is `show`, on this thread, that changes the widget
+            return
+        try:
+            answer(self, *arguments)
+        except Exception as error:
+            self.lab.say(first_line(error))
+            self.show()
 
-    def _turn(self, side: int | None, changes: dict) -> None:
-        for name, value in changes.items():
-            tied = len(self.knobs) == 1 or name not in self.locks or self.locks[name].value
-            self.lab.set(side=None if tied else side, **{name: value})
+    def turn(self, side: int, name: str, read, value) -> None:
+        """Turn a knob of one run as its control says; tied, of both."""
+        now = self.lab.sides[side].settings[name]
+        wanted = read(value, now)
+        if wanted == now:
+            self.show()
+        else:
+            tied = len(self.knobs) == 1 or self.locks[name].value
+            self.lab.set(side=None if tied else side, **{name: wanted})
 
-    def _tie(self, name: str) -> None:
-        """From here on together: the right run takes the left one's value."""
-        self._try(lambda: self.lab.set(**{name: self.lab.sides[0].settings[name]}))
-
-    def _loaded(self, files) -> None:
+    def load_recording(self, files) -> None:
+        """Play the recording in an uploaded file."""
         if files:
+            self.load.value = ()  # the same file may be chosen again
             text = bytes(files[0]["content"]).decode("utf-8-sig", errors="replace")
-            self._try(lambda: self.lab.follow(Recording.from_json(text, short_path(files[0]["name"]))).play())
-            self.load.value = ()
+            self.lab.follow(Recording.from_json(text, short_path(files[0]["name"]))).play()
 
     def choose_pair(self, pair: tuple[int, int]) -> None:
-        """A pair was chosen in the page: one of the menu's, or of dimensions beyond those in it."""
+        """Show a pair that was chosen in the page: one of the menu's, or of dimensions beyond those in it."""
         if pair in self.pair.options.values():
             self.pair.value = pair
         else:
-            self._try(lambda: self.lab.show_pair(pair))
+            self.lab.show_pair(pair)
 
-    def _try(self, action) -> None:
-        try:
-            action()
-        except (ValueError, TypeError) as error:
-            self.lab.say(str(error))
-            self.show()
+    # -- what they show -----------------------------------------------------------------------------------
 
-    def show(self) -> None:
-        """Set the controls to the lab's settings, without answering back."""
-        self.quiet = True
-        try:
-            for knobs, side in zip(self.knobs, self.lab.sides, strict=True):
-                knobs.show(side.settings)
-            left, right = (self.lab.sides[number].settings for number in (0, -1))
-            for name, lock in self.locks.items():
-                lock.value = lock.value and left[name] == right[name]  # knobs that stand apart are not together
-            if list(self.data.options) != self.lab.data_names:
-                self.data.options = self.lab.data_names
-            why = self.lab.why_no_pad()
-            self.draw.disabled, self.no_pad.value = bool(why), why
-            self.draw.value = self.draw.value and not why
-            self.kind.value, self.data.value = (self.lab.settings[name] for name in ("kind", "data"))
-        finally:
-            self.quiet = False
+    def show(self, only_news: bool = False) -> None:
+        """Set the controls to the lab's settings; on any thread. only_news: when they are others than last time."""
+        with self._showing:
+            every = [side.settings for side in self.lab.sides]
+            if only_news and every == self._shown:
+                return
+            self._shown, self._quiet.now = every, True
+            try:
+                self._show(every)
+            finally:
+                self._quiet.now = False
+
+    def _show(self, every: list) -> None:
+        for knobs, settings in zip(self.knobs, every, strict=True):
+            for name, control in knobs.items():
+                control.show(settings[name])
+        for name, lock in self.locks.items():  # knobs that stand apart are not together
+            lock.value = lock.value and every[0][name] == every[-1][name]
+        if list(self.data.options) != self.lab.data_names:
+            self.data.options = self.lab.data_names
+        self.kind.value, self.data.value = every[0]["kind"], every[0]["data"]
+        why = self.lab.why_no_pad()
+        self.draw.disabled, self.no_pad.value = bool(why), why
+        self.draw.value = self.draw.value and not why
 
     def show_playing(self, playing: bool) -> None:
         self.play.description, self.play.icon = ("Pause", "pause") if playing else ("Play", "play")
 
 
+def _button(text: str, icon: str, width: str, **looks) -> widgets.Button:
+    return widgets.Button(description=text, icon=icon, layout={"width": width}, **looks)
+
+
+def _menu(options, width: str) -> widgets.Dropdown:
+    return widgets.Dropdown(options=options, layout={"width": width})
+
+
+def _label(text: str) -> widgets.Label:
+    return widgets.Label(text, layout={"width": "auto"})
+
+
+def _lock(name: str) -> widgets.ToggleButton:
+    label = KNOBS[name].metadata["label"].split()[-1].lower()
+    looks = {"value": True, "description": label, "icon": "link", "layout": {"width": "70px"}}
+    return widgets.ToggleButton(tooltip=f"Turn both runs' {name} together, or each by itself", **looks)
+
+
+def _row(children: list) -> widgets.HBox:
+    row = widgets.HBox(children)
+    row.add_class("vk-controls")
+    return row
+
+
 def _pairs(latent_dim: int) -> dict[str, tuple[int, ...]]:
-    """The pairs there are to choose; of very many dimensions, those of the first twelve."""
+    """Return the pairs there are to choose; of very many dimensions, those of the first twelve."""
     dims = range(min(latent_dim, 12))
     pairs = {f"z{i + 1}, z{j + 1}": (i, j) for i in dims for j in dims if i < j}
     return {"most active": ()} | pairs  # None would leave the menu blank: to ipywidgets it is no choice
-
-
-def _at(place: float, beta: float) -> bool:
-    """Is this the slider's place for `beta`? It has places 0.05 apart on its scale."""
-    return beta > 0 and abs(math.log10(place / beta)) < 0.6 * SLIDER_STEP
-
-
-def _place_for(beta: float) -> float:
-    """The slider's place nearest to `beta`: set between two places, a page's slider would send back where it went."""
-    exponent = math.log10(min(HIGHEST, max(LOWEST, beta)))
-    return 10 ** round(SLIDER_STEP * round(exponent / SLIDER_STEP), 2)
-
-
-def _number(name: str, text: str) -> float:
-    try:
-        return float(text.strip().replace(",", "."))
-    except ValueError:
-        raise ValueError(f"{name} must be a number such as 0.5, not {text!r}") from None

@@ -5,9 +5,9 @@ import torch
 from PIL import Image, ImageDraw
 from torch import Tensor, nn
 
+from vaekit._checks import short_repr
 from vaekit.lab.frames import to_bytes
 from vaekit.losses import pixel_mean
-from vaekit.messages import shown
 from vaekit.model import reparameterize, watching
 
 SHAPE = (1, 28, 28)
@@ -50,7 +50,7 @@ def check_strokes(strokes) -> list[list[list[float]]]:
     try:
         made = [np.asarray(stroke, float) for stroke in strokes]
     except (TypeError, ValueError):
-        raise TypeError(f"{wanted}; not {shown(strokes)}") from None
+        raise TypeError(f"{wanted}; not {short_repr(strokes)}") from None
     for stroke in made:
         if stroke.ndim != 2 or stroke.shape[1] != 2 or not len(stroke):
             raise ValueError(f"{wanted}; one of these has the shape {stroke.shape}")

@@ -3,12 +3,14 @@
 import base64
 import gzip
 import html
-from dataclasses import replace
+from collections.abc import Callable
 from pathlib import Path
 
-from vaekit.files import write_whole
+from vaekit._files import write_whole
+from vaekit._pictures import png
 from vaekit.lab.frames import pack_json, shrink_decoder, to_bytes
-from vaekit.lab.page import STATIC, STYLE, script
+from vaekit.lab.page import STATIC, STYLE, bundle
+from vaekit.lab.still import draw_still
 from vaekit.lab.trail import POINTS, Kept
 
 PLANE = [
@@ -16,7 +18,7 @@ PLANE = [
     *("chosen", "shape", "pair", "palette", "deaths", "status", "message"),
 ]
 CURVES = ["history", "runs", "marks", "status"]
-
+# The picture stands for the run where no script can; without scripts it has no `hidden`.
 PAGE = """<!doctype html>
 <html lang="en">
 <head>
@@ -26,13 +28,15 @@ PAGE = """<!doctype html>
 <style>{style}</style>
 </head>
 <body>
-<main><h1>{title}</h1><div id="plane"></div><div id="curves"></div></main>
+<main>
+<h1>{title}</h1>
+<div id="plane"></div><div id="curves"></div>
+<noscript><style>#picture {{ display: block !important; }}</style>
+<p>Here no scripts run: open this file in a browser to look back along the run and to drag in the plane.</p></noscript>
+<img id="picture" hidden alt="The lab as it was at the end" src="data:image/png;base64,{picture}">
+</main>
 <script type="application/octet-stream" id="run">{run}</script>
-<script type="module">
-const planePage = (() => {{{plane}}})();
-const curvesPage = (() => {{{curves}}})();
-{still}
-</script>
+<script type="module">{script}</script>
 </body>
 </html>
 """
@@ -43,22 +47,15 @@ def write_html(path: str | Path, view, title: str) -> Path:
 
     Returns the path. Raises OSError, in one line, when it cannot be written there.
     """
-    state, payload = _state(view)
     text = PAGE.format(
         title=html.escape(title),
         style=STYLE + (STATIC / "still.css").read_text(encoding="utf-8"),
-        run=base64.b64encode(gzip.compress(pack_json(state, payload), mtime=0)).decode(),
-        plane=_module("plane"),
-        curves=_module("curves"),
-        still=(STATIC / "still.js").read_text(encoding="utf-8"),
+        picture=base64.b64encode(png(draw_still(view))).decode(),
+        run=base64.b64encode(gzip.compress(pack_json(*_state(view)), mtime=0)).decode(),
+        script=bundle("still.js"),
     )
     write_whole(path, text.encode())
     return Path(path)
-
-
-def _module(widget: str) -> str:
-    """A widget's script as the body of a function that returns what the module exports."""
-    return script(widget).replace("export default {", "return {")
 
 
 def _state(view) -> tuple[dict, bytes]:
@@ -66,6 +63,10 @@ def _state(view) -> tuple[dict, bytes]:
     payload, places = bytearray(), {}
 
     def put(value):
+        if isinstance(value, dict):
+            return {name: put(part) for name, part in value.items()}
+        if isinstance(value, list):
+            return [put(part) for part in value]
         if not isinstance(value, bytes):
             return value
         if value not in places:  # the last decoder is a waypoint as well
@@ -73,30 +74,31 @@ def _state(view) -> tuple[dict, bytes]:
             payload.extend(value)
         return places[value]
 
-    def trail(kept: list[Kept]) -> list[dict]:
-        return [{"step": k.step, "pair": k.pair, "parts": [put(part) for part in k.parts]} for k in kept]
-
+    trail = view.trail
     state = {
-        "planes": [{name: put(value) for name, value in _plane(side).items()} for side in view.sides],
-        "curves": {name: put(value) for name, value in _traits(view.curves, CURVES).items()},
-        "trail": {"frames": trail(view.trail.frames), "decoders": trail(_some(view.trail.decoders))},
-        "images": put(to_bytes(view.sides[0].images[:POINTS]).tobytes()),
+        "planes": [_plane(side) for side in view.sides],
+        "curves": _traits(view.curves, CURVES),
+        "trail": {"frames": _points(trail.frames), "decoders": _points(_some(trail.decoders), shrink_decoder)},
+        "images": to_bytes(view.sides[0].images[:POINTS]).tobytes(),
     }
-    return state, bytes(payload)
+    return put(state), bytes(payload)
+
+
+def _points(kept: list[Kept], change: Callable[[bytes], bytes] = bytes) -> list[dict]:
+    return [{"step": it.step, "pair": it.pair, "parts": [change(part) for part in it.parts]} for it in kept]
+
+
+def _some(decoders: list[Kept]) -> list[Kept]:
+    """Two of them, half-way and the last: each takes 0.3 MB for each run."""
+    return [decoders[i] for i in dict.fromkeys([len(decoders) // 2, len(decoders) - 1])]
 
 
 def _plane(side) -> dict:
-    """Its traits, of as many points as there are images in the file."""
+    """A plane's traits, of as many points as there are images in the file."""
     few = {"frame": side.last.first(POINTS).pack(), "classes": side.plane.classes[:POINTS]}
     return _traits(side.plane, PLANE) | few | {"decoder": shrink_decoder(side.plane.decoder)}
 
 
 def _traits(widget, names: list[str]) -> dict:
-    """Its traits; in the file the run stands still, and can be looked back on."""
+    """A widget's traits; in the file the run stands still, and can be looked back on."""
     return {name: getattr(widget, name) for name in names} | {"status": widget.status | {"playing": False}}
-
-
-def _some(decoders: list[Kept]) -> list[Kept]:
-    """Two of the decoders, half-way and the last, each made smaller: 0.3 MB for each run."""
-    chosen = dict.fromkeys([len(decoders) // 2, len(decoders) - 1])
-    return [replace(decoders[i], parts=[shrink_decoder(part) for part in decoders[i].parts]) for i in chosen]

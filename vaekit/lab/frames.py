@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-FRAME_HEADER = struct.Struct("<IIIfff")
+FRAME_HEADER = struct.Struct("<IIIff")
 FLOAT16_MAX, FLOAT32_MAX = (float(np.finfo(kind).max) for kind in (np.float16, np.float32))
 
 
@@ -22,15 +22,14 @@ class Frame:
     std: np.ndarray  # (N, 2)
     extent: float  # the plane shows ± extent in both directions
     beta: float  # effective: 0 with the prior off
-    lr: float
 
     def first(self, n: int) -> "Frame":
         """The same frame of the first `n` images alone."""
         return replace(self, mu=self.mu[:n], std=self.std[:n])
 
     def pack(self) -> bytes:
-        """u32 frame, u32 step, u32 N, f32 extent, f32 effective β, f32 learning rate; N × f16 μ₁ μ₂ σ₁ σ₂."""
-        floats = (min(value, FLOAT32_MAX) for value in (self.extent, self.beta, self.lr))
+        """u32 frame, u32 step, u32 N, f32 extent, f32 effective β; N × f16 μ₁ μ₂ σ₁ σ₂."""
+        floats = (min(value, FLOAT32_MAX) for value in (self.extent, self.beta))
         points = np.concatenate([self.mu, self.std], 1).clip(-FLOAT16_MAX, FLOAT16_MAX)  # (N, 4)
         return FRAME_HEADER.pack(self.number, self.step, len(self.mu), *floats) + points.astype("<f2").tobytes()
 
@@ -40,11 +39,10 @@ def view_extent(mu: np.ndarray, std: np.ndarray, now: float, least: float = 3.8)
 
     mu, std: (N, 2). `now` is the extent shown; `least` always holds the prior's 3 σ ring.
     """
-    sizes = np.abs(mu) + std
+    sizes, extent = np.abs(mu) + std, max(now, least)
     if not np.isfinite(sizes).all():
-        return max(now, least)
+        return extent
     reach = float(np.quantile(sizes, 0.995)) if len(mu) else 0.0
-    extent = max(now, least)
     while reach > extent:
         extent *= 1.25
     while extent > least and reach < 0.72 * extent:
@@ -79,8 +77,7 @@ def pack_decoder(decoder: nn.Module, step: int, latent_dim: int, kind: str) -> b
     """
     layers, payload = [], []
     plain = type(decoder).forward is nn.Sequential.forward  # a subclass may do something else with its parts
-    modules = list(decoder) if plain else [decoder]
-    for module in modules:
+    for module in decoder if plain else [decoder]:
         if type(module) is nn.Linear and module.bias is not None:
             layers.append({"kind": "linear", "rows": module.out_features, "cols": module.in_features})
             payload += [module.weight, module.bias]
@@ -102,20 +99,19 @@ def shrink_decoder(packed: bytes, least: int = 4096) -> bytes:
     if not packed:
         return packed
     header, payload = unpack_json(packed)
-    weights, at, parts = np.frombuffer(payload, "<f2"), 0, []
+    weights, parts = np.frombuffer(payload, "<f2"), []
     for layer in header["layers"]:
         if layer["kind"] != "linear":
             continue
-        size, rows = layer["rows"] * layer["cols"], layer["rows"]
-        weight, bias = weights[at : at + size].reshape(rows, -1), weights[at + size : at + size + rows]
-        at += size + rows
-        if size < least:
-            parts += [weight.tobytes(), bias.tobytes()]
-            continue
-        layer["bits"] = 8
-        scale = (np.abs(weight.astype(np.float32)).max(1, keepdims=True) / 127).astype("<f2")
-        steps = np.round(weight / np.maximum(scale.astype(np.float32), 1e-12)).clip(-127, 127).astype(np.int8)
-        parts += [scale.tobytes(), steps.tobytes(), bias.tobytes()]
+        rows, size = layer["rows"], layer["rows"] * layer["cols"]
+        weight, bias, weights = np.split(weights, [size, size + rows])
+        if size >= least:
+            layer["bits"] = 8
+            weight = weight.reshape(rows, -1).astype(np.float32)
+            scale = (np.abs(weight).max(1, keepdims=True) / 127).astype("<f2")
+            weight = np.round(weight / np.maximum(scale.astype(np.float32), 1e-12)).clip(-127, 127).astype(np.int8)
+            parts.append(scale.tobytes())
+        parts += [weight.tobytes(), bias.tobytes()]
     return pack_json(header, b"".join(parts))
 
 

@@ -1,38 +1,26 @@
-"""Two Gaussians that one drags, and the KL between them, in both directions."""
+"""Two Gaussians on four sliders, and the KL between them, in both directions."""
 
-import math
+import html
 import threading
 from collections.abc import Callable
 
-import anywidget
+import ipywidgets as widgets
 import torch
-import traitlets
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from torch.distributions import Normal
 
-from vaekit.lab.page import STATIC, STYLE, script
-from vaekit.messages import one_line, shown
+from vaekit._checks import one_line, short_repr
+from vaekit._pictures import as_bundle, png
 from vaekit.plotting import BLUE, ORANGE
-from vaekit.stills import as_bundle, png
 
-MU, SIGMA = (-3, 3), (0.1, 3)  # the limits; static/gaussians.js has them too
+LIMITS = {"μ": (-3, 3), "σ": (0.1, 3)}
 REACH = 6.5  # the pictures go from -REACH to REACH
 LOOKS = (("q", "p", BLUE, "-"), ("p", "q", ORANGE, "--"))
-UNKNOWN = "—"
-
-
-class Page(anywidget.AnyWidget):
-    """What the page is sent: `at` is set by the page or the kernel, `answer` by the kernel alone."""
-
-    _esm = script("gaussians")
-    _css = STYLE + (STATIC / "gaussians.css").read_text(encoding="utf-8")
-    at = traitlets.List(traitlets.Float(), minlen=4, maxlen=4).tag(sync=True)  # μ, σ of q, μ, σ of p
-    answer = traitlets.Dict({}).tag(sync=True)  # {at, rows: [[exact, by draws]] of KL(q‖p) and KL(p‖q), message}
 
 
 class TwoGaussians:
-    """Two normal densities, q and p, to be dragged, and what `exact` and `estimate` say of them, in nats.
+    """Two normal densities, q and p, to be moved, and what `exact` and `estimate` say of them, in nats.
 
     exact(q, p): KL(q ‖ p), a number. estimate(q, p): the same by draws, (mean, standard error). Both are asked at
     each move, for both directions, with torch.distributions.Normal; one that fails is shown as a line.
@@ -43,126 +31,102 @@ class TwoGaussians:
     def __init__(self, exact: Callable, estimate: Callable, q=(1.0, 0.5), p=(0.0, 1.0)):
         for name, function in (("exact", exact), ("estimate", estimate)):
             if not callable(function):
-                raise TypeError(f"{name} must be a function of q and p, two Normal; not {shown(function)}")
+                raise TypeError(f"{name} must be a function of q and p, two Normal; not {short_repr(function)}")
         self.exact, self.estimate = exact, estimate
         self._lock = threading.RLock()  # a page's callbacks may come on several threads
-        self.widget = Page(at=[*_checked("q", q), *_checked("p", p)])
-        self.widget.observe(lambda _: self._answer(), "at")
-        self._answer()
+        self.sliders = {name: _sliders(name, _checked(name, value)) for name, value in (("q", q), ("p", p))}
+        self.words, self.picture = widgets.HTML(), widgets.Image(layout={"max_width": "100%"})
+        rows = [widgets.HBox(sliders, layout={"flex_flow": "row wrap"}) for sliders in self.sliders.values()]
+        self.widget = widgets.VBox([*rows, self.words, self.picture])
+        for slider in (*self.sliders["q"], *self.sliders["p"]):
+            slider.observe(lambda _: self._show(), "value")
+        self._show()
 
-    @property
-    def q(self) -> tuple[float, float]:
-        """(mu, sigma) as it stands."""
-        return tuple(self.widget.at[:2])
+    def _at(self, name: str) -> tuple[float, float]:
+        return tuple(slider.value for slider in self.sliders[name])
 
-    @q.setter
-    def q(self, value) -> None:
+    def _move(self, name: str, value) -> None:
         with self._lock:
-            self.widget.at = [*_checked("q", value), *self.p]
+            for slider, number in zip(self.sliders[name], _checked(name, value), strict=True):
+                slider.value = number
 
-    @property
-    def p(self) -> tuple[float, float]:
-        """(mu, sigma) as it stands."""
-        return tuple(self.widget.at[2:])
+    q = property(lambda self: self._at("q"), lambda self, value: self._move("q", value), doc="(mu, sigma) of q.")
+    p = property(lambda self: self._at("p"), lambda self, value: self._move("p", value), doc="(mu, sigma) of p.")
 
-    @p.setter
-    def p(self, value) -> None:
+    def _show(self) -> None:
+        """Show what the two functions say of the curves as they are now, and the curves."""
         with self._lock:
-            self.widget.at = [*self.q, *_checked("p", value)]
+            self.lines = self._ask()
+            self.words.value = "<br>".join(map(html.escape, self.lines))
+            self.picture.value = png(self.figure())
 
-    def _answer(self) -> None:
-        """To the page: what the two functions say of the curves as they are now, and of which curves they say it."""
-        with self._lock:
-            at = list(self.widget.at)
-            if self.widget.answer.get("at") == at:
-                return  # while this one waited, another call has answered for both
-            rows, messages = [], []
-            q, p = _normal(at[:2]), _normal(at[2:])
-            for pair in ((q, p), (p, q)):
-                exact = _said(self.exact, pair, _number, messages)
-                rows.append([exact, _said(self.estimate, pair, _with_error, messages)])
-            self.widget.answer = {"at": at, "rows": rows, "message": next(iter(messages), "")}
+    def _normals(self) -> dict[str, Normal]:
+        return {name: Normal(*map(torch.tensor, self._at(name))) for name in "qp"}
+
+    def _ask(self) -> list[str]:
+        """A line for each direction, and one that says what is wrong with a function that fails."""
+        normals, lines, messages = self._normals(), [], []
+        for name, other, *_ in LOOKS:
+            exact, draws = (
+                _said(function, normals[name], normals[other], messages) for function in (self.exact, self.estimate)
+            )
+            lines.append(f"KL({name} ‖ {other}) = {exact} nats; by draws from {name}: {draws}")
+        return lines + messages[:1]
 
     def figure(self) -> Figure:
         """A still picture: the densities, and the curves whose areas are the two KLs."""
-        figure = Figure(figsize=(11, 4.6), dpi=80, layout="constrained")
+        figure = Figure(figsize=(11, 4.2), dpi=80, layout="constrained")
         FigureCanvasAgg(figure)
         left, right = figure.subplots(1, 2)
-        z, pair = torch.linspace(-REACH, REACH, 1301), {"q": _normal(self.q), "p": _normal(self.p)}
+        z, normals = torch.linspace(-REACH, REACH, 1301), self._normals()
         for name, other, colour, dash in LOOKS:
-            density = pair[name].log_prob(z).exp()
-            weighted = density * (pair[name].log_prob(z) - pair[other].log_prob(z))
-            label = f"{name} = N({pair[name].mean:.2f}, {pair[name].stddev:.2f}²)"
-            for ax, values, words in ((left, density, label), (right, weighted, f"KL({name} ‖ {other})")):
+            density = normals[name].log_prob(z).exp()
+            surprise = density * (normals[name].log_prob(z) - normals[other].log_prob(z))
+            label = f"{name} = N({normals[name].mean:.2f}, {normals[name].stddev:.2f}²)"
+            for ax, values, words in ((left, density, label), (right, surprise, f"KL({name} ‖ {other})")):
                 ax.plot(z, values, color=colour, ls=dash, lw=2.5, label=words)
                 ax.fill_between(z, values, color=colour, alpha=0.2, lw=0)
         left.set(xlabel="z", ylabel="density")
         right.set(xlabel="z", ylabel="extra surprise × density, nats")
         for ax in (left, right):
             ax.legend(fontsize=11)
-        figure.suptitle(self._in_words(), fontsize=13)
         return figure
 
-    def _in_words(self) -> str:
-        answer = self.widget.answer
-        lines = [
-            f"KL({name} ‖ {other}) = {exact} nats; by draws from {name}: {draws}"
-            for (name, other, *_), (exact, draws) in zip(LOOKS, answer["rows"], strict=True)
-        ]
-        return "\n".join([*lines, answer["message"]] if answer["message"] else lines)
-
     def _repr_mimebundle_(self, **_):
-        alt = f"The densities of q and p, and the curves whose areas are the KLs. {self._in_words()}"
-        bundle = as_bundle(self.widget, text=repr(self), png=png(self.figure()))
-        return bundle, {"image/png": {"alt": alt.replace("\n", "; ")}}
+        alt = f"The densities of q and p, and the curves whose areas are the KLs. {'; '.join(self.lines)}"
+        return as_bundle(self.widget, text=repr(self), png=bytes(self.picture.value)), {"image/png": {"alt": alt}}
 
     def __repr__(self) -> str:
-        (mu_q, std_q), (mu_p, std_p) = self.q, self.p
-        return f"TwoGaussians(q=({mu_q:g}, {std_q:g}), p=({mu_p:g}, {std_p:g}))"
+        return "TwoGaussians(q=({:g}, {:g}), p=({:g}, {:g}))".format(*self.q, *self.p)
 
 
 def _checked(name: str, value) -> tuple[float, float]:
-    wanted = f"{name} must be (mu, sigma), mu from {MU[0]} to {MU[1]} and sigma from {SIGMA[0]} to {SIGMA[1]}"
-    if not isinstance(value, tuple | list) or len(value) != 2 or any(isinstance(it, str | bool) for it in value):
-        raise TypeError(f"{wanted}; not {shown(value)}")
+    wanted = f"{name} must be (mu, sigma), mu from -3 to 3 and sigma from 0.1 to 3; not {short_repr(value)}"
     try:
-        mu, sigma = map(float, value)
+        mu, sigma = (float(None if isinstance(part, str | bool) else part) for part in value)
     except (TypeError, ValueError):
-        raise TypeError(f"{wanted}; not {shown(value)}") from None
-    if not (MU[0] <= mu <= MU[1] and SIGMA[0] <= sigma <= SIGMA[1]):
-        raise ValueError(f"{wanted}; not {shown(value)}")
+        raise TypeError(wanted) from None
+    if not all(low <= number <= high for number, (low, high) in zip((mu, sigma), LIMITS.values(), strict=True)):
+        raise ValueError(wanted)
     return mu, sigma
 
 
-def _normal(at) -> Normal:
-    mu, sigma = at
-    return Normal(torch.tensor(float(mu)), torch.tensor(float(sigma)))
+def _sliders(name: str, values: tuple[float, float]) -> tuple[widgets.FloatSlider, ...]:
+    return tuple(
+        widgets.FloatSlider(
+            value, min=low, max=high, step=0.05, description=f"{what} of {name}", layout={"width": "400px"}
+        )
+        for value, (what, (low, high)) in zip(values, LIMITS.items(), strict=True)
+    )
 
 
-def _said(function: Callable, pair: tuple[Normal, Normal], in_words: Callable, messages: list[str]) -> str:
-    """What a learner's function returns, in words; a dash and one more message where it fails."""
+def _said(function: Callable, q: Normal, p: Normal, messages: list[str]) -> str:
+    """What a learner's function returns, a number or a mean ± its error; a dash and a message where it fails."""
     try:
-        return in_words(function(*pair))
+        value = function(q, p)
+        numbers = [float(part) for part in (value if isinstance(value, tuple | list) else [value])]
     except Exception as error:
         name = getattr(function, "__name__", type(function).__name__)
         messages.append(f"{name}(q, p) does not work yet ({one_line(error)}).")
-        return UNKNOWN
-
-
-def _number(value) -> str:
-    try:
-        number = float(value)
-    except (TypeError, ValueError, RuntimeError):
-        raise TypeError(f"it must return one number, not {shown(value)}") from None
-    if not math.isfinite(number):
-        return "not a number" if math.isnan(number) else "∞" if number > 0 else "−∞"
-    digits = 3 if abs(number) < 100 else 1
-    return f"{round(number, digits) + 0.0:,.{digits}f}".replace("-", "−")  # + 0.0: no "−0.000"
-
-
-def _with_error(value) -> str:
-    try:
-        mean, error = value
-    except (TypeError, ValueError):
-        raise TypeError(f"it must return a mean and its standard error, not {shown(value)}") from None
-    return f"{_number(mean)} ± {_number(error)}"
+        return "—"
+    return " ± ".join(f"{round(number, 3) + 0.0:,.3f}" for number in numbers).replace("-", "−")  # + 0.0: no −0.000

@@ -1,8 +1,6 @@
 """A pad to draw a digit on, without a lab."""
 
-import base64
 import threading
-from html import escape
 
 import numpy as np
 import torch
@@ -10,13 +8,13 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
+from vaekit._checks import one_line, short_repr
+from vaekit._pictures import as_bundle, png
 from vaekit.lab import registry
 from vaekit.lab.drawing import NOTHING, SHAPE, check_strokes, digit, in_words, look
 from vaekit.lab.page import Pad
-from vaekit.messages import one_line, shown
 from vaekit.plotting import plot_images
-from vaekit.recording import checked_changes
-from vaekit.stills import as_bundle, png
+from vaekit.runs.recording import checked_changes
 
 
 class DrawingPad:
@@ -72,22 +70,19 @@ class DrawingPad:
         return pictures.tobytes(), in_words(mu, logvar)
 
     def figure(self) -> Figure:
-        """A still picture: the digit as the model sees it, x̂ at μ and three draws."""
-        figure = Figure(figsize=(9, 2.3), dpi=80, layout="constrained")
+        """A still picture: the digit as the model sees it, x̂ at μ and three draws; above them the posterior."""
+        figure = Figure(figsize=(9, 2.5), dpi=80, layout="constrained")
         FigureCanvasAgg(figure)
         images = np.frombuffer(self.widget.pictures, np.uint8).reshape(-1, *SHAPE)
-        plot_images(images, columns=5, ax=figure.gca()).set_title("x · x̂ at μ · three draws from q(z|x)", fontsize=11)
+        title = f"{self.widget.words}\nx · x̂ at μ · three draws from q(z|x)"
+        plot_images(images, columns=5, ax=figure.gca()).set_title(title, fontsize=11)
         return figure
 
-    def _repr_html_(self) -> str:
-        if not self.widget.pictures:
-            return f"<p>{escape(self.widget.message or NOTHING)}</p>"
-        picture = base64.b64encode(png(self.figure())).decode()
-        alt = "The drawing, its reconstruction and three draws"
-        return f'<p>{escape(self.widget.words)}</p><img alt="{alt}" src="data:image/png;base64,{picture}">'
-
     def _repr_mimebundle_(self, **_):
-        return as_bundle(self.widget, text=repr(self), html=self._repr_html_())
+        if not self.widget.pictures:
+            return as_bundle(self.widget, text=repr(self))
+        alt = f"The drawing, its reconstruction and three draws. {self.widget.words}"
+        return as_bundle(self.widget, text=repr(self), png=png(self.figure())), {"image/png": {"alt": alt}}
 
     def __repr__(self) -> str:
         strokes = len(self.widget.strokes)
@@ -101,7 +96,7 @@ def _device(model: nn.Module) -> torch.device:
 def _check(model: nn.Module, kind: str) -> None:
     wanted = "the pad needs a model with encode(x) → (mu, logvar) and decode(z) → x_logits, for images 1 × 28 × 28"
     if not isinstance(model, nn.Module) or not all(callable(getattr(model, it, None)) for it in ("encode", "decode")):
-        raise TypeError(f"{wanted}; not {shown(model)}")
+        raise TypeError(f"{wanted}; not {short_repr(model)}")
     x = torch.zeros(1, *SHAPE, device=_device(model))
     try:
         registry.on_its_thread(model, lambda: look(model, x, kind, torch.Generator(x.device)))

@@ -1,5 +1,6 @@
 """The widgets: what the page is sent, trait by trait. The layouts of the bytes stand in frames.py."""
 
+import re
 from pathlib import Path
 
 import anywidget
@@ -9,17 +10,27 @@ import traitlets
 from vaekit.plotting import PALETTE
 
 STATIC = Path(__file__).parent / "static"
-SCRIPTS = {
-    "plane": ("decode.js", "page.js", "draw.js", "panel.js", "pad.js", "plane.js", "lab.js"),
-    "pad": ("decode.js", "page.js", "panel.js", "pad.js", "alone.js"),
-    "curves": ("decode.js", "page.js", "curves.js"),
-    "gaussians": ("page.js", "gaussians.js"),
-}
+IMPORT = re.compile(r'^import [^;]* from "\./(\w+\.js)";\n', re.MULTILINE)
+EXPORT = re.compile(r"^export (default .*\n)?", re.MULTILINE)
 
 
-def script(widget: str) -> str:
-    """The files of `static/` that make up a widget's script, one after the other: it is a single module."""
-    return "\n".join((STATIC / name).read_text(encoding="utf-8") for name in SCRIPTS[widget])
+def bundle(entry: str) -> str:
+    """The ES module `entry` of static/ and all it imports, as a single module: anywidget takes no more than one.
+
+    They come into one scope: what they name at their top level must be unique, which a test sees to.
+    """
+    *imported, (_, last) = _modules(entry, {}).items()
+    return "\n".join([EXPORT.sub("", text) for _, text in imported] + [last])
+
+
+def _modules(name: str, found: dict[str, str]) -> dict[str, str]:
+    """`found`, and in it a module's text by its name, after those that it imports."""
+    text = (STATIC / name).read_text(encoding="utf-8")
+    for other in IMPORT.findall(text):
+        if other not in found:
+            _modules(other, found)
+    found[name] = IMPORT.sub("", text)
+    return found
 
 
 STYLE = (STATIC / "lab.css").read_text(encoding="utf-8")
@@ -28,7 +39,7 @@ STYLE = (STATIC / "lab.css").read_text(encoding="utf-8")
 class Plane(anywidget.AnyWidget):
     """One run's latent plane and what belongs beside it; with `twin` the page shows that run's as well."""
 
-    _esm = script("plane")
+    _esm = bundle("lab.js")
     _css = STYLE
     twin = traitlets.Instance(widgets.Widget, allow_none=True).tag(sync=True, **widgets.widget_serialization)
     frame = traitlets.Bytes(b"").tag(sync=True)
@@ -56,7 +67,7 @@ class Plane(anywidget.AnyWidget):
 class Pad(anywidget.AnyWidget):
     """A pad on its own, and what a model makes of the drawing. pictures as in `Plane`."""
 
-    _esm = script("pad")
+    _esm = bundle("alone.js")
     _css = STYLE
     strokes = traitlets.List([]).tag(sync=True)
     pictures = traitlets.Bytes(b"").tag(sync=True)
@@ -67,7 +78,7 @@ class Pad(anywidget.AnyWidget):
 class Curves(anywidget.AnyWidget):
     """The loss curves. history: f32 rows of History, of `runs` runs; marks: [{step, label}]."""
 
-    _esm = script("curves")
+    _esm = bundle("curves.js")
     _css = STYLE
     history = traitlets.Bytes(b"").tag(sync=True)
     runs = traitlets.Int(1).tag(sync=True)

@@ -1,9 +1,42 @@
-"""Which labs there are: a cell that is run again must not leave an invisible trainer behind."""
+"""Which labs there are: a cell that is run again must leave neither a trainer nor its memory behind."""
 
+import re
+import threading
 import weakref
+
+from ipywidgets import Widget
 
 _by_cell: dict[str, tuple[str, weakref.WeakSet]] = {}
 _all: weakref.WeakSet = weakref.WeakSet()
+cell_is_running = threading.Event()  # the page's messages may then wait for its end
+
+
+class Handle:
+    """A lab as its widgets know it: `handle()`, or None when it is gone.
+
+    A page may show the widgets of a lab that no variable holds, and so they keep it alive, until `release`.
+    """
+
+    def __init__(self, lab):
+        self._lab, self._kept = weakref.ref(lab), lab
+
+    def __call__(self):
+        return self._lab()
+
+    def release(self) -> None:
+        self._kept = None
+
+    def take_down_with_lab(self, parts: list) -> None:
+        """When nobody holds the lab any more, end its thread, and close its widgets, which ipywidgets would keep."""
+        weakref.finalize(self(), _take_down, self().engine, parts).atexit = False
+
+    def on_click(self, button, answer) -> None:
+        """Have `answer(lab)` called when a button is pressed; answer must not hold the lab itself."""
+        button.on_click(lambda _: (lab := self()) and answer(lab))
+
+    def observe(self, widget, trait: str, answer) -> None:
+        """Have `answer(lab, value)` called when a trait changes; answer must not hold the lab itself."""
+        widget.observe(lambda change: (lab := self()) and answer(lab, change.new), trait)
 
 
 def register(lab) -> None:
@@ -18,25 +51,80 @@ def register(lab) -> None:
         labs.add(lab)
         _by_cell[cell] = (execution, labs)
     _all.add(lab)
+    _watch_cells()
+    if _shell() is None:
+        lab.handle.release()  # there is no page that could show it
 
 
 def others_playing(lab) -> bool:
-    """Is any other lab training at this moment?"""
+    """Return whether any other lab is training at this moment."""
     return any(other is not lab and other.playing for other in list(_all))
 
 
 def on_its_thread(model, command):
-    """`command()`, on the thread of the lab that trains `model`, between two steps; here where no lab does."""
+    """Return `command()`, called on the thread of the lab that trains `model`, between two steps; here without one."""
     lab = next((lab for lab in list(_all) if any(run.model is model for run in lab.engine.runs)), None)
-    return lab.engine.post(command).result() if lab else command()
+    return lab.engine.post(command, report=False).result() if lab else command()
+
+
+def forget_outputs(lab) -> None:
+    """Have IPython forget a lab that a cell has shown: its history of outputs would keep it for ever."""
+    shell = _shell()
+    if shell is None:
+        return
+    for names in (shell.user_ns, shell.user_ns_hidden, shell.user_ns["_oh"], vars(shell.displayhook)):
+        for name in [name for name, value in names.items() if value is lab and re.fullmatch(r"_*\d*", str(name))]:
+            names[name] = None  # _, __, _12, Out[12], but none of the learner's own
+    if shell.last_execution_result and shell.last_execution_result.result is lab:
+        shell.last_execution_result.result = None
+
+
+def _take_down(engine, parts: list) -> None:
+    engine.shut_down()
+    for widget in _with_parts(parts, {}).values():
+        widget.close()
+
+
+def _with_parts(value, found: dict) -> dict:
+    """Return all the widgets in a value, by id: a widget's children, layout and style, and the ends of a link."""
+    if isinstance(value, list | tuple):
+        for part in value:
+            _with_parts(part, found)
+    elif isinstance(value, Widget) and id(value) not in found:
+        found[id(value)] = value
+        _with_parts(list(value.trait_values().values()), found)
+    return found
+
+
+def _shell():
+    try:
+        from IPython import get_ipython
+    except ImportError:
+        return None
+    return get_ipython()
+
+
+def _watch_cells() -> None:
+    """Learn from IPython when a cell begins and ends."""
+    shell = _shell()
+    if shell and _cell_began not in shell.events.callbacks["pre_run_cell"]:
+        _cell_began()  # this one
+        shell.events.register("pre_run_cell", _cell_began)
+        shell.events.register("post_run_cell", _cell_ended)
+
+
+def _cell_began(*_) -> None:
+    cell_is_running.set()
+
+
+def _cell_ended(*_) -> None:
+    cell_is_running.clear()
 
 
 def _current_cell() -> tuple[str | None, str]:
     """The id of the notebook cell that is running and of this execution of it; (None, "") outside of one."""
     try:
-        from IPython import get_ipython
-
-        parent = get_ipython().kernel.get_parent("shell")
+        parent = _shell().kernel.get_parent("shell")
         return parent["metadata"]["cellId"], parent["header"]["msg_id"]
-    except (ImportError, AttributeError, KeyError, TypeError):
+    except (AttributeError, KeyError, TypeError):
         return None, ""

@@ -2,6 +2,7 @@
 
 import math
 import time
+from functools import partial
 
 import numpy as np
 import torch
@@ -30,9 +31,9 @@ class Side:
     It draws from a generator of its own and puts the model back as it was: looking changes nothing.
     """
 
-    def __init__(self, shown: int = 1000, pair: tuple[int, int] = (0, 1), share: float = MEASURE_SHARE):
+    def __init__(self, n_shown: int = 1000, pair: tuple[int, int] = (0, 1), share: float = MEASURE_SHARE):
         self.plane = Plane(pair=list(pair))
-        self.shown, self.pair, self.share = shown, pair, share
+        self.n_shown, self.pair, self.share = n_shown, pair, share
         self.number, self.extent = 0, 3.8
         self.last: Frame | None = None
         self.last_backdrop: tuple[np.ndarray, float] | None = None
@@ -49,27 +50,20 @@ class Side:
     # -- what the engine asks for -------------------------------------------------------------------------
 
     def frame(self, run, playing: bool, looked_at: bool) -> None:
-        """The cloud, and where somebody looks its numbers."""
+        """Show the cloud, and where somebody looks its numbers."""
         self.load(run)
-        mu, logvar = self._encode(run)
-        self.last = self._make_frame(run, mu, logvar)
-        self.plane.frame = self.last.pack()
-        if looked_at or not playing:
-            self._measure(run, mu, logvar, playing)
+        self._show_cloud(run, playing, looked_at or not playing)
 
-    def rest(self, run) -> None:
-        """What is large or slow to change."""
+    def details(self, run) -> None:
+        """Show what is large or slow to change."""
         self.load(run)
         self._predict_deaths(run)
         with watching(run.model):
-            self.plane.decoder = self.packed_decoder(run)
+            decoder = _page_decoder(run.model, self.latent_dim, self.images)
+            about = (run.number, self.latent_dim, run.settings["kind"])
+            self.plane.decoder = pack_decoder(decoder, *about) if decoder else b""
             self._send_backdrop(run)
             self._send_chosen(run)
-
-    def packed_decoder(self, run) -> bytes:
-        """The decoder for the page, or nothing when the page can't run it."""
-        decoder = _page_decoder(run.model, self.latent_dim, self.images.device)
-        return pack_decoder(decoder, run.number, self.latent_dim, run.kind) if decoder else b""
 
     # -- what the page asks for ---------------------------------------------------------------------------
 
@@ -96,8 +90,7 @@ class Side:
     def decode(self, run, z: list[float]) -> None:
         """For decoders that the page cannot run: the image at `z` on the shown pair."""
         with watching(run.model):
-            codes = self._place(torch.tensor([z], dtype=self.images.dtype, device=self.images.device))
-            pixels = to_bytes(pixel_mean(run.model.decode(codes), run.kind))
+            pixels = to_bytes(_decode(run, self._place(self.images.new_tensor([z]))))
         self.plane.send({"kind": "decoded", "z": z}, buffers=[pixels.tobytes()])
 
     def show(self, run, what: str) -> None:
@@ -109,23 +102,20 @@ class Side:
         """Show these two dimensions of the latent space."""
         if pair != self.pair:
             self.pair, self.plane.pair = pair, list(pair)
-            mu, logvar = self._encode(run)
-            self.last = self._make_frame(run, mu, logvar)
-            self.plane.frame = self.last.pack()
+            self._show_cloud(run, playing=False, measured=True)  # overlap and the like are the plane's
             with watching(run.model):
                 self._send_backdrop(run)
             self.follow_drawing(run)
-            self._measure(run, mu, logvar, playing=False)  # overlap and the like are the plane's
 
     # -- inside -------------------------------------------------------------------------------------------
 
     def load(self, run) -> None:
         """Take the shown images from the run's data set when it is another than before."""
-        images = run.sets[run.data]
+        images = run.sets[run.settings["data"]]
         if self._source is images:
             return
-        self._source, shown = images, images.first(self.shown)
-        self.images = as_floats(shown.images)
+        self._source, shown = images, images.first(self.n_shown)
+        self.images = as_floats(shown.images).to(next(run.model.parameters()).dtype)
         self.labels = None if shown.labels is None else shown.labels.cpu().numpy()
         self.plane.shape = list(self.images.shape[1:])
         self.plane.classes = b"" if self.labels is None else self.labels.astype(np.uint8).tobytes()
@@ -140,13 +130,15 @@ class Side:
         logvar = torch.full_like(mu, -math.inf) if logvar is None else logvar
         return mu.detach(), logvar.detach()  # a logvar that is a parameter has a gradient all the same
 
-    def _make_frame(self, run, mu, logvar) -> Frame:
-        pair = list(self.pair)
-        both = torch.cat([mu[:, pair], torch.exp(0.5 * logvar[:, pair])], 1).float().cpu().numpy()  # (N, 4)
-        self.number += 1
-        self.extent = view_extent(both[:, :2], both[:, 2:], self.extent)
-        knobs = run.knobs
-        return Frame(self.number, run.number, both[:, :2], both[:, 2:], self.extent, knobs.effective_beta, knobs.lr)
+    def _show_cloud(self, run, playing: bool, measured: bool) -> None:
+        mu, logvar = self._encode(run)
+        places = torch.cat([mu[:, list(self.pair)], torch.exp(0.5 * logvar[:, list(self.pair)])], 1)  # (N, 4)
+        centres, std = np.split(places.float().cpu().numpy(), 2, axis=1)
+        self.number, self.extent = self.number + 1, view_extent(centres, std, self.extent)
+        self.last = Frame(self.number, run.number, centres, std, self.extent, run.knobs.effective_beta)
+        self.plane.frame = self.last.pack()
+        if measured:
+            self._measure(run, mu, logvar, playing)
 
     @torch.no_grad()
     def _measure(self, run, mu, logvar, playing: bool) -> None:
@@ -159,13 +151,9 @@ class Side:
         self._measure_sharing(run, mu, logvar, playing)
         self.measured = words.Measured(std, spread, nats, int(units), mu.shape[1], **self._shared)
         headline, sentence = words.verdict(self.measured, run.number)
-        self.numbers = {
-            "state": words.state(self.measured),
-            "headline": headline,
-            "sentence": sentence,
-            "kl": [round(value, 4) if math.isfinite(value) else None for value in per_dim],
-            "meters": self.measured.meters(),
-        }
+        self.numbers = {"state": words.state(self.measured), "headline": headline, "sentence": sentence}
+        self.numbers["kl"] = [round(value, 4) if math.isfinite(value) else None for value in per_dim]
+        self.numbers["meters"] = self.measured.meters()
 
     def _measure_sharing(self, run, mu, logvar, playing: bool) -> None:
         """Overlap, continuity and completeness, and what is shown of them: dear, so not at every frame."""
@@ -184,42 +172,36 @@ class Side:
 
     def _send_probe(self, run, mu, logvar) -> None:
         with watching(run.model):
-            self.plane.probe = probe.picture(
-                self.plane.showing,
-                mu,
-                logvar,
-                (self.chosen, self._other()),
-                self.pair,
-                run.seed,
-                lambda z: pixel_mean(run.model.decode(z), run.kind),
-            )
+            ends = (self.chosen, self._other())
+            about = (self.pair, run.seed, partial(_decode, run))
+            self.plane.probe = probe.picture(self.plane.showing, mu, logvar, ends, *about)
 
     def _other(self) -> int:
         """An image to walk to from the chosen one: the next of another class."""
-        n = len(self.images)
+        n, labels = len(self.images), self.labels
         order = [(self.chosen + i) % n for i in range(1, n)] or [self.chosen]
-        if self.labels is None:
-            return order[0]
-        return next((i for i in order if self.labels[i] != self.labels[self.chosen]), order[0])
+        others = order if labels is None else [i for i in order if labels[i] != labels[self.chosen]]
+        return (others or order)[0]
 
     def _predict_deaths(self, run) -> None:
         """Of a linear model, where on the scale of β the theory has each dimension die."""
-        if self._predicted != (run.data, run.kind):
-            self._predicted = (run.data, run.kind)
-            self.plane.deaths = []
-            if theory.applies_to(run.model, run.kind):
-                optimum = theory.linear_vae(theory.eigenvalues(run.images), self.latent_dim, NOISE_VARIANCE)
+        now = (run.settings["data"], run.settings["kind"])
+        if self._predicted != now:
+            self._predicted, self.plane.deaths = now, []
+            if theory.applies_to(run.model, run.settings["kind"]):
+                optimum = theory.linear_vae(
+                    theory.eigenvalues(run.images, self.latent_dim), self.latent_dim, NOISE_VARIANCE
+                )
                 self.plane.deaths = optimum.deaths.tolist()
 
     def _place(self, pairs: torch.Tensor) -> torch.Tensor:
         """Points of the plane (n, 2) → codes (n, D): the dimensions that are not shown are 0."""
-        codes = torch.zeros(len(pairs), self.latent_dim, device=self.images.device)
-        codes[:, list(self.pair)] = pairs
+        codes = self.images.new_zeros(len(pairs), self.latent_dim)
+        codes[:, list(self.pair)] = pairs.to(codes.dtype)
         return codes
 
     def _send_backdrop(self, run) -> None:
-        codes = self._place(grid(self.extent, TILES, device=self.images.device))
-        picture = mosaic(pixel_mean(run.model.decode(codes), run.kind), TILES)
+        picture = mosaic(_decode(run, self._place(grid(self.extent, TILES, device=self.images.device))), TILES)
         self.last_backdrop = (picture, self.extent)
         header = {"extent": self.extent, "size": [*picture.shape[:2]], "channels": picture.shape[2]}
         self.plane.backdrop = pack_json(header, picture.tobytes())
@@ -234,7 +216,7 @@ class Side:
         x, draws, drawn = self.images[self.chosen : self.chosen + 1], self.draws, self.drawing is not None
         if drawn:  # the same ε each time: what moves while it is drawn is the posterior, not the dice
             x, draws = self.drawing, torch.Generator(self.images.device).manual_seed(run.seed)
-        mu, logvar, pictures = look(run.model, x, run.kind, draws)
+        mu, logvar, pictures = look(run.model, x, run.settings["kind"], draws)
         self.plane.pictures = pictures.tobytes()
         self.plane.drawn = self._mark(mu, logvar) if drawn else {}
         return mu
@@ -248,16 +230,22 @@ class Side:
 
     def _send_traversals(self, run, mu: torch.Tensor) -> None:
         """The chosen image's code with one dimension at a time varied from −3 to 3."""
-        dims = sorted(range(self.latent_dim), key=lambda dim: -self.kl[dim])[:TRAVERSED]
-        values = torch.linspace(-3, 3, STEPS_ACROSS, device=mu.device)
+        kl = self.kl or [0.0] * self.latent_dim  # not a number from the start
+        dims = sorted(range(self.latent_dim), key=lambda dim: -kl[dim])[:TRAVERSED]
+        values = torch.linspace(-3, 3, STEPS_ACROSS, device=mu.device, dtype=mu.dtype)
         codes = torch.cat([traversal(mu, dim, values) for dim in dims])
-        images = to_bytes(pixel_mean(run.model.decode(codes), run.kind))
+        images = to_bytes(_decode(run, codes))
         self.plane.traversals = pack_json({"dims": dims, "across": STEPS_ACROSS}, images.tobytes())
 
 
-def _page_decoder(model, latent_dim: int, device):
-    """The model's `decoder`, when it alone is what `decode` does; else the page asks by message."""
-    z = torch.linspace(-2, 2, 3 * latent_dim, device=device).reshape(3, latent_dim)
+def _decode(run, codes: torch.Tensor) -> torch.Tensor:
+    """Codes (n, D) → the means of their pixels, (n, C, H, W) in [0, 1]."""
+    return pixel_mean(run.model.decode(codes), run.settings["kind"])
+
+
+def _page_decoder(model, latent_dim: int, like: torch.Tensor):
+    """Return the model's `decoder` when it alone is what `decode` does; else the page asks by message."""
+    z = torch.linspace(-2, 2, 3 * latent_dim, device=like.device, dtype=like.dtype).reshape(3, latent_dim)
     try:
         return model.decoder if torch.equal(model.decoder(z), model.decode(z)) else None
     except Exception:  # no such part, or one that takes something else than codes

@@ -40,19 +40,19 @@ class Trail:
     def pack(self) -> tuple[dict, bytes]:
         """({frames, decoders: [{step, pair, bytes: [length in each run]}]}, all of them one after the other)."""
         kept = {"frames": self.frames, "decoders": self.decoders}
-        header = {
-            name: [{"step": k.step, "pair": k.pair, "bytes": [len(part) for part in k.parts]} for k in of]
-            for name, of in kept.items()
-        }
-        return header, b"".join(part for of in kept.values() for k in of for part in k.parts)
+
+        def lengths(point: Kept) -> dict:
+            return {"step": point.step, "pair": point.pair, "bytes": [len(part) for part in point.parts]}
+
+        header = {name: [lengths(point) for point in points] for name, points in kept.items()}
+        return header, b"".join(part for points in kept.values() for point in points for part in point.parts)
 
 
 def _with(kept: list[Kept], new: Kept, most: int) -> list[Kept]:
     """Those before `new`, and it; with too many, without the one whose neighbours lie nearest to each other."""
-    kept = [k for k in kept if k.step < new.step] + [new]
+    kept = [point for point in kept if point.step < new.step] + [new]
     if len(kept) > most:
-        gaps = [
-            k.weight * (after.step - before.step) for before, k, after in zip(kept, kept[1:], kept[2:], strict=False)
-        ]
+        neighbours = zip(kept, kept[1:], kept[2:], strict=False)
+        gaps = [point.weight * (after.step - before.step) for before, point, after in neighbours]
         del kept[1 + gaps.index(min(gaps))]
     return kept

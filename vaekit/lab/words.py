@@ -3,9 +3,20 @@
 import math
 from dataclasses import dataclass
 
-# The kinds of reconstruction, as the page names them.
-KIND_NAMES = {"bernoulli": "BCE", "gaussian": "squared error", "linear": "squared error, linear"}
 SILENT = 0.1  # nats of KL: codes never say more about the image than their mean KL
+
+# What each state is called, and what is said of it.
+VERDICTS = {
+    "untrained": "Untrained. Every image has nearly the same code, close to the prior.",
+    "prior": "Posterior = prior. All images share nearly one code: it says nothing about the image, "
+    "however high the coverage.",
+    "points": "σ → 0. The codes have shrunk to points: hardly any two overlap.",
+    "cloud": "A cloud. The codes overlap ({overlap:.0%} with the nearest): a small step in z stays among codes.",
+    "cloud in part": "A cloud, in part. The codes overlap, but {silent} of {dims} units {say} nothing.",
+    "one code": "One code for all. Every image has nearly the same code, but it is not the prior's.",
+    "between": "In between. The codes overlap only in part ({overlap:.0%} with the nearest): "
+    "there are gaps between them.",
+}
 
 
 @dataclass(frozen=True)
@@ -50,28 +61,13 @@ def state(m: Measured) -> str:
 
 def verdict(m: Measured, step: int) -> tuple[str, str]:
     """A headline and a sentence about the picture in the plane."""
-    kind = state(m)
-    if kind == "prior":
-        if step == 0:
-            return "Untrained.", "Every image has nearly the same code, close to the prior."
-        return (
-            "Posterior = prior.",
-            "All images share nearly one code: it says nothing about the image, however high the coverage.",
-        )
-    if kind == "points":
-        return (
-            "σ → 0.",
-            "The codes have shrunk to points: hardly any two overlap.",
-        )
-    if kind == "cloud":
-        silent = m.latent_dim - m.active
-        if silent:
-            say = "says" if silent == 1 else "say"
-            return "A cloud, in part.", f"The codes overlap, but {silent} of {m.latent_dim} units {say} nothing."
-        return "A cloud.", f"The codes overlap ({m.overlap:.0%} with the nearest): a small step in z stays among codes."
-    if m.active == 0:
-        return "One code for all.", "Every image has nearly the same code, but it is not the prior's."
-    return (
-        "In between.",
-        f"The codes overlap only in part ({m.overlap:.0%} with the nearest): there are gaps between them.",
-    )
+    which, silent = state(m), m.latent_dim - m.active
+    if which == "prior" and step == 0:
+        which = "untrained"
+    elif which == "cloud" and silent:
+        which = "cloud in part"
+    elif which == "between" and m.active == 0:
+        which = "one code"
+    headline, sentence = VERDICTS[which].split(". ", 1)
+    say = "says" if silent == 1 else "say"
+    return f"{headline}.", sentence.format(overlap=m.overlap, silent=silent, dims=m.latent_dim, say=say)

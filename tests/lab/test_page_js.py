@@ -1,0 +1,230 @@
+"""The page's own functions, run by node on the very files, against numpy and torch."""
+
+import base64
+import json
+import subprocess
+
+import numpy as np
+import pytest
+import torch
+from lab_helpers import small_vae
+from playwright._impl._driver import compute_driver_executable
+from torch import nn
+
+from vaekit.lab.frames import Frame, pack_decoder, pack_json, shrink_decoder
+from vaekit.lab.page import STATIC, bundle
+from vaekit.lab.trail import Trail
+
+NODE = compute_driver_executable()[0]
+MODULES = [path for path in sorted(STATIC.glob("*.js")) if path.name != "still.js"]  # that one starts by itself
+RUN = """
+import { readFileSync } from "node:fs";
+const bytes = (_, value) => (value?.base64 === undefined ? value : new Uint8Array(Buffer.from(value.base64, "base64")));
+const plain = (_, value) => {
+  if (typeof value === "number") return Number.isFinite(value) ? value : String(value);
+  return ArrayBuffer.isView(value) ? [...value] : value;
+};
+const { paths, code, given } = JSON.parse(readFileSync(0, "utf8"), bytes);
+const page = Object.assign({}, ...(await Promise.all(paths.map((path) => import(path)))));
+const names = Object.keys(page).filter((name) => name !== "default");
+const run = new Function(...names, ...Object.keys(given), code);
+console.log(JSON.stringify(run(...names.map((name) => page[name]), ...Object.values(given)), plain));
+"""
+
+
+def js(code: str, **given):
+    """What a function's body returns: it knows by name all that the page's modules export, and what is given."""
+
+    def packed(value):
+        return {"base64": base64.b64encode(value).decode()} if isinstance(value, bytes) else np.asarray(value).tolist()
+
+    task = {
+        "paths": [path.as_uri() for path in MODULES],
+        "code": code,
+        "given": {n: packed(v) for n, v in given.items()},
+    }
+    command = [NODE, "--input-type=module", "--eval", RUN]
+    done = subprocess.run(command, input=json.dumps(task), capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.mark.parametrize("entry", ["lab", "alone", "curves", "still"])
+def test_a_bundle_is_one_module_that_asks_for_no_other(entry, tmp_path):
+    text = bundle(f"{entry}.js")
+    (tmp_path / "bundle.mjs").write_text(text, encoding="utf-8")
+    subprocess.run([NODE, "--check", tmp_path / "bundle.mjs"], check=True, timeout=60)  # no name twice in its scope
+    assert "\nimport " not in text and text.count("export default") == (entry != "still")
+    first = [text.index(f"\nfunction {name}(") for name in ("bytesOf", "lifetime") if f"\nfunction {name}(" in text]
+    assert len(first) == 2 and max(first) < text.rindex("function ")
+
+
+# -- bytes ------------------------------------------------------------------------------------------------
+
+
+def test_every_float16_there_is():
+    bits = np.arange(65536, dtype="<u2")
+    found = np.array(js("return halves(bytesOf(bits))", bits=bits.tobytes()), dtype=float)
+    np.testing.assert_array_equal(found, bits.view("<f2").astype(float))
+
+
+def test_a_frame_as_it_was_packed_at_any_address():
+    rng = np.random.default_rng(0)
+    mu, std = rng.normal(size=(9, 2)).astype(np.float32), rng.random((9, 2)).astype(np.float32)
+    packed = Frame(7, 70_000, mu, std, 4.75, 0.5).pack()
+    for offset in (0, 1, 3):
+        view = f"new DataView(Uint8Array.from([...Array({offset}).fill(9), ...packed]).buffer, {offset})"
+        found = js(f"return readFrame({view})", packed=packed)
+        points = np.reshape(found.pop("points"), (9, 4))
+        assert found == {"number": 7, "step": 70_000, "count": 9, "extent": 4.75, "beta": 0.5}
+        np.testing.assert_array_equal(points, np.concatenate([mu, std], 1).astype(np.float16))
+    assert js("return [readFrame(nothing), readProbe(nothing), readDecoder(nothing)]", nothing=b"") == [None] * 3
+
+
+def test_json_with_a_payload_a_trail_and_a_history():
+    for text in ("", "a", "ß", "abc"):
+        packed = pack_json({"text": text}, b"payload")
+        assert js("return unpackJson(packed)", packed=packed) == [{"text": text}, packed.index(b"payload")]
+    trail, frame = Trail(), Frame(1, 0, np.ones((2, 2), np.float32), np.ones((2, 2), np.float32), 3.8, 1.0)
+    trail.add(0, [frame, frame], (0, 1))
+    trail.add(9, [frame, frame], (3, 1))
+    trail.keep(9, [b"left", b"right!"], (3, 1))
+    found = js("return readTrail(packed)", packed=pack_json(*trail.pack()))
+    assert [(k["step"], k["pair"]) for k in found["frames"]] == [(0, [0, 1]), (9, [3, 1])]
+    assert [bytes(part) for k in found["frames"] for part in k["parts"]] == [frame.pack()] * 4
+    assert [bytes(part) for part in found["decoders"][0]["parts"]] == [b"left", b"right!"]
+    rows = np.arange(8, dtype="<f4")
+    assert js("return readHistory(rows)", rows=rows.tobytes()) == rows.tolist() and js("return readHistory(null)") == []
+    probe = js("return readProbe(packed)", packed=pack_json({"what": "walk", "points": []}, b"\1\2"))
+    assert probe == {"what": "walk", "points": [], "pixels": [1, 2]}
+
+
+# -- the decoder ------------------------------------------------------------------------------------------
+
+TANH = nn.Sequential(nn.Linear(2, 9), nn.Tanh(), nn.Linear(9, 12), nn.Unflatten(1, (3, 2, 2)))
+DECODE = "return codes.map((z) => decode(readDecoder(packed), z, pair))"
+
+
+@pytest.mark.parametrize(("latents", "pair"), [(2, [0, 1]), (5, [3, 1])])
+@pytest.mark.parametrize("small", [False, True])
+def test_the_decoder_is_torchs(latents, pair, small):
+    model = small_vae(latent_dim=latents, hidden=40)
+    codes = np.random.default_rng(0).normal(size=(8, 2)) * 2
+    z = torch.zeros(8, latents)
+    z[:, pair] = torch.tensor(codes, dtype=torch.float32)
+    with torch.no_grad():
+        model.decoder[2].weight.mul_(8)
+        truth = torch.sigmoid(model.decode(z)).mul(255).flatten(1).numpy()
+    packed = pack_decoder(model.decoder, 3, latents, "bernoulli")
+    found = np.array(js(DECODE, packed=shrink_decoder(packed) if small else packed, codes=codes, pair=pair))
+    assert np.ptp(truth) > 100 and np.abs(found - truth).max() < (8 if small else 1)
+
+
+@pytest.mark.parametrize(("kind", "mean"), [("gaussian", torch.sigmoid), ("linear", lambda v: v.clamp(0, 1))])
+def test_other_layers_and_what_their_output_means(kind, mean):
+    codes = np.random.default_rng(0).normal(size=(5, 2)) * 2
+    truth = mean(TANH(torch.tensor(codes, dtype=torch.float32))).mul(255).flatten(1).detach().numpy()
+    found = js(DECODE, packed=pack_decoder(TANH, 0, 2, kind), codes=codes, pair=[0, 1])
+    np.testing.assert_allclose(found, truth, atol=1)
+
+
+# -- the plane --------------------------------------------------------------------------------------------
+
+GLIDE = """
+const frame = (...points) => ({ points: Float32Array.from(points), extent: points[0], count: points.length / 4 });
+const cloud = glide();
+const at = (time) => [cloud.move(time), cloud.now.points[0], cloud.now.extent];
+const seen = [at(0)];
+cloud.send(frame(4, 0, 0, 0), 1000, false);
+seen.push(at(1000));
+cloud.send(frame(8, 0, 0, 0), 1100, false);
+seen.push(at(1090), at(1150), at(1200), at(9000));
+cloud.send(frame(2, 0, 0, 0), 9100, true);
+seen.push(at(9100));
+cloud.send(frame(6, 0, 0, 0, 0, 0, 0, 0), 9110, false);
+seen.push(at(9110));
+return seen;
+"""
+
+
+def test_points_glide_from_where_they_are_seen_and_jump_where_they_must():
+    before, first, early, half, there, later, jumped, other = js(GLIDE)
+    assert before == [False, None, 3.8] and first == [False, 4, 4]  # the first frame is there at once
+    assert early == [True, 4, 4] and half == [True, 6, 6] and there == later == [False, 8, 8]
+    assert jumped == [False, 2, 2] and other == [False, 6, 6]  # without motion; and of another number of images
+
+
+def test_labels_that_would_cover_each_other_give_way_but_not_far():
+    places = np.array([[0, 0], [3, 0], [3, 0], [100, 100]], float)
+    code = (
+        "const labels = places.map(([x, y]) => ({ x, y })); spread(labels, 10, most); return labels.map(Object.values)"
+    )
+    free = np.array(js(code, places=places, most=50))
+    apart = np.linalg.norm(free[:3, None] - free[None, :3], axis=-1)[np.triu_indices(3, 1)]
+    assert apart.min() > 9 and free[3].tolist() == [100, 100]
+    held = np.array(js(code, places=places, most=2))
+    assert np.linalg.norm(held - places, axis=1).max() == pytest.approx(2)
+
+
+def test_centres_the_nearest_point_and_the_summary():
+    rng = np.random.default_rng(1)
+    points, classes = rng.normal(size=(60, 4)).astype(np.float32), rng.integers(0, 4, 60)
+    given = {"bytes": points.tobytes(), "classes": classes, "z": [0.3, -0.2]}
+    code = "const points = readHistory(bytes); return {where}"
+    for found in js(code.format(where="centres(points, classes)"), **given):
+        np.testing.assert_allclose([found["x"], found["y"]], points[classes == found["c"], :2].mean(0), rtol=1e-5)
+    far = np.linalg.norm(points[:, :2] - given["z"], axis=1)
+    both = "[nearestPoint(points, z), nearestPoint(points, z, most), nearestPoint(points, z, 0.99 * most)]"
+    assert js(code.format(where=both), most=1.01 * far.min(), **given) == [far.argmin(), far.argmin(), -1]
+    found = js(code.format(where="summary(points)"), **given)
+    assert found["sigma"] == pytest.approx(points[:, 2:].mean(), rel=1e-5)
+    assert found["spread"] == pytest.approx(np.sqrt(points[:, :2].var(0).mean()), rel=1e-5)
+    names = js("return [axisName(0), axisName(127), unbroken('z = 1 ± 2')]")
+    assert names == ["z₁", "z₁₂₈", "z\xa0=\xa01\xa0±\xa02"]
+    assert js("return nearest(steps.map((step) => ({ step })), 26).step", steps=[0, 10, 20, 30]) == 30
+
+
+# -- the curves -------------------------------------------------------------------------------------------
+
+
+def test_the_curves_are_running_means_and_their_axes_hold_what_goes_on():
+    steps = np.arange(1, 201, dtype=np.float32)
+    loss = (200 + 300 * np.exp(-steps / 15)).astype(np.float32)
+    rows = np.stack([steps, loss, loss / 50], 1)
+    smoothed = np.reshape(js("return smooth(readHistory(bytes), 3, 5)", bytes=rows.tobytes()), rows.shape)
+    expected = [loss[max(0, i - 4) : i + 1].mean() for i in range(200)]
+    np.testing.assert_allclose(smoothed[:, 1], expected, rtol=1e-5)
+    np.testing.assert_array_equal(smoothed[:, 0], steps)
+    code = "return rangeOf(readHistory(bytes), 3, [{ column: 1 }], least)"
+    low, high = js(code, bytes=rows.tobytes(), least=10)
+    assert low <= loss.min() < loss[-40:].max() <= high < loss.max()  # the first fall leaves the top
+    low, high = js(code, bytes=np.full((9, 3), 70, np.float32).tobytes(), least=10)
+    assert low <= 65 and high >= 75 and js("return rangeOf([], 3, [], 1)") == [0, 1]
+
+
+# -- pad and heartbeat ------------------------------------------------------------------------------------
+
+DRAW = """
+const strokes = makeStrokes();
+strokes.begin(1, [0.1, 0.1]);
+strokes.move(1, [[0.101, 0.1], [0.2, 0.1]]);
+strokes.begin(2, [0.9, 0.9]);
+strokes.move(2, [[0.8, 0.8]]);
+const drawn = JSON.stringify(strokes.all);
+strokes.replace([]);
+strokes.move(1, [[0.5, 0.5]]);
+strokes.end(1);
+const wiped = JSON.stringify(strokes.all);
+strokes.begin(2, [0.3, 0.3]);
+return [drawn, wiped, JSON.stringify(strokes.all)];
+"""
+
+
+def test_one_hand_draws_and_what_is_wiped_in_mid_stroke_goes_on_nowhere():
+    assert js(DRAW) == ["[[[0.1,0.1],[0.2,0.1]]]", "[]", "[[[0.3,0.3]]]"]
+
+
+def test_the_heart_beats_every_second_while_something_moves_and_else_once_a_minute():
+    code = "return [400, 950, 30000, 59950].map((silence) => isDue(moving, silence))"
+    assert js(code, moving=True) == [False, True, True, True]
+    assert js(code, moving=False) == [False, False, False, True]

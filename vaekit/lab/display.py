@@ -1,0 +1,139 @@
+"""What a lab shows of its runs, and what its page asks of it."""
+
+import weakref
+from collections.abc import Mapping
+from pathlib import Path
+
+from torch import nn
+
+from vaekit._pictures import as_bundle, png
+from vaekit.lab.controls import PROBES
+from vaekit.lab.drawing import SHAPE, check_strokes
+from vaekit.lab.export import write_html
+from vaekit.lab.recipe import check_pair
+from vaekit.lab.still import draw_still
+from vaekit.lab.words import Measured
+
+
+class LabRun:
+    """A run of a lab as seen from Python: of a twin there are two, `lab.sides`."""
+
+    def __init__(self, lab, number: int):
+        self.engine, self.view, self.number, self._lab = lab.engine, lab.view, number, weakref.ref(lab)
+
+    @property
+    def settings(self) -> Mapping:
+        """What acts on the next step: the knobs, kind and data. Read only: see `set`."""
+        return self.engine.settings[self.number]
+
+    @property
+    def model(self) -> nn.Module:
+        """The model itself. Pause before you read its weights."""
+        return self.engine.runs[self.number].model
+
+    @property
+    def measured(self) -> Measured:
+        """What the meters showed last, as numbers."""
+        return self.view.sides[self.number].measured
+
+    def set(self, **changes) -> None:
+        """Turn this run's knobs alone: see LatentLab.set."""
+        self._lab().set(side=self.number, **changes)
+
+
+class Display(LabRun):
+    """The part of a lab that shows its runs, on the page and elsewhere, and answers what the page asks."""
+
+    def show(self, what: str = "") -> None:
+        """Show in the plane what the meters measure on: "draws" from the prior, a "walk" between two codes, or ""."""
+        if what not in PROBES.values():
+            raise ValueError(f"show takes one of {', '.join(map(repr, PROBES.values()))}; not {what!r}")
+        self.engine.ask("each", "show", what)
+
+    def show_pair(self, pair: tuple[int, int] | None) -> None:
+        """Show these two latent dimensions in the plane; None: the two that say most at the time."""
+        check_pair(pair, self.view.sides[0].latent_dim)
+        self.engine.ask("show_pair", pair)
+
+    def draw(self, strokes) -> "Display":
+        """Draw a digit on the lab's pad, from code: strokes, each a list of points (x, y) in 0..1. Returns the lab.
+
+        Raises TypeError or ValueError, in one line, when they are none, or the lab's images are no such digits.
+        """
+        strokes = check_strokes(strokes)
+        if why := self.why_no_pad():
+            raise ValueError(why)
+        self.controls.draw.value = True
+        self.view.plane.strokes = strokes
+        self.engine.post(lambda: None).result()  # by now it is shown
+        return self
+
+    def show_pad(self, shown: bool = True) -> None:
+        """Show the pad for a digit of one's own, or put it away with what is drawn on it."""
+        self.view.plane.pad = shown
+        if not shown:
+            self.view.plane.strokes = []
+
+    def why_no_pad(self) -> str:
+        """Why nothing can be drawn here, in one line; empty when it can."""
+        c, h, w = self.view.plane.shape
+        return "" if (c, h, w) == SHAPE else f"a pad needs grey images of 28 × 28; these are {c} × {h} × {w}"
+
+    def export_html(self, path: str | Path) -> Path:
+        """Write the run so far as one HTML file, to scrub through and to drag in; it asks for nothing from anywhere.
+
+        Returns the path. Raises OSError, in one line, when it cannot be written there.
+        """
+        return self.engine.post(lambda: self._export(path), report=False).result()
+
+    def _export(self, path: str | Path) -> Path:
+        drawing, self.view.plane.strokes = self.view.plane.strokes, []  # no pad in a file: nothing there can encode
+        self.view.draw(self.engine.state, [])
+        self.view.catch_up(self.engine.state)
+        try:
+            return write_html(path, self.view, self._title())
+        finally:
+            self.view.plane.strokes = drawing
+
+    def figure(self):
+        """Return a still picture of the lab as it is, a matplotlib Figure: plane, curves and meters."""
+        return draw_still(self.view)
+
+    def _title(self) -> str:
+        twin = "Two variational autoencoders" if len(self.sides) == 2 else "A variational autoencoder"
+        return f"{twin} in training: {self.settings['data'].lower()}, {self.steps_taken:,} steps"
+
+    def _repr_mimebundle_(self, **_):
+        return as_bundle(self.widget, text=repr(self), png=png(self.figure()))
+
+    def __repr__(self) -> str:
+        twin = "twin, " if len(self.sides) == 2 else ""
+        return f"LatentLab({twin}{self.settings['data']}, step {self.steps_taken})"
+
+    # -- what comes from the page, and what it is told ----------------------------------------------------
+
+    def _on_message(self, _, content: dict, buffers) -> None:
+        kind = content.get("kind")
+        if kind == "seen":
+            self.engine.heartbeat(bool(content.get("visible")))
+        elif kind == "choose":
+            self.engine.post(lambda: self.view.choose(self.engine.state, int(content["index"])))
+        elif kind == "decode":
+            self.engine.post(lambda: self.view.each(self.engine.state, "decode", content["z"]))
+        elif kind == "pair":
+            self.controls.try_to(lambda c: c.choose_pair(tuple(sorted(int(dim) for dim in content["pair"]))))
+        elif kind == "trail":
+            self.engine.ask("send_trail")
+
+    def _on_strokes(self, strokes) -> None:
+        if not self._drawing_waits:  # a slow step must not let them pile up: the last one counts
+            self._drawing_waits = True
+            self.engine.post(self._draw)
+
+    def _draw(self) -> None:
+        self._drawing_waits = False
+        self.engine.ask("draw", self.view.plane.strokes)
+
+    def _on_status(self, status: dict) -> None:
+        self.controls.show_playing(status.get("playing", False))
+        self.controls.show(only_news=True)

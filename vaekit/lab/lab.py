@@ -1,0 +1,250 @@
+"""The live lab: a VAE that trains while the learner turns its knobs."""
+
+import warnings
+from functools import partial
+from pathlib import Path
+
+import ipywidgets as widgets
+import torch
+from torch import Tensor, nn
+
+from vaekit._checks import check_choice, check_whole
+from vaekit.data import ImageSet, check_images, choose_device
+from vaekit.lab import registry
+from vaekit.lab.controls import Controls
+from vaekit.lab.display import Display, LabRun
+from vaekit.lab.engine import Engine
+from vaekit.lab.recipe import Recipe, check_lab_model, check_shown
+from vaekit.lab.view import View
+from vaekit.runs.datasets import DATA_SETS
+from vaekit.runs.playback import resume
+from vaekit.runs.recording import Recording, checked_changes
+from vaekit.runs.run import save_runs
+from vaekit.theory import applies_to
+from vaekit.training import KNOBS, Knobs
+
+SIDES = ("left", "right")
+
+
+class LatentLab(Display):
+    """The live lab: display it in a notebook, or drive it from Python. The same engine does both.
+
+    data: an ImageSet or images (N, C, H, W); MNIST's training digits when not given. model: any module with
+    encode(x) → (mu, logvar), decode(z) → x_logits and forward(x, generator); a VAE when not given. kind: of the
+    reconstruction. knobs: how they stand at first, such as beta=4.0, prior=False, lr=3e-4. twin: two such runs in
+    lockstep, the same but for their knobs, at first the prior: off in the left one.
+    shown: how many images the plane shows. pair: the latent dimensions it shows; the most active two when not given.
+    threads: for torch on a CPU; chosen by the machine when not given.
+    Of a twin, settings, model and measured are the left run's. Raises ValueError or TypeError when something does
+    not fit, DataError when the digits cannot be had.
+    """
+
+    number = 0
+
+    def __init__(
+        self,
+        data: ImageSet | Tensor | None = None,
+        *,
+        model: nn.Module | None = None,
+        latent_dim: int = 2,
+        hidden: int = 400,
+        kind: str = "bernoulli",
+        seed: int = 0,
+        batch_size: int = 128,
+        twin: bool = False,
+        shown: int = 1000,
+        pair: tuple[int, int] | None = None,
+        device: str | torch.device | None = None,
+        threads: int | None = None,
+        **knobs,
+    ):
+        if unknown := knobs.keys() - KNOBS.keys():
+            raise TypeError(f"LatentLab takes no {unknown.pop()!r}: the knobs are {', '.join(KNOBS)}")
+        defaults = {name: row.default for name, row in KNOBS.items()}
+        settings = checked_changes(defaults | knobs | {"kind": kind})
+        check_shown(shown, pair)
+        device = choose_device(device)
+        recipe = Recipe(model, latent_dim, hidden, settings, seed, batch_size, twin, pair, device)
+        if data is not None and not isinstance(data, ImageSet):
+            data = ImageSet(data)
+        if data is not None:
+            check_images(data.images, batch_size)
+        loaders = DATA_SETS if data is None else {data.name: data.to}
+        makers = {name: partial(recipe.make_runs, load) for name, load in loaders.items()}
+        first = next(iter(makers.values()))
+        # Images of another kind need another model: there is a choice where the lab makes it.
+        self._data_sets = makers if data is None and model is None else {}
+        self._open(first, 1 + bool(twin), shown, pair, threads)
+        if recipe.caveat:
+            self.say(recipe.caveat)
+
+    def _open(self, make_runs, n_runs: int, shown: int, pair, threads: int | None) -> None:
+        self.view = View(shown, pair, n_runs)
+        self.engine = Engine(make_runs, self.view, threads, registry.cell_is_running.is_set)
+        try:
+            self.engine.post(lambda: self.view.frame(self.engine.state), report=False).result()
+        except BaseException:
+            self.engine.close()
+            raise
+        self.side_names = SIDES if n_runs == 2 else ("",)
+        self.sides = tuple(LabRun(self, number) for number in range(n_runs))
+        self.handle = registry.Handle(self)
+        linear = applies_to(self.engine.run.model, self.settings["kind"])
+        self.controls = Controls(self, self.view.sides[0].latent_dim, linear)
+        self.controls.show()
+        self.widget = widgets.VBox([*self.controls.rows, self.view.plane, self.view.curves])
+        self._drawing_waits = False
+        plane, handle = self.view.plane, self.handle
+        plane.on_msg(lambda *message: (lab := handle()) and lab._on_message(*message))
+        handle.observe(plane, "status", LatentLab._on_status)
+        handle.observe(plane, "strokes", LatentLab._on_strokes)
+        handle.take_down_with_lab([self.widget, *self.view.links, *self.controls.links, *self.controls.locks.values()])
+        self.engine.ask("details")
+        self.engine.post(lambda: self.view.status(self.engine.state)).result()  # enough to be displayed
+        registry.register(self)
+
+    # -- driving it ---------------------------------------------------------------------------------------
+
+    def run(self, steps: int) -> "LatentLab":
+        """Take `steps` optimizer steps now, and pause: the same engine, without a click. Returns the lab.
+
+        The kernel's interrupt ends it at the step it has come to. A failure is warned about and kept in `error`.
+        """
+        check_whole("steps", steps, least=0)
+        try:
+            self.engine.train_for(steps).result()
+        except KeyboardInterrupt:
+            self.engine.pause("Interrupted.").result()
+            what = f"interrupted: paused at step {self.steps_taken}; run on or play as you like"
+            warnings.warn(what, stacklevel=2)
+        if self.error:
+            warnings.warn(self.error, stacklevel=2)
+        return self
+
+    def play(self) -> None:
+        """Train until paused, in the background."""
+        self.engine.play()
+        if registry.others_playing(self):
+            self.say("Another lab is training as well: the two share the processor, and each is slower.")
+
+    def pause(self) -> None:
+        """Stop after the step under way. The weights may be read from here on."""
+        self.engine.pause().result()
+
+    def step(self) -> None:
+        """Pause, and take one optimizer step."""
+        self.run(1)
+
+    def reset(self) -> None:
+        """Go back to the initial weights and the same seed. The knobs stay where they are."""
+        self.engine.reset().result()
+
+    def set(self, *, side: int | str | None = None, **changes) -> None:
+        """Turn knobs, such as beta, prior, lr; or set kind, data. They act at the very next step.
+
+        side: of a twin, turn those of "left" (0) or "right" (1) alone; data is always both runs'.
+        Raises ValueError or TypeError, in one line, when a value makes no sense; nothing is changed then.
+        """
+        if unknown := changes.keys() - self.settings.keys():
+            raise TypeError(f"there is no knob {unknown.pop()!r}: the knobs are {', '.join(self.settings)}")
+        sides = None if side is None else (self._number_of(side),)
+        if "data" in changes:
+            check_choice("data", changes["data"], self.data_names)
+        if sides is None and changes.get("data", self.settings["data"]) not in self.engine.run.sets:
+            self.engine.replace(self._data_sets[changes["data"]], checked_changes(changes)).result()
+        else:
+            self.engine.set_knobs(changes, sides)
+        self.controls.show()
+
+    def _number_of(self, side) -> int:
+        number = SIDES.index(side) if side in SIDES else side
+        if len(self.sides) == 1 or type(number) is not int or number not in (0, 1):
+            raise ValueError(f"side must be 'left' or 'right' of a lab made with twin=True, not {side!r}")
+        return number
+
+    @property
+    def data_names(self) -> list[str]:
+        """What `set(data=...)` takes."""
+        return list(dict.fromkeys([*self._data_sets, *self.engine.run.sets]))
+
+    @property
+    def knobs(self) -> Knobs:
+        """A copy of the knobs as they stand. Turn them with `set`."""
+        return Knobs(**{name: self.settings[name] for name in KNOBS})
+
+    @property
+    def playing(self) -> bool:
+        return self.engine.playing
+
+    @property
+    def steps_taken(self) -> int:
+        return self.engine.run.number
+
+    @property
+    def error(self) -> str | None:
+        """One line about what went wrong, or None."""
+        return self.engine.error
+
+    def say(self, text: str) -> None:
+        """Show one line to whoever looks at the page, until something else is done."""
+        self.engine.say(text)
+
+    def retire(self) -> None:
+        """Pause, free the thread, and live on only where a variable holds the lab: its cell was run again."""
+        self.engine.pause(
+            "Stopped: its cell was run again and made a new lab. Press play to use this one all the same."
+        )
+        self.engine.close()
+        self.handle.release()
+        registry.forget_outputs(self)
+
+    # -- keeping it ---------------------------------------------------------------------------------------
+
+    @property
+    def recording(self) -> Recording:
+        """What made this run what it is, so far: seed, settings and every knob turned. See Recording.save."""
+        return self.engine.post(self._record, report=False).result()
+
+    def _record(self) -> Recording:
+        run, *others = self.engine.runs
+        return run.record(*others)
+
+    def follow(self, recording: Recording | str | Path) -> "LatentLab":
+        """Go back to the beginning of a recording, or of the file it is in. Returns the lab.
+
+        From there `play` or `run` turn each knob at its step, until its end; who turns one takes over.
+        Raises ValueError, in one line, when it is none, or not of a run such as this lab's; nothing is changed then.
+        """
+        if not isinstance(recording, Recording):
+            recording = Recording.load(recording)
+        twins = [recording, recording.of_twin()] if recording.twin else [recording]
+        if len(twins) != len(self.sides):
+            hints = ("not of a twin: make a lab without one", "of a twin: make the lab with twin=True")
+            raise ValueError(f"this recording is {hints[len(twins) - 1]}")
+        self.engine.follow(twins).result()
+        self.controls.show()
+        return self
+
+    def save(self, path: str | Path) -> None:
+        """Save weights, optimizer, generator and recording in one file, whole or not at all: see LatentLab.resume.
+
+        Raises OSError or ValueError, in one line, when it cannot be written there.
+        """
+        self.engine.post(lambda: save_runs(self.engine.runs, path), report=False).result()
+
+    @classmethod
+    def resume(cls, path: str | Path, *, model=None, data=None, shown=1000, pair=None, threads=None) -> "LatentLab":
+        """Return the lab that `save` wrote: it goes on to the bit. model, data: needed when they were your own."""
+        check_shown(shown, pair)
+        saved = resume(path, model=model, data=data)
+        runs = saved if isinstance(saved, tuple) else (saved,)
+        check_lab_model(runs[0].model, ImageSet(runs[0].images), pair)
+        lab = cls.__new__(cls)
+        lab._data_sets = {}
+        lab._open(lambda: runs, len(runs), shown, pair, threads)
+        return lab
+
+    def offer_recording(self) -> None:
+        """Give the page the recording, to be saved as a file."""
+        offer = self.view.offer
+        self.engine.post(lambda: offer(self.engine.state, "vaekit-recording.json", self._record().to_json()))

@@ -1,0 +1,104 @@
+"""The runs of a lab, one or two in lockstep, and the one place where their settings stand."""
+
+import threading
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from types import MappingProxyType
+
+from vaekit.runs.recording import Recording
+from vaekit.runs.run import Run
+from vaekit.training import Step
+
+
+class Lockstep:
+    """Runs that take their steps together.
+
+    settings: of each run, the read-only mapping of what acts on its next step. Only `set_knobs` changes them, and a
+    recording that is replayed. All but `set_knobs` and `settings` is the trainer thread's.
+    """
+
+    def __init__(self, runs: tuple[Run, ...] = ()):
+        self.runs = runs
+        self._asked: list[dict] = [{} for _ in runs]  # the changes that the runs do not know of yet
+        self._lock = threading.RLock()
+        self._publish()
+
+    @property
+    def number(self) -> int:
+        """How many steps all of them have taken."""
+        return min(run.number for run in self.runs)
+
+    @property
+    def is_replaying(self) -> bool:
+        return any(run.replaying is not None for run in self.runs)
+
+    def set_knobs(self, changes: Mapping, sides: Sequence[int] | None = None) -> None:
+        """Change the settings of all runs, or of those at `sides`; `apply_knobs` must follow.
+
+        Raises TypeError or ValueError, in one line, when a value makes no sense; nothing is changed then.
+        """
+        sides = range(len(self.runs)) if sides is None else sides
+        if "data" in changes and len(sides) < len(self.runs):
+            raise ValueError("the two runs of a twin see the same batches: set data for both, without side")
+        with self._lock:
+            sound = {side: self.runs[side].check_knobs(changes) for side in sides}
+            self._asked = [asked | sound.get(side, {}) for side, asked in enumerate(self._asked)]
+            self._publish()
+
+    def apply_knobs(self) -> set[str]:
+        """Have what was asked for act, and be recorded, from the next step on. Returns the names of what was."""
+        with self._lock:
+            asked, self._asked = self._asked, [{} for _ in self.runs]
+            try:
+                for run, changes in zip(self.runs, asked, strict=True):
+                    run.set_knobs(changes)
+            finally:
+                self._publish()
+        if any(run.replaying is None for run in self.runs):
+            for run in self.runs:
+                run.replaying = None  # who takes over one of a twin takes over both
+        return set().union(*asked)
+
+    def advance(self) -> tuple[Step, ...]:
+        """Take one step of each run."""
+        was_replaying = self.is_replaying
+        steps = tuple([run.advance() for run in self.runs])
+        if was_replaying:
+            self._publish()
+        return steps
+
+    def reset(self) -> None:
+        for run in self.runs:
+            run.reset()
+
+    def keep(self) -> None:
+        """Keep a snapshot of each run to go back to."""
+        for run in self.runs:
+            run.keep()
+
+    def follow(self, recordings: Sequence[Recording]) -> None:
+        """Go back to the beginning of a recording for each run, to replay it: see Run.follow."""
+        for run, recording in zip(self.runs, recordings, strict=True):
+            run.follow(recording)  # the first refuses what does not fit, before anything has changed
+        self._publish()
+
+    def go_back(self, number: int) -> None:
+        """Take all runs to step `number`, or to the nearest one before it that all of them reach with finite weights.
+
+        A model may raise where another one's loss is NaN: one step later, when its weights are no numbers already.
+        """
+        for last_good in (number, number - 1):
+            for run in self.runs:
+                with suppress(KeyboardInterrupt, SystemExit):  # the model's doing: the run is at its snapshot
+                    run.go_back(max(0, last_good))
+            for run in self.runs:
+                if run.number > self.number:
+                    run.go_back(self.number)
+            if all(bool(weight.isfinite().all()) for run in self.runs for weight in run.model.parameters()):
+                break
+        self._publish()
+
+    def _publish(self) -> None:
+        with self._lock:
+            pairs = zip(self.runs, self._asked, strict=True)
+            self.settings = tuple(MappingProxyType({**run.settings, **asked}) for run, asked in pairs)

@@ -1,0 +1,88 @@
+"""What a lab is made of: the checks of what it is given, and the runs that come of it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from vaekit._checks import check_whole
+from vaekit._contract import check_model
+from vaekit.data import ImageSet, as_floats, check_images
+from vaekit.model import VAE, from_seed, watching
+from vaekit.runs.run import Run
+
+FEW = 500  # images of the small set, for seeing a model memorise
+
+
+@dataclass
+class Recipe:
+    """Makes the runs of a lab, on one data set or another. caveat: a line to be said of the model that was made."""
+
+    model: nn.Module | None
+    latent_dim: int
+    hidden: int
+    settings: dict
+    seed: int
+    batch_size: int
+    twin: bool
+    pair: tuple[int, int] | None
+    device: torch.device
+    caveat: str | None = None
+
+    def __post_init__(self):
+        self.seed = check_whole("seed", self.seed, least=-(2**63), most=2**64 - 1)
+        self.batch_size = check_whole("batch_size", self.batch_size)
+
+    def make_runs(self, load: Callable[[torch.device], ImageSet]) -> tuple[Run, ...]:
+        """Return the run on the images that `load` gives; of a twin, two runs, the left one without the prior."""
+        images = load(self.device)
+        check_images(images.images, self.batch_size)
+        sets = {images.name: images}
+        if len(images) > 2 * FEW and self.batch_size <= FEW:
+            few = images.first(FEW)
+            sets[few.name] = few
+        model = self._make_model(images)
+        self.caveat = check_lab_model(model, images, self.pair)
+        left = Run(model, sets, self.settings | {"data": images.name}, self.seed, self.batch_size)
+        if not self.twin:
+            return (left,)
+        right = left.twin()
+        check_lab_model(right.model, images, self.pair)  # a copy is another model, not yet known
+        left.set_knobs({"prior": False})
+        return left, right
+
+    def _make_model(self, images: ImageSet) -> nn.Module:
+        """Return the learner's own model, or a VAE whose initial weights the seed decides; on the device."""
+        if self.model is None:
+            made = from_seed(VAE, self.latent_dim, self.hidden, images.images.shape[1:], self.seed)
+            return made.to(self.device, as_floats(images.images[:1]).dtype)
+        if not isinstance(self.model, nn.Module):
+            raise TypeError(f"model must be a torch.nn.Module such as vaekit.VAE(), not {self.model!r}")
+        return self.model.to(self.device)
+
+
+def check_lab_model(model: nn.Module, data: ImageSet, pair: tuple[int, int] | None) -> str | None:
+    """See that the lab can train a model and show it: as `check_model`, and with two dimensions for the plane."""
+    caveat = check_model(model, data.images)
+    with watching(model):
+        mu, _ = model.encode(as_floats(data.images[:2]).to(next(model.parameters()).dtype))
+    if mu.shape[1] < 2:
+        what = f"the plane needs two latent dimensions; this model has {mu.shape[1]}"
+        raise ValueError(f"{what}: use latent_dim=2 or more")
+    check_pair(pair, mu.shape[1])
+    return caveat
+
+
+def check_shown(shown, pair) -> None:
+    """See that `shown` counts images, and that a pair is two whole numbers."""
+    check_whole("shown", shown)
+    if pair is not None and (not isinstance(pair, tuple | list) or [type(dim) for dim in pair] != [int, int]):
+        raise ValueError(f"pair must be two latent dimensions such as (0, 1), not {pair!r}")
+
+
+def check_pair(pair, latent_dim: int) -> None:
+    """See that a pair names two of the latent dimensions."""
+    check_shown(1, pair)
+    if pair is not None and (not all(0 <= dim < latent_dim for dim in pair) or pair[0] == pair[1]):
+        raise ValueError(f"the plane needs two latent dimensions; this model has {latent_dim}, the pair is {pair}")
