@@ -3,15 +3,18 @@
 
 PY := .venv/bin/python
 INSTALL := $(PY) -m pip --disable-pip-version-check install
-# One torch thread each: two, beside another busy process, would mostly wait for one another. nbval takes seconds to load.
+# One torch thread each: two, beside another busy process, would mostly wait for one another.
 PYTEST := OMP_NUM_THREADS=1 $(PY) -m pytest
+# Where Python may not write bytecode, pytest prepares every test file anew in every process: it takes seconds each.
+unexport PYTHONDONTWRITEBYTECODE
 NBVAL := --nbval-lax --nbval-current-env --nbval-cell-timeout=120 --nbval-sanitize-with tests/sanitize.cfg
 
-# The unit tests take all cores. The live lab in the browser has them to itself: a second one would cost more than it
-# brings, and disturb the tests of pace. Two processes share the lectures, a notebook or a page at a time.
-UNITS := -p no:nbval --numprocesses auto tests
-LAB := -p no:nbval -m browser --ignore=tests/browser/test_notebooks_page.py tests
-LECTURES := $(NBVAL) --numprocesses 2 --dist loadfile tests/browser/test_notebooks_page.py notebooks
+# nbval takes seconds to load, and finds no notebooks among the tests. Two processes share the live lab: most of these
+# tests wait for a kernel or a frame. Those of pace have the machine to themselves (tests/browser/conftest.py).
+QUICK := -p no:nbval --numprocesses auto --dist worksteal -m "not browser and not slow and not release" tests
+UNITS := $(NBVAL) --numprocesses auto --dist loadscope -m "not browser and not release" tests notebooks
+BROWSER := -p no:nbval --numprocesses 2 --dist loadscope -m "browser and not release" tests/browser
+RELEASE := -p no:nbval --numprocesses 2 --dist loadscope -m release tests
 
 # Where to look for Python; make PYTHON=/path/to/python3 names one instead.
 PYTHONS := $(if $(PYTHON),'$(PYTHON)',python3.11 python3.12 python3.13 python3.14 python3 python)
@@ -20,22 +23,25 @@ NO_NEWS := {"disabledExtensions": {"@jupyterlab/apputils-extension:announcements
 # More arguments for the command behind a target: make lab ARGS="--no-browser --port 9999"
 ARGS ?=
 
-.PHONY: help lab test check lint format notebooks book bench clean FORCE
+.PHONY: help lab test check release lint format notebooks book bench clean FORCE
 
 help: ## what there is to make
-	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' Makefile | expand -t 14
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile
 
 lab: .venv/lab.stamp ## the live lab, in JupyterLab on localhost
 	@$(PY) -m jupyterlab --ServerApp.root_dir=notebooks --LabApp.default_url=/lab/tree/00_start_here.ipynb \
 		$(if $(filter 0,$(shell id -u)),--allow-root) $(ARGS)
 
 test: .venv/test.stamp ## everything: lint, unit tests, notebooks, the lab in a browser
-	@$(PYTEST) -m "not browser" $(UNITS) --maxschedchunk 1 $(ARGS)
-	@$(PYTEST) $(LAB) $(ARGS)
-	@$(PYTEST) $(LECTURES) $(ARGS)
+	@$(PYTEST) $(UNITS) $(ARGS)
+	@$(PY) tools/get_browser.py
+	@$(PYTEST) $(BROWSER) $(ARGS)
 
 check: .venv/test.stamp ## lint and the quick unit tests only, in under a minute
-	@$(PYTEST) -m "not browser and not slow" $(UNITS) $(ARGS)
+	@$(PYTEST) $(QUICK) $(ARGS)
+
+release: test ## everything, and what takes long: every lecture in the browser, trainings of many epochs
+	@$(PYTEST) $(RELEASE) $(ARGS)
 
 lint: .venv/test.stamp ## ruff, over code and notebooks
 	@$(PY) -m ruff check . && $(PY) -m ruff format --check .
@@ -49,7 +55,7 @@ notebooks: .venv/test.stamp ## run the notebooks and store what they show
 book: .venv/book.stamp ## the notebooks as pages to read without Python, in book/
 	@$(PY) tools/make_book.py $(ARGS)
 
-bench: .venv/bench.stamp ## the figures that README.md quotes
+bench: .venv/bench.stamp ## the figures that README.md quotes (benchmarks/likelihood.py, half an hour, by hand)
 	@$(PY) benchmarks/imports.py
 	@$(PY) benchmarks/training.py
 	@$(PY) benchmarks/live.py
@@ -60,7 +66,7 @@ clean: ## remove what was made, but for .venv
 
 # Without build isolation, an install that has nothing new to fetch needs no network.
 .venv/lab.stamp: pyproject.toml .venv/made-in
-	@echo "vaekit: installing into .venv (the first time, PyTorch takes some minutes)"
+	@echo "vaekit: installing into .venv (the first time PyTorch takes some minutes; on Linux its wheels for CUDA are 3 GB)"
 	@$(INSTALL) --quiet 'hatchling>=1.27' editables
 	@$(INSTALL) --no-build-isolation --editable .
 	@mkdir -p .venv/etc/jupyter/labconfig

@@ -83,18 +83,19 @@ def memory():
     write("memory", {"rss": psutil.Process().memory_info().rss, "frame": lab.view.sides[0].number})
 '''
 
+# What the lab's node says of itself when it is asked.
+ASK = "((node) => (node?.dispatchEvent(new Event('vk-probe')), node?.dataset))(document.querySelector('.vk-lab'))"
 # A click on the prior's button; the time of the first painting that shows a frame made after it.
-CLICK = """() => new Promise((done) => {
-    const root = document.querySelector('.vk-lab'), before = root.dataset.beta;
-    const observer = new MutationObserver(() => {
-        if (root.dataset.beta === before) return;
-        observer.disconnect();
-        done([start, performance.timeOrigin + performance.now(), Number(root.dataset.beta)]);
-    });
-    observer.observe(root, {attributes: true, attributeFilter: ['data-beta']});
-    const start = performance.timeOrigin + performance.now();
+CLICK = f"""() => new Promise((done) => {{
+    const before = {ASK}.beta, start = performance.timeOrigin + performance.now();
+    const look = () => {{
+        const beta = {ASK}.beta;
+        if (beta === before) requestAnimationFrame(look);
+        else done([start, performance.timeOrigin + performance.now(), Number(beta)]);
+    }};
     [...document.querySelectorAll('.vk-controls button')].find((b) => b.textContent.includes('Prior')).click();
-})"""
+    look();
+}})"""
 
 
 def notebook(path: Path, *cells: str) -> None:
@@ -138,7 +139,7 @@ def first_painting(page) -> float:
     page.locator(".jp-CodeCell").nth(1).locator(".cm-content").click()
     start = time.perf_counter()
     page.keyboard.press("Control+Enter")
-    page.wait_for_function("Number(document.querySelector('.vk-lab')?.dataset.painted) > 0", polling=10)
+    page.wait_for_function(f"Number({ASK}?.painted) > 0", polling=10)
     return time.perf_counter() - start
 
 
@@ -168,7 +169,7 @@ def decode_times(page, moves: int = 200) -> list[float]:
         page.mouse.move(
             box["x"] + 5 + (box["width"] - 10) * i / moves, box["y"] + box["height"] * (0.3 + 0.4 * (i % 2))
         )
-        found.append(float(page.evaluate("document.querySelector('.vk-lab').dataset.decodeMs")))
+        found.append(float(page.evaluate(f"{ASK}.decodeMs")))
     page.mouse.up()
     return found
 
@@ -180,7 +181,7 @@ def memory(page, kernel: Kernel) -> tuple[float, float, int]:
     heap = session.send("Runtime.getHeapUsage")["usedSize"]
     kernel.run("memory()")
     found = kernel.result("memory")
-    painted = int(page.evaluate("document.querySelector('.vk-lab').dataset.frame"))
+    painted = int(page.evaluate(f"{ASK}.frame"))
     return found["rss"] / 1e6, heap / 1e6, found["frame"] - painted
 
 

@@ -18,17 +18,18 @@ def pytest_collection_modifyitems(config, items):
 
 
 def pytest_xdist_make_scheduler(config, log):
-    """`--dist loadfile`: a process takes a file at a time, but of the lectures' pages one lecture."""
-    if config.getvalue("dist") != "loadfile":
+    """`--dist loadscope`: what needs one kernel or one page stays in one process, all else is shared test by test."""
+    if config.getvalue("dist") != "loadscope":
         return None
-    from xdist.scheduler import LoadFileScheduling
+    from xdist.scheduler import LoadScopeScheduling
 
-    class ByLecture(LoadFileScheduling):
+    class ByKernel(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
             file, _, test = nodeid.partition("::")
-            return f"{file}{test[test.find('[') :]}" if file.endswith("test_notebooks_page.py") else file
+            lecture = test[test.find("[") :] if file.endswith("test_notebooks_page.py") else ""
+            return file + lecture if file.endswith(".ipynb") or "browser/" in file else nodeid
 
-    return ByLecture(config, log)
+    return ByKernel(config, log)
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -15,7 +15,7 @@ import nbformat
 from nbconvert.preprocessors import ExecutePreprocessor
 from PIL import Image
 
-from vaekit.stills import lighter
+from vaekit._pictures import lighter
 
 NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
 
