@@ -37,7 +37,7 @@ test: .venv/test.stamp ## everything: lint, unit tests, notebooks, the lab in a 
 	@$(PY) tools/get_browser.py
 	@$(PYTEST) $(BROWSER) $(ARGS)
 
-check: .venv/test.stamp ## lint and the quick unit tests only, in under a minute
+check: .venv/test.stamp ## lint and the quick unit tests only
 	@$(PYTEST) $(QUICK) $(ARGS)
 
 release: test ## everything, and what takes long: every lecture in the browser, trainings of many epochs
