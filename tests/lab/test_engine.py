@@ -176,6 +176,24 @@ def test_a_knob_turned_while_paused_is_shown(engines, watched):
     assert (watched.count("frame"), watched.count("details")) == (before[0] + 2, before[1] + 1)
 
 
+def test_a_knob_turned_while_the_runs_are_replaced_is_not_lost(engines):
+    engine, run = engines(), make_run()
+    engine.post(lambda: None).result(SECONDS)
+    turning = threading.Thread(target=lambda: engine.set_knobs({"beta": 7.0}))
+
+    def turned_meanwhile(changes, set_knobs=run.set_knobs) -> None:
+        set_knobs(changes)
+        if turning.ident is None:
+            turning.start()
+            turning.join(0.2)
+
+    run.set_knobs = turned_meanwhile
+    engine.replace(lambda: (run,), {"prior": False}).result(SECONDS)
+    turning.join(SECONDS)
+    engine.post(lambda: None).result(SECONDS)
+    assert engine.settings[0] == run.settings == {**run.settings, "beta": 7.0, "prior": False}
+
+
 def test_frames_take_no_more_than_their_share(monkeypatch, engines):
     class Slow(CountingView):
         def frame(self, engine) -> None:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from vaekit.lab.history import ROWS, History
+from vaekit.lab.progress import ROWS, History
 
 
 def filled(steps: int) -> History:

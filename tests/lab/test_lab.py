@@ -18,7 +18,7 @@ from torch import nn
 
 import vaekit
 from vaekit.data import ImageSet
-from vaekit.lab.marks import marks
+from vaekit.lab.view import marks
 
 # -- driving it from Python -------------------------------------------------------------------------------
 
@@ -322,7 +322,6 @@ def test_a_page_that_cannot_decode_asks(labs, monkeypatch):
         ("each", lambda lab: lab.show("draws")),
         ("show_pair", lambda lab: lab.show_pair((1, 0))),
         ("send_trail", lambda lab: lab._on_message(None, {"kind": "trail"}, [])),
-        ("offer", lambda lab: lab.controls.save.click()),
         ("details", lambda lab: lab.controls.reset.click()),
     ],
 )

@@ -12,7 +12,7 @@ from PIL import Image
 
 import vaekit
 import vaekit.lab.clock
-from vaekit.lab.marks import marks
+from vaekit.lab.view import marks
 
 pytestmark = pytest.mark.slow  # all of them together
 

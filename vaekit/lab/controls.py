@@ -15,21 +15,6 @@ KNOB_ROWS = (("prior", "beta"), ("lr",))  # the place of each knob; a twin has a
 SLIDERS = {"beta": ("200px", "310px")}  # knobs with a slider; wider where a linear model's marks stand close on it
 PACES = {"full speed": 0.0, "20 steps/s": 20.0, "5 steps/s": 5.0, "1 step/s": 1.0}
 PROBES = {"nothing more": "", "draws from the prior": "draws", "a walk between two codes": "walk"}
-TIPS = {
-    "play": "Play or pause the training",
-    "step": "Pause, and take one optimizer step",
-    "reset": "Back to the first weights and the same seed; the knobs stay",
-    "kind": "Reconstruction: which −log p(x|z) is minimised",
-    "data": "The images to learn",
-    "pace": "Slow motion, for lectures",
-    "showing": "Show in the plane what completeness or continuity is measured on",
-    "pair": "Which two latent dimensions the plane shows",
-    "digits": "Show each image as its class's digit instead of a dot",
-    "draw": "A pad: draw a digit, and see its posterior and its reconstruction",
-    "more": "More to show, and recordings to save and load",
-    "save": "Save the recording of this run: seed, settings and every knob turned",
-    "load": "Load a recording and play it",
-}
 
 
 class Controls:
@@ -44,22 +29,27 @@ class Controls:
         self._showing, self._quiet = threading.Lock(), threading.local()  # page and trainer have threads of their own
         widths = {name: pair[linear] for name, pair in SLIDERS.items()}
         self.knobs = [{name: make_control(name, run, widths.get(name)) for name in KNOBS} for run in lab.side_names]
-        self.play = _button("Play", "play", "104px", button_style="primary")
-        self.step = _button("Step", "step-forward", "90px")
-        self.reset = _button("Start again", "undo", "146px")
-        self.kind = _menu({row.label: kind for kind, row in LIKELIHOODS.items()}, "186px")
-        self.data = _menu(lab.data_names, "184px")
-        self.pace, self.showing = _menu(PACES, "112px"), _menu(PROBES, "226px")
-        self.pair = _menu(_pairs(latent_dim), "130px")
+        kinds = {row.label: kind for kind, row in LIKELIHOODS.items()}
+        self.play = _button("Play", "play", "104px", "Play or pause the training", button_style="primary")
+        self.step = _button("Step", "step-forward", "90px", "Pause, and take one optimizer step")
+        self.reset = _button(
+            "Start again", "undo", "146px", "Back to the first weights and the same seed; the knobs stay"
+        )
+        self.kind = _menu(kinds, "186px", "Reconstruction: which −log p(x|z) is minimised")
+        self.data = _menu(lab.data_names, "184px", "The images to learn")
+        self.pace = _menu(PACES, "112px", "Slow motion, for lectures")
+        self.showing = _menu(PROBES, "226px", "Show in the plane what completeness or continuity is measured on")
+        self.pair = _menu(_pairs(latent_dim), "130px", "Which two latent dimensions the plane shows")
         self.digits = widgets.Checkbox(description="digits as marks", indent=False, layout={"width": "136px"})
-        self.draw = widgets.ToggleButton(description="Draw a digit", icon="pencil", layout={"width": "146px"})
-        self.no_pad = _label("")
-        self.more = widgets.ToggleButton(description="More", icon="ellipsis-h", layout={"width": "90px"})
-        self.save = _button("Save", "download", "90px")
+        self.digits.tooltip = "Show each image as its class's digit instead of a dot"
+        tip = "A pad: draw a digit, and see its posterior and its reconstruction"
+        self.draw, self.no_pad = _toggle("Draw a digit", "pencil", "146px", tip), _label("")
+        self.more = _toggle("More", "ellipsis-h", "90px", "More to show, and recordings to save and load")
+        tip = "Save the recording of this run: seed, settings and every knob turned"
+        self.save = _button("Save", "download", "90px", tip)
         self.load = widgets.FileUpload(accept=".json", description="Load", layout={"width": "96px"})
+        self.load.tooltip = "Load a recording and play it"
         self.locks = {name: _lock(name) for name in KNOBS}
-        for name, tip in TIPS.items():
-            getattr(self, name).tooltip = tip
         self.rows = self._rows()
         self.links = [widgets.jslink((self.digits, "value"), (side.plane, "digits")) for side in lab.view.sides]
         self._listen()
@@ -173,12 +163,16 @@ class Controls:
         self.play.description, self.play.icon = ("Pause", "pause") if playing else ("Play", "play")
 
 
-def _button(text: str, icon: str, width: str, **looks) -> widgets.Button:
-    return widgets.Button(description=text, icon=icon, layout={"width": width}, **looks)
+def _button(text: str, icon: str, width: str, tip: str, **looks) -> widgets.Button:
+    return widgets.Button(description=text, icon=icon, layout={"width": width}, tooltip=tip, **looks)
 
 
-def _menu(options, width: str) -> widgets.Dropdown:
-    return widgets.Dropdown(options=options, layout={"width": width})
+def _toggle(text: str, icon: str, width: str, tip: str, on: bool = False) -> widgets.ToggleButton:
+    return widgets.ToggleButton(on, description=text, icon=icon, layout={"width": width}, tooltip=tip)
+
+
+def _menu(options, width: str, tip: str) -> widgets.Dropdown:
+    return widgets.Dropdown(options=options, layout={"width": width}, tooltip=tip)
 
 
 def _label(text: str) -> widgets.Label:
@@ -187,8 +181,7 @@ def _label(text: str) -> widgets.Label:
 
 def _lock(name: str) -> widgets.ToggleButton:
     label = KNOBS[name].metadata["label"].split()[-1].lower()
-    looks = {"value": True, "description": label, "icon": "link", "layout": {"width": "70px"}}
-    return widgets.ToggleButton(tooltip=f"Turn both runs' {name} together, or each by itself", **looks)
+    return _toggle(label, "link", "70px", f"Turn both runs' {name} together, or each by itself", on=True)
 
 
 def _row(children: list) -> widgets.HBox:

@@ -88,8 +88,8 @@ class Display(LabRun):
 
     def _export(self, path: str | Path) -> Path:
         drawing, self.view.plane.strokes = self.view.plane.strokes, []  # no pad in a file: nothing there can encode
-        self.view.draw(self.engine.state, [])
-        self.view.catch_up(self.engine.state)
+        self.view.draw(self.engine, [])
+        self.view.catch_up(self.engine)
         try:
             return write_html(path, self.view, self._title())
         finally:
@@ -117,9 +117,9 @@ class Display(LabRun):
         if kind == "seen":
             self.engine.heartbeat(bool(content.get("visible")))
         elif kind == "choose":
-            self.engine.post(lambda: self.view.choose(self.engine.state, int(content["index"])))
+            self.engine.ask("choose", content.get("index"))
         elif kind == "decode":
-            self.engine.post(lambda: self.view.each(self.engine.state, "decode", content["z"]))
+            self.engine.ask("each", "decode", content.get("z"))
         elif kind == "pair":
             self.controls.try_to(lambda c: c.choose_pair(tuple(sorted(int(dim) for dim in content["pair"]))))
         elif kind == "trail":

@@ -13,15 +13,15 @@ import torch
 
 from vaekit._checks import check_whole, one_line
 from vaekit.lab import clock
-from vaekit.lab.history import History
 from vaekit.lab.lockstep import Lockstep
 from vaekit.lab.progress import Progress, explain
-from vaekit.lab.state import SHOWN, State
 from vaekit.lab.threads import choose
 from vaekit.lab.worker import Worker
 from vaekit.runs.recording import Recording
 from vaekit.runs.run import Run
 from vaekit.training import Step
+
+EVERYTHING = ("frame", "details", "status")  # that a view can show
 
 
 def command(report: bool = True) -> Callable:
@@ -37,7 +37,7 @@ class Engine(Worker):
     """Trains what `make_runs()` returns, a Run or two of them in lockstep (a twin), and shows it through `view`.
 
     notice, error: one line each for the page, or None. settings: see `Lockstep`.
-    view: None, or an object with frame(state), details(state) and status(state), called on the trainer thread
+    view: None, or an object with frame(engine), details(engine) and status(engine), called on the trainer thread
     between steps; each may return a notice. is_busy(): is the kernel, which hears a page's heartbeats, in a cell?
     """
 
@@ -46,8 +46,7 @@ class Engine(Worker):
         self.threads = None if threads is None else check_whole("threads", threads)
         self._threads_before = torch.get_num_threads()  # asked here, where no lab has changed it
         self._make_runs, self.view, self._is_busy = make_runs, view, is_busy
-        self._adopt(())
-        self._clock = clock.Clock()
+        self._lockstep, self._progress, self._clock = Lockstep(), Progress(), clock.Clock()
         self.playing, self.error, self.notice = False, None, None
         self.pace: float | None = None  # steps per second; None: as fast as it goes
         self.patience = clock.PATIENCE_SECONDS
@@ -67,8 +66,8 @@ class Engine(Worker):
         return future
 
     def ask(self, method: str, *arguments) -> Future:
-        """Have the view show what somebody asks for: `view.method(state, *arguments)`."""
-        return self.post(lambda: self.say(getattr(self.view, method)(self.state, *arguments)))
+        """Have the view show what somebody asks for: `view.method(engine, *arguments)`."""
+        return self.post(lambda: self.say(getattr(self.view, method)(self, *arguments)))
 
     def train_for(self, steps: int) -> Future:
         """Take so many steps and pause. The future ends when they are taken, and has the number of the last one."""
@@ -101,27 +100,22 @@ class Engine(Worker):
         """Of each run, what acts on its next step."""
         return self._lockstep.settings
 
+    runs = property(lambda self: self._lockstep.runs)
+    run = property(lambda self: self.runs[0] if self.runs else None, doc="The run; of a twin, the first.")
+    history = property(lambda self: self._progress.history)
+
     def shut_down(self) -> None:
         self.view = None  # nobody is there to look any more
         super().shut_down()
-
-    @property
-    def run(self) -> Run | None:
-        """The run; of a twin, the first."""
-        return self.runs[0] if self.runs else None
-
-    @property
-    def history(self) -> History:
-        return self._progress.history
 
     @property
     def looked_at(self) -> bool:
         return self.view is not None and self._clock.page_is_visible()
 
     @property
-    def state(self) -> State:
-        message = self.notice or self.error or ""
-        return State(self.runs, self.history, self.playing, self.looked_at, self._progress.speed, message)
+    def speed(self) -> float:
+        """Steps per second."""
+        return self._progress.speed
 
     # -- the trainer thread -------------------------------------------------------------------------------
 
@@ -139,6 +133,13 @@ class Engine(Worker):
         if not self.runs:
             self._adopt(self._make_runs())
         return command()
+
+    def _adopt(self, runs: Run | tuple[Run, ...], changes: Mapping | None = None) -> None:
+        """Train these runs from here on: see Lockstep.adopt."""
+        self._lockstep.adopt(runs if isinstance(runs, tuple) else (runs,), changes)
+        self._progress = Progress(len(self.runs))
+        for run in self.runs:
+            run.threads = torch.get_num_threads()  # of this thread, for the recording
 
     def _wait_seconds(self) -> float | None:
         if not (self.playing or self._goal):
@@ -179,16 +180,16 @@ class Engine(Worker):
 
     def _show_frame(self) -> None:
         start, seen, self._knob_turned = time.monotonic(), self.looked_at, False
-        self._show("seen frame" if seen else "unseen frame")
+        self._show("frame", *["status"] * seen)
         self._clock.frame_took(time.monotonic() - start)
         if seen and self._clock.due("details", clock.DETAIL_SECONDS):
             self._show("details")
 
-    def _show(self, event: str) -> None:
-        """Show what happens. What the view cannot show must not stop the thread that holds the run."""
+    def _show(self, *methods: str) -> None:
+        """Call these methods of the view. What it cannot show must not stop the thread that holds the run."""
         try:
-            for method in SHOWN[event] if self.view else ():
-                self.notice = getattr(self.view, method)(self.state) or self.notice
+            for method in methods if self.view else ():
+                self.notice = getattr(self.view, method)(self) or self.notice
         except BaseException as error:
             self._give_up("could not show", error)
 
@@ -197,7 +198,7 @@ class Engine(Worker):
         """Show one line, if there is one, until something else is done."""
         if notice:
             self.notice = notice
-            self._show("notice")
+            self._show("status")
 
     def _report(self, future: Future) -> None:
         if future.exception() is not None and self.runs:
@@ -207,18 +208,19 @@ class Engine(Worker):
         """Pause without looking at the model again, and say why."""
         self.error, self.playing = f"The lab {what} step {self.run.number} ({one_line(error)}).", False
         with suppress(BaseException):
-            self.view.status(self.state)
+            self.view.status(self)
         self._end_goal()
 
     def _digest(self) -> None:
-        """See that the pending steps gave numbers, and keep a snapshot now and then."""
+        """See that the pending steps gave numbers, and keep snapshots to go back to, now and then."""
         self._clock.mark("digest")
         if bad := self._progress.read():
             self._not_a_number(bad)
         else:
             self._progress.measure_speed(self.run.number)
             if self._clock.due("snapshot", clock.KEEP_SECONDS):
-                self._lockstep.keep()
+                for run in self.runs:
+                    run.keep()
 
     def _not_a_number(self, step: Step) -> None:
         self._fail(step.number - 2, *explain(step))  # the step before gave it its weights, and so it was that failed
@@ -226,9 +228,9 @@ class Engine(Worker):
     def _step_failed(self, error: BaseException) -> None:
         if bad := self._progress.read():
             return self._not_a_number(bad)
-        number, failed_at = self._lockstep.number + 1, self._failed_at
+        number = self._lockstep.number + 1
+        hint = "It failed there before, too." if number == self._failed_at else "Press play to try again."
         self._failed_at = number
-        hint = "It failed there before, too." if number == failed_at else "Press play to try again."
         return self._fail(number - 1, f"Step {number} failed ({one_line(error)}).", hint)
 
     def _fail(self, last_good: int, what: str, hint: str) -> None:
@@ -238,52 +240,44 @@ class Engine(Worker):
         self.error = f"{what} Paused at step {self.run.number}, the last good one. {hint}"
         self.pause()
 
-    def _adopt(self, runs: Run | tuple[Run, ...]) -> None:
-        """Train these runs from here on."""
-        self.runs = runs if isinstance(runs, tuple) else (runs,)
-        self._lockstep, self._progress = Lockstep(self.runs), Progress(len(self.runs))
-        for run in self.runs:
-            run.threads = torch.get_num_threads()  # of this thread, for the recording
-
     @command()
     def _apply_knobs(self) -> None:
         changed = self._lockstep.apply_knobs()
         self.notice, self._knob_turned = None, self.playing or bool(self._goal)
         if not self._knob_turned:
-            self._show("other images" if {"data", "kind"} & changed else "knob")
+            self._show("frame", *["details"] * bool({"data", "kind"} & changed), "status")
 
     @command(report=False)
     def replace(self, make_runs: Callable, changes: Mapping) -> None:
         """Go on with other runs under the same knobs, but for `changes`. Where it fails, nothing changes."""
-        runs, was_playing = make_runs(), self.playing
-        for run, settings in zip(runs, self.settings, strict=True):
-            run.set_knobs({**settings, **changes})
-        self.pause()
-        self._adopt(runs)
+        was_playing = self.playing
+        self._adopt(make_runs(), changes)
         self._restart()
         if was_playing:
             self.play()
 
     @command(report=False)
     def follow(self, recordings: Sequence[Recording]) -> None:
-        """Go back to the beginning of a recording for each run, and replay it: see Run.follow."""
+        """Replay a recording for each run, from its beginning: see Run.follow."""
         self._lockstep.follow(recordings)
-        self.playing = False
-        self._end_goal()
         self._restart()
 
     @command()
     def reset(self) -> None:
         if self._goal:
             self._goal = (self._goal[0] - self.run.number, self._goal[1])  # as many steps as were still to come
-        self._lockstep.reset()
-        self._restart()
+        for run in self.runs:
+            run.reset()
+        self._restart(stop=False)
 
-    def _restart(self) -> None:
+    def _restart(self, stop: bool = True) -> None:
+        if stop:
+            self.playing = False
+            self._end_goal()
         self._progress = Progress(len(self.runs))
         self.error = self.notice = self._failed_at = None
         self._progress.measure_speed(0, restart=True)
-        self._show("restart")
+        self._show(*EVERYTHING)
 
     @command()
     def play(self) -> None:
@@ -291,7 +285,7 @@ class Engine(Worker):
             self.playing, self.error, self.notice = True, None, None
             self._progress.measure_speed(self.run.number, restart=True)
             self._clock.mark("page open", only_again=True)
-            self._show("play")
+            self._show("status")
 
     @command()
     def pause(self, notice: str | None = None) -> None:
@@ -300,7 +294,7 @@ class Engine(Worker):
             self._digest()
             self.notice = notice if self.error is before else None  # what has just gone wrong is said first
             self.playing, self._progress.speed, self._knob_turned = False, 0.0, False
-            self._show("pause")
+            self._show(*EVERYTHING)
         finally:
             self.playing = False
             self._end_goal()

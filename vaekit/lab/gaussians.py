@@ -34,13 +34,17 @@ class TwoGaussians:
                 raise TypeError(f"{name} must be a function of q and p, two Normal; not {short_repr(function)}")
         self.exact, self.estimate = exact, estimate
         self._lock = threading.RLock()  # a page's callbacks may come on several threads
-        self.sliders = {name: _sliders(name, _checked(name, value)) for name, value in (("q", q), ("p", p))}
+        self.sliders = {name: [_slider(f"{what} of {name}", *LIMITS[what]) for what in LIMITS] for name in "qp"}
+        self.q, self.p = q, p
         self.words, self.picture = widgets.HTML(), widgets.Image(layout={"max_width": "100%"})
         rows = [widgets.HBox(sliders, layout={"flex_flow": "row wrap"}) for sliders in self.sliders.values()]
         self.widget = widgets.VBox([*rows, self.words, self.picture])
         for slider in (*self.sliders["q"], *self.sliders["p"]):
             slider.observe(lambda _: self._show(), "value")
         self._show()
+
+    q = property(lambda self: self._at("q"), lambda self, value: self._move("q", value), doc="(mu, sigma) of q.")
+    p = property(lambda self: self._at("p"), lambda self, value: self._move("p", value), doc="(mu, sigma) of p.")
 
     def _at(self, name: str) -> tuple[float, float]:
         return tuple(slider.value for slider in self.sliders[name])
@@ -50,28 +54,20 @@ class TwoGaussians:
             for slider, number in zip(self.sliders[name], _checked(name, value), strict=True):
                 slider.value = number
 
-    q = property(lambda self: self._at("q"), lambda self, value: self._move("q", value), doc="(mu, sigma) of q.")
-    p = property(lambda self: self._at("p"), lambda self, value: self._move("p", value), doc="(mu, sigma) of p.")
-
     def _show(self) -> None:
-        """Show what the two functions say of the curves as they are now, and the curves."""
+        """Show the curves as they are now, and what the functions say: a line each way, and one of what fails."""
         with self._lock:
-            self.lines = self._ask()
+            normals, self.lines, messages = self._normals(), [], []
+            for name, other, *_ in LOOKS:
+                both = normals[name], normals[other]
+                exact, draws = (_said(function, *both, messages) for function in (self.exact, self.estimate))
+                self.lines.append(f"KL({name} ‖ {other}) = {exact} nats; by draws from {name}: {draws}")
+            self.lines += messages[:1]
             self.words.value = "<br>".join(map(html.escape, self.lines))
             self.picture.value = png(self.figure())
 
     def _normals(self) -> dict[str, Normal]:
         return {name: Normal(*map(torch.tensor, self._at(name))) for name in "qp"}
-
-    def _ask(self) -> list[str]:
-        """A line for each direction, and one that says what is wrong with a function that fails."""
-        normals, lines, messages = self._normals(), [], []
-        for name, other, *_ in LOOKS:
-            exact, draws = (
-                _said(function, normals[name], normals[other], messages) for function in (self.exact, self.estimate)
-            )
-            lines.append(f"KL({name} ‖ {other}) = {exact} nats; by draws from {name}: {draws}")
-        return lines + messages[:1]
 
     def figure(self) -> Figure:
         """A still picture: the densities, and the curves whose areas are the two KLs."""
@@ -86,10 +82,9 @@ class TwoGaussians:
             for ax, values, words in ((left, density, label), (right, surprise, f"KL({name} ‖ {other})")):
                 ax.plot(z, values, color=colour, ls=dash, lw=2.5, label=words)
                 ax.fill_between(z, values, color=colour, alpha=0.2, lw=0)
+                ax.legend(fontsize=11)
         left.set(xlabel="z", ylabel="density")
         right.set(xlabel="z", ylabel="extra surprise × density, nats")
-        for ax in (left, right):
-            ax.legend(fontsize=11)
         return figure
 
     def _repr_mimebundle_(self, **_):
@@ -111,13 +106,8 @@ def _checked(name: str, value) -> tuple[float, float]:
     return mu, sigma
 
 
-def _sliders(name: str, values: tuple[float, float]) -> tuple[widgets.FloatSlider, ...]:
-    return tuple(
-        widgets.FloatSlider(
-            value, min=low, max=high, step=0.05, description=f"{what} of {name}", layout={"width": "400px"}
-        )
-        for value, (what, (low, high)) in zip(values, LIMITS.items(), strict=True)
-    )
+def _slider(name: str, low: float, high: float) -> widgets.FloatSlider:
+    return widgets.FloatSlider(1, min=low, max=high, step=0.05, description=name, layout={"width": "400px"})
 
 
 def _said(function: Callable, q: Normal, p: Normal, messages: list[str]) -> str:

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from vaekit._checks import check_choice, check_whole
-from vaekit.data import ImageSet, check_images, choose_device
+from vaekit.data import ImageSet, choose_device
 from vaekit.lab import registry
 from vaekit.lab.controls import Controls
 from vaekit.lab.display import Display, LabRun
 from vaekit.lab.engine import Engine
-from vaekit.lab.recipe import Recipe, check_lab_model, check_shown
+from vaekit.lab.recipe import Recipe, check_lab_model, check_pair
 from vaekit.lab.view import View
 from vaekit.runs.datasets import DATA_SETS
 from vaekit.runs.playback import resume
@@ -62,13 +62,11 @@ class LatentLab(Display):
             raise TypeError(f"LatentLab takes no {unknown.pop()!r}: the knobs are {', '.join(KNOBS)}")
         defaults = {name: row.default for name, row in KNOBS.items()}
         settings = checked_changes(defaults | knobs | {"kind": kind})
-        check_shown(shown, pair)
+        check_whole("shown", shown), check_pair(pair)
         device = choose_device(device)
         recipe = Recipe(model, latent_dim, hidden, settings, seed, batch_size, twin, pair, device)
         if data is not None and not isinstance(data, ImageSet):
             data = ImageSet(data)
-        if data is not None:
-            check_images(data.images, batch_size)
         loaders = DATA_SETS if data is None else {data.name: data.to}
         makers = {name: partial(recipe.make_runs, load) for name, load in loaders.items()}
         first = next(iter(makers.values()))
@@ -82,7 +80,7 @@ class LatentLab(Display):
         self.view = View(shown, pair, n_runs)
         self.engine = Engine(make_runs, self.view, threads, registry.cell_is_running.is_set)
         try:
-            self.engine.post(lambda: self.view.frame(self.engine.state), report=False).result()
+            self.engine.post(lambda: self.view.frame(self.engine), report=False).result()
         except BaseException:
             self.engine.close()
             raise
@@ -100,7 +98,7 @@ class LatentLab(Display):
         handle.observe(plane, "strokes", LatentLab._on_strokes)
         handle.take_down_with_lab([self.widget, *self.view.links, *self.controls.links, *self.controls.locks.values()])
         self.engine.ask("details")
-        self.engine.post(lambda: self.view.status(self.engine.state)).result()  # enough to be displayed
+        self.engine.post(lambda: self.view.status(self.engine)).result()  # enough to be displayed
         registry.register(self)
 
     # -- driving it ---------------------------------------------------------------------------------------
@@ -157,10 +155,9 @@ class LatentLab(Display):
         self.controls.show()
 
     def _number_of(self, side) -> int:
-        number = SIDES.index(side) if side in SIDES else side
-        if len(self.sides) == 1 or type(number) is not int or number not in (0, 1):
+        if len(self.sides) == 1 or type(side) not in (int, str) or side not in (0, 1, *SIDES):
             raise ValueError(f"side must be 'left' or 'right' of a lab made with twin=True, not {side!r}")
-        return number
+        return SIDES.index(side) if side in SIDES else side
 
     @property
     def data_names(self) -> list[str]:
@@ -235,7 +232,7 @@ class LatentLab(Display):
     @classmethod
     def resume(cls, path: str | Path, *, model=None, data=None, shown=1000, pair=None, threads=None) -> "LatentLab":
         """Return the lab that `save` wrote: it goes on to the bit. model, data: needed when they were your own."""
-        check_shown(shown, pair)
+        check_whole("shown", shown), check_pair(pair)
         saved = resume(path, model=model, data=data)
         runs = saved if isinstance(saved, tuple) else (saved,)
         check_lab_model(runs[0].model, ImageSet(runs[0].images), pair)
@@ -246,5 +243,5 @@ class LatentLab(Display):
 
     def offer_recording(self) -> None:
         """Give the page the recording, to be saved as a file."""
-        offer = self.view.offer
-        self.engine.post(lambda: offer(self.engine.state, "vaekit-recording.json", self._record().to_json()))
+        about, plane = {"kind": "file", "name": "vaekit-recording.json"}, self.view.plane
+        self.engine.post(lambda: plane.send(about, buffers=[self._record().to_json().encode()]))

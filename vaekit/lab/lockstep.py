@@ -17,11 +17,19 @@ class Lockstep:
     recording that is replayed. All but `set_knobs` and `settings` is the trainer thread's.
     """
 
-    def __init__(self, runs: tuple[Run, ...] = ()):
-        self.runs = runs
-        self._asked: list[dict] = [{} for _ in runs]  # the changes that the runs do not know of yet
+    def __init__(self):
         self._lock = threading.RLock()
-        self._publish()
+        self.settings: tuple[Mapping, ...] = ()
+        self.adopt(())
+
+    def adopt(self, runs: tuple[Run, ...], changes: Mapping | None = None) -> None:
+        """Go on with these runs; with `changes`, under the knobs as they stand but for these."""
+        with self._lock:  # a knob that is turned meanwhile is turned before or after
+            for run, settings in zip(runs, self.settings if changes is not None else (), strict=False):
+                run.set_knobs({**settings, **changes})
+            self.runs = runs
+            self._asked: list[dict] = [{} for _ in runs]  # the changes that the runs do not know of yet
+            self._publish()
 
     @property
     def number(self) -> int:
@@ -33,10 +41,7 @@ class Lockstep:
         return any(run.replaying is not None for run in self.runs)
 
     def set_knobs(self, changes: Mapping, sides: Sequence[int] | None = None) -> None:
-        """Change the settings of all runs, or of those at `sides`; `apply_knobs` must follow.
-
-        Raises TypeError or ValueError, in one line, when a value makes no sense; nothing is changed then.
-        """
+        """Change the settings of all runs, or of those at `sides`; `apply_knobs` must follow: see Engine.set_knobs."""
         sides = range(len(self.runs)) if sides is None else sides
         if "data" in changes and len(sides) < len(self.runs):
             raise ValueError("the two runs of a twin see the same batches: set data for both, without side")
@@ -66,15 +71,6 @@ class Lockstep:
         if was_replaying:
             self._publish()
         return steps
-
-    def reset(self) -> None:
-        for run in self.runs:
-            run.reset()
-
-    def keep(self) -> None:
-        """Keep a snapshot of each run to go back to."""
-        for run in self.runs:
-            run.keep()
 
     def follow(self, recordings: Sequence[Recording]) -> None:
         """Go back to the beginning of a recording for each run, to replay it: see Run.follow."""

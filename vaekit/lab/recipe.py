@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from vaekit._checks import check_whole
+from vaekit._checks import check_type, check_whole
 from vaekit._contract import check_model
 from vaekit.data import ImageSet, as_floats, check_images
 from vaekit.model import VAE, from_seed, watching
@@ -57,9 +57,7 @@ class Recipe:
         if self.model is None:
             made = from_seed(VAE, self.latent_dim, self.hidden, images.images.shape[1:], self.seed)
             return made.to(self.device, as_floats(images.images[:1]).dtype)
-        if not isinstance(self.model, nn.Module):
-            raise TypeError(f"model must be a torch.nn.Module such as vaekit.VAE(), not {self.model!r}")
-        return self.model.to(self.device)
+        return check_type("model", self.model, nn.Module, "a torch.nn.Module such as vaekit.VAE()").to(self.device)
 
 
 def check_lab_model(model: nn.Module, data: ImageSet, pair: tuple[int, int] | None) -> str | None:
@@ -74,15 +72,11 @@ def check_lab_model(model: nn.Module, data: ImageSet, pair: tuple[int, int] | No
     return caveat
 
 
-def check_shown(shown, pair) -> None:
-    """See that `shown` counts images, and that a pair is two whole numbers."""
-    check_whole("shown", shown)
-    if pair is not None and (not isinstance(pair, tuple | list) or [type(dim) for dim in pair] != [int, int]):
+def check_pair(pair, latent_dim: int | None = None) -> None:
+    """See that a pair is two whole numbers, which name two of the latent dimensions where their number is known."""
+    if pair is None:
+        return
+    if not isinstance(pair, tuple | list) or [type(dim) for dim in pair] != [int, int]:
         raise ValueError(f"pair must be two latent dimensions such as (0, 1), not {pair!r}")
-
-
-def check_pair(pair, latent_dim: int) -> None:
-    """See that a pair names two of the latent dimensions."""
-    check_shown(1, pair)
-    if pair is not None and (not all(0 <= dim < latent_dim for dim in pair) or pair[0] == pair[1]):
+    if latent_dim and (not all(0 <= dim < latent_dim for dim in pair) or pair[0] == pair[1]):
         raise ValueError(f"the plane needs two latent dimensions; this model has {latent_dim}, the pair is {pair}")

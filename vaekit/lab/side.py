@@ -49,10 +49,17 @@ class Side:
 
     # -- what the engine asks for -------------------------------------------------------------------------
 
-    def frame(self, run, playing: bool, looked_at: bool) -> None:
+    def frame(self, run, playing: bool, looked_at: bool = True) -> None:
         """Show the cloud, and where somebody looks its numbers."""
         self.load(run)
-        self._show_cloud(run, playing, looked_at or not playing)
+        mu, logvar = self._encode(run)
+        places = torch.cat([mu[:, list(self.pair)], torch.exp(0.5 * logvar[:, list(self.pair)])], 1)  # (N, 4)
+        centres, std = np.split(places.float().cpu().numpy(), 2, axis=1)
+        self.number, self.extent = self.number + 1, view_extent(centres, std, self.extent)
+        self.last = Frame(self.number, run.number, centres, std, self.extent, run.knobs.effective_beta)
+        self.plane.frame = self.last.pack()
+        if looked_at or not playing:
+            self._measure(run, mu, logvar, playing)
 
     def details(self, run) -> None:
         """Show what is large or slow to change."""
@@ -102,7 +109,7 @@ class Side:
         """Show these two dimensions of the latent space."""
         if pair != self.pair:
             self.pair, self.plane.pair = pair, list(pair)
-            self._show_cloud(run, playing=False, measured=True)  # overlap and the like are the plane's
+            self.frame(run, playing=False)  # overlap and the like are the plane's
             with watching(run.model):
                 self._send_backdrop(run)
             self.follow_drawing(run)
@@ -129,16 +136,6 @@ class Side:
         self.latent_dim = mu.shape[1]
         logvar = torch.full_like(mu, -math.inf) if logvar is None else logvar
         return mu.detach(), logvar.detach()  # a logvar that is a parameter has a gradient all the same
-
-    def _show_cloud(self, run, playing: bool, measured: bool) -> None:
-        mu, logvar = self._encode(run)
-        places = torch.cat([mu[:, list(self.pair)], torch.exp(0.5 * logvar[:, list(self.pair)])], 1)  # (N, 4)
-        centres, std = np.split(places.float().cpu().numpy(), 2, axis=1)
-        self.number, self.extent = self.number + 1, view_extent(centres, std, self.extent)
-        self.last = Frame(self.number, run.number, centres, std, self.extent, run.knobs.effective_beta)
-        self.plane.frame = self.last.pack()
-        if measured:
-            self._measure(run, mu, logvar, playing)
 
     @torch.no_grad()
     def _measure(self, run, mu, logvar, playing: bool) -> None:
@@ -180,8 +177,7 @@ class Side:
         """An image to walk to from the chosen one: the next of another class."""
         n, labels = len(self.images), self.labels
         order = [(self.chosen + i) % n for i in range(1, n)] or [self.chosen]
-        others = order if labels is None else [i for i in order if labels[i] != labels[self.chosen]]
-        return (others or order)[0]
+        return next((i for i in order if labels is None or labels[i] != labels[self.chosen]), order[0])
 
     def _predict_deaths(self, run) -> None:
         """Of a linear model, where on the scale of β the theory has each dimension die."""
@@ -189,10 +185,8 @@ class Side:
         if self._predicted != now:
             self._predicted, self.plane.deaths = now, []
             if theory.applies_to(run.model, run.settings["kind"]):
-                optimum = theory.linear_vae(
-                    theory.eigenvalues(run.images, self.latent_dim), self.latent_dim, NOISE_VARIANCE
-                )
-                self.plane.deaths = optimum.deaths.tolist()
+                variances = theory.eigenvalues(run.images, self.latent_dim)
+                self.plane.deaths = theory.linear_vae(variances, self.latent_dim, NOISE_VARIANCE).deaths.tolist()
 
     def _place(self, pairs: torch.Tensor) -> torch.Tensor:
         """Points of the plane (n, 2) → codes (n, D): the dimensions that are not shown are 0."""
@@ -207,9 +201,15 @@ class Side:
         self.plane.backdrop = pack_json(header, picture.tobytes())
 
     def _send_chosen(self, run) -> None:
+        """The pictures, and of more than two dimensions μ's code with one at a time varied from −3 to 3."""
         mu = self._send_pictures(run)
         if self.latent_dim > 2:
-            self._send_traversals(run, mu[0])
+            kl = self.kl or [0.0] * self.latent_dim  # not a number from the start
+            dims = sorted(range(self.latent_dim), key=lambda dim: -kl[dim])[:TRAVERSED]
+            values = torch.linspace(-3, 3, STEPS_ACROSS, device=mu.device, dtype=mu.dtype)
+            codes = torch.cat([traversal(mu[0], dim, values) for dim in dims])
+            images = to_bytes(_decode(run, codes)).tobytes()
+            self.plane.traversals = pack_json({"dims": dims, "across": STEPS_ACROSS}, images)
 
     def _send_pictures(self, run) -> torch.Tensor:
         """x, x̂ at μ and three draws, of the drawing where there is one. Returns μ (1, D)."""
@@ -227,15 +227,6 @@ class Side:
         mark = torch.stack([mu[0], std[0]])[:, list(self.pair)].flatten().tolist()
         finite = all(math.isfinite(v) for v in mark)
         return {"mark": mark if finite else [], "words": in_words(mu, logvar, self.pair)}
-
-    def _send_traversals(self, run, mu: torch.Tensor) -> None:
-        """The chosen image's code with one dimension at a time varied from −3 to 3."""
-        kl = self.kl or [0.0] * self.latent_dim  # not a number from the start
-        dims = sorted(range(self.latent_dim), key=lambda dim: -kl[dim])[:TRAVERSED]
-        values = torch.linspace(-3, 3, STEPS_ACROSS, device=mu.device, dtype=mu.dtype)
-        codes = torch.cat([traversal(mu, dim, values) for dim in dims])
-        images = to_bytes(_decode(run, codes))
-        self.plane.traversals = pack_json({"dims": dims, "across": STEPS_ACROSS}, images.tobytes())
 
 
 def _decode(run, codes: torch.Tensor) -> torch.Tensor:

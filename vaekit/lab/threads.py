@@ -15,17 +15,11 @@ def cores() -> int:
 
 
 def _cgroup_quota() -> float:
-    for quota_file, period_file in (
-        ("/sys/fs/cgroup/cpu.max", None),
-        ("/sys/fs/cgroup/cpu/cpu.cfs_quota_us", "/sys/fs/cgroup/cpu/cpu.cfs_period_us"),
-    ):
-        try:
-            words = Path(quota_file).read_text().split()
-            quota, period = words if period_file is None else (words[0], Path(period_file).read_text())
-            return int(quota) / int(period) if int(quota) > 0 else math.inf
-        except (OSError, ValueError, IndexError, ZeroDivisionError):  # no such cgroup, or "max": no limit
-            continue
-    return math.inf
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        return int(quota) / int(period)
+    except (OSError, ValueError, ZeroDivisionError):  # no such cgroup, or "max": no limit
+        return math.inf
 
 
 def choose(available: int | None = None) -> int:

@@ -5,14 +5,18 @@ import torch
 
 from vaekit._checks import one_line
 from vaekit.lab.frames import pack_json
-from vaekit.lab.marks import marks
 from vaekit.lab.page import Curves
 from vaekit.lab.side import MEASURE_SHARE, Side
 from vaekit.lab.trail import Trail
+from vaekit.losses import LIKELIHOODS
+from vaekit.training import KNOBS
+
+NEAR = 40  # steps: a slider's many small turns are one mark
+MOST = 60  # marks
 
 
 class View:
-    """Fills the widgets from a `State` of the engine, on the trainer thread, between steps.
+    """Fills the widgets from the engine, on the trainer thread, between steps.
 
     What returns a line has the engine show it.
     """
@@ -29,91 +33,87 @@ class View:
 
     # -- what the engine shows ----------------------------------------------------------------------------
 
-    def frame(self, state, whole: bool = False) -> str | None:
+    def frame(self, engine, whole: bool = False) -> str | None:
         """Show the clouds; their numbers too, unless it plays unseen. `whole`: then as well."""
-        shown = state.looked_at or whole or not state.playing
-        for side, run in self._pairs(state):
-            side.frame(run, state.playing and not whole, shown)
-        self._add_to_trail(state)
-        return self._try_drawing(state, Side.follow_drawing) if shown else None
+        shown = engine.looked_at or whole or not engine.playing
+        for side, run in self._pairs(engine):
+            side.frame(run, engine.playing and not whole, shown)
+        self._add_to_trail(engine)
+        return self._try_drawing(engine, Side.follow_drawing) if shown else None
 
-    def details(self, state) -> None:
+    def details(self, engine) -> None:
         """Show what is large or slow to change."""
-        self._choose_pair(state)
-        for side, run in self._pairs(state):
+        self._choose_pair(engine)
+        for side, run in self._pairs(engine):
             side.details(run)
-        self.trail.keep(state.runs[0].number, [side.plane.decoder for side in self.sides], self.sides[0].pair)
-        self.curves.history = state.history.array().tobytes()
-        self.curves.marks = marks([run.recording for run in state.runs])
+        self.trail.keep(engine.runs[0].number, [side.plane.decoder for side in self.sides], self.sides[0].pair)
+        self.curves.history = engine.history.array().tobytes()
+        self.curves.marks = marks([run.recording for run in engine.runs])
 
-    def status(self, state) -> None:
+    def status(self, engine) -> None:
         """Show the meters, the settings and the message."""
-        run = state.runs[0]
+        run = engine.runs[0]
         common = {
             "step": run.number,
             "epoch": run.batches.epoch,
-            "playing": state.playing,
+            "playing": engine.playing,
             "replaying": run.replaying is not None,
-            "speed": state.speed,
+            "speed": engine.speed,
             "device": _describe(run.images.device),
         }
         self.curves.status = common
-        for (side, run), nats in zip(self._pairs(state), state.history.recent(), strict=True):
+        for (side, run), nats in zip(self._pairs(engine), engine.history.recent(), strict=True):
             meters = side.numbers.get("meters", []) + [["reconstruction", f"{nats:.1f}" if nats else "–"]]
             side.plane.status = side.numbers | common | {"meters": meters, "settings": dict(run.settings)}
-        self.plane.message = state.message
+        self.plane.message = engine.notice or engine.error or ""
 
     # -- what somebody asks to see ------------------------------------------------------------------------
 
-    def choose(self, state, index: int) -> None:
+    def choose(self, engine, index: int) -> None:
         """Show the image `index` in full."""
-        self.each(state, "choose", index)
+        self.each(engine, "choose", index)
 
-    def draw(self, state, strokes: list) -> str | None:
+    def draw(self, engine, strokes: list) -> str | None:
         """Show a digit of one's own in place of the chosen image; without strokes, the chosen image again."""
-        return self._try_drawing(state, lambda side, run: side.draw(run, strokes))
+        return self._try_drawing(engine, lambda side, run: side.draw(run, strokes))
 
-    def each(self, state, method: str, *arguments) -> None:
+    def each(self, engine, method: str, *arguments) -> None:
         """Have each side do what is asked for: `side.method(run, *arguments)`."""
-        for side, run in self._pairs(state):
+        for side, run in self._pairs(engine):
             getattr(side, method)(run, *arguments)
 
-    def show_pair(self, state, pair: tuple[int, int] | None) -> None:
+    def show_pair(self, engine, pair: tuple[int, int] | None) -> None:
         """Show these two dimensions; None: the two that say most, whichever they are."""
         self.pair = pair
-        self._choose_pair(state, at_once=True)
-        self.status(state)
+        self._choose_pair(engine, at_once=True)
+        self.status(engine)
 
-    def catch_up(self, state) -> None:
+    def catch_up(self, engine) -> None:
         """Show everything as it is now: a run that plays unseen has not been looked at for long."""
-        self.frame(state, whole=True)
-        self.details(state)
-        self.status(state)
+        self.frame(engine, whole=True)
+        self.details(engine)
+        self.status(engine)
 
-    def send_trail(self, state) -> None:
+    def send_trail(self, engine) -> None:
         """Send a page that looks back the frames along the run, and the decoders kept on the way."""
         self.plane.send({"kind": "trail"}, buffers=[pack_json(*self.trail.pack())])
 
-    def offer(self, state, name: str, text: str) -> None:
-        """Have the page save `text` as a file."""
-        self.plane.send({"kind": "file", "name": name}, buffers=[text.encode()])
-
     # -- inside -------------------------------------------------------------------------------------------
 
-    def _pairs(self, state):
-        return zip(self.sides, state.runs, strict=True)
+    def _pairs(self, engine):
+        return zip(self.sides, engine.runs, strict=True)
 
-    def _try_drawing(self, state, show) -> str | None:
+    def _try_drawing(self, engine, show) -> str | None:
         """Show a drawing. A model that fails on it loses it, and not the run; the line says so."""
         try:
-            for side, run in self._pairs(state):
+            for side, run in self._pairs(engine):
                 show(side, run)
         except Exception as error:
-            self.each(state, "draw", [])
+            self.each(engine, "draw", [])
             return f"The model could not show your drawing ({one_line(error)})."
         return None
 
-    def _choose_pair(self, state, at_once: bool = False) -> None:
+    def _choose_pair(self, engine, at_once: bool = False) -> None:
         """Show the pair asked for, or the two dimensions with most KL; a pair that is nearly as good stays."""
         shown = self.sides[0].pair
         pair = self.pair or shown
@@ -122,16 +122,52 @@ class View:
             best = sorted(range(len(kl)), key=lambda dim: -kl[dim])[:2]
             stays = not at_once and min(kl[dim] for dim in shown) >= 0.9 * kl[best[1]]
             pair = shown if stays else tuple(sorted(best))
-        self.each(state, "show_pair", pair)
+        self.each(engine, "show_pair", pair)
 
-    def _add_to_trail(self, state) -> None:
-        run = state.runs[0]
+    def _add_to_trail(self, engine) -> None:
+        run = engine.runs[0]
         if self.data != run.settings["data"]:  # the points were other images'
             self.trail, self.data = Trail(), run.settings["data"]
-        turned = max((run.recording.events[-1][0] for run in state.runs if run.recording.events), default=0)
+        turned = max((run.recording.events[-1][0] for run in engine.runs if run.recording.events), default=0)
         self.trail.add(run.number, [side.last for side in self.sides], self.sides[0].pair, turned)
 
 
 def _describe(device: torch.device) -> str:
     n = torch.get_num_threads()
     return f"CPU, {n} thread{'s' if n > 1 else ''}" if device.type == "cpu" else device.type.upper()
+
+
+def marks(recordings: list) -> list[dict]:
+    """Return the recordings' events as marks {step, label}, the last ones of too many.
+
+    The turns of a number that follow each other closely become one mark with the last value. What was turned in
+    one of two runs alone says in which.
+    """
+    found: list[dict] = []
+    for step, name, value, where in _events(recordings):
+        mark = {"name": name + where, "step": step, "label": _label(name, value) + where, "last": step}
+        before = found[-1] if found else {"name": None}
+        if isinstance(value, float) and before["name"] == mark["name"] and step - before["last"] <= NEAR:
+            before |= {"label": mark["label"], "last": step}
+        else:
+            found.append(mark)
+    return [{"step": mark["step"], "label": mark["label"]} for mark in found[-MOST:]]
+
+
+def _events(recordings: list):
+    """Yield (step, knob, its value, where) of all recordings in order; where is empty for what was turned in all."""
+    sides = ("",) if len(recordings) == 1 else (" (left)", " (right)")
+    turned: dict[tuple, list[str]] = {}
+    for recording, side in zip(recordings, sides, strict=True):
+        for step, changes in recording.events:
+            for name, value in changes.items():
+                turned.setdefault((step, name, value), []).append(side)
+    for (step, name, value), where in sorted(turned.items(), key=lambda item: item[0][0]):
+        yield step, name, value, where[0] if len(where) < len(recordings) else ""
+
+
+def _label(name: str, value) -> str:
+    if name not in KNOBS:
+        return LIKELIHOODS[value].label if name == "kind" else value
+    short = min(name, KNOBS[name].metadata["label"], key=len)
+    return f"{short} {'on' if value else 'off'}" if isinstance(value, bool) else f"{short} = {value:.3g}"
