@@ -5,11 +5,11 @@ from matplotlib.axes import Axes
 from matplotlib.collections import EllipseCollection
 from matplotlib.patches import Circle
 
-# Ten colours that keep well apart for every kind of colour blindness (CIELAB distances above 25 after Machado et
-# al. 2009's simulation; a test holds them to 20), and from their ground: one set for a light one, one for a dark.
+# Blue, orange, green, red, purple, brown, pink, grey, yellow and teal, on a light ground and on a dark one: for every
+# kind of colour blindness they keep 20 apart in CIELAB (Machado et al. 2009; a test holds them to it).
 PALETTE = (
-    ["#006653", "#5e0612", "#000d9d", "#a934a4", "#401e50", "#8705ff", "#b20004", "#ff2188", "#5187ff", "#d37800"],
-    ["#15ff7a", "#c9603c", "#bdc1ff", "#d205ff", "#ffddc7", "#a563c9", "#fa0179", "#a6ff02", "#05ada7", "#ca9500"],
+    ["#0c0096", "#e47800", "#3ca860", "#fc3c48", "#9c06fc", "#4a1404", "#e04cc0", "#8c9a9e", "#6c661e", "#005a66"],
+    ["#426cfc", "#fcae42", "#54ea8a", "#f00c06", "#c08afc", "#a2724e", "#f672c6", "#727e78", "#fce406", "#b4f6f0"],
 )
 ORANGE, BLUE = "#b3470b", "#0b57d0"  # the two terms of the loss
 PURPLE, GREY, INK = "#8705ff", "#59626e", "#1b1f24"  # for a third and a fourth curve, and for what is drawn over them

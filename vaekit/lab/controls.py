@@ -6,15 +6,32 @@ import ipywidgets as widgets
 
 from vaekit._checks import first_line
 from vaekit._files import short_path
-from vaekit.lab.knobs import make_control
+from vaekit.lab.knobs import make_control, next_value
 from vaekit.losses import LIKELIHOODS
 from vaekit.runs.recording import Recording
 from vaekit.training import KNOBS
 
-KNOB_ROWS = (("prior", "beta"), ("lr",))  # the place of each knob; a twin has all those of a run in one row
-SLIDERS = {"beta": ("200px", "310px")}  # knobs with a slider; wider where a linear model's marks stand close on it
+KNOB_ROWS = (("prior", "beta"), ("lr",))  # the lesson's row, and what is under More
+SLIDERS = ("beta",)  # knobs with a slider
 PACES = {"full speed": 0.0, "20 steps/s": 20.0, "5 steps/s": 5.0, "1 step/s": 1.0}
 PROBES = {"nothing more": "", "draws from the prior": "draws", "a walk between two codes": "walk"}
+TIPS = {
+    "play": "Play or pause the training (space)",
+    "step": "Pause, and take one optimizer step (s)",
+    "reset": "Back to the first weights and the same seed; the knobs stay",
+    "kind": "Reconstruction: which −log p(x|z) is minimised",
+    "data": "The images to learn",
+    "pace": "Slow motion, for lectures",
+    "showing": "Show in the plane what completeness or continuity is measured on",
+    "pair": "Which two latent dimensions the plane shows",
+    "digits": "Show each image as its class's digit instead of a dot",
+    "draw": "A pad: draw a digit, and see its posterior and its reconstruction",
+    "more": "Learning rate, reconstruction, data, pace, what to show, recordings",
+    "save": "Save the recording of this run: seed, settings and every knob turned",
+    "load": "Load a recording and play it",
+    "full": "Full screen (f)",
+    "keys": "The keys (?)",
+}
 
 
 class Controls:
@@ -23,53 +40,57 @@ class Controls:
     knobs: of each run, the control of each knob by name. What they show is always read from the lab's settings.
     """
 
-    def __init__(self, lab, latent_dim: int, linear: bool):
+    def __init__(self, lab, latent_dim: int):
         self.lab, self.latent_dim = lab, latent_dim
         self._shown: list = []
         self._showing, self._quiet = threading.Lock(), threading.local()  # page and trainer have threads of their own
-        widths = {name: pair[linear] for name, pair in SLIDERS.items()}
-        self.knobs = [{name: make_control(name, run, widths.get(name)) for name in KNOBS} for run in lab.side_names]
-        kinds = {row.label: kind for kind, row in LIKELIHOODS.items()}
-        self.play = _button("Play", "play", "104px", "Play or pause the training", button_style="primary")
-        self.step = _button("Step", "step-forward", "90px", "Pause, and take one optimizer step")
-        self.reset = _button(
-            "Start again", "undo", "146px", "Back to the first weights and the same seed; the knobs stay"
-        )
-        self.kind = _menu(kinds, "186px", "Reconstruction: which −log p(x|z) is minimised")
-        self.data = _menu(lab.data_names, "184px", "The images to learn")
-        self.pace = _menu(PACES, "112px", "Slow motion, for lectures")
-        self.showing = _menu(PROBES, "226px", "Show in the plane what completeness or continuity is measured on")
-        self.pair = _menu(_pairs(latent_dim), "130px", "Which two latent dimensions the plane shows")
-        self.digits = widgets.Checkbox(description="digits as marks", indent=False, layout={"width": "136px"})
-        self.digits.tooltip = "Show each image as its class's digit instead of a dot"
-        tip = "A pad: draw a digit, and see its posterior and its reconstruction"
-        self.draw, self.no_pad = _toggle("Draw a digit", "pencil", "146px", tip), _label("")
-        self.more = _toggle("More", "ellipsis-h", "90px", "More to show, and recordings to save and load")
-        tip = "Save the recording of this run: seed, settings and every knob turned"
-        self.save = _button("Save", "download", "90px", tip)
-        self.load = widgets.FileUpload(accept=".json", description="Load", layout={"width": "96px"})
-        self.load.tooltip = "Load a recording and play it"
+        self.knobs = [{name: make_control(name, run, name in SLIDERS) for name in KNOBS} for run in lab.side_names]
+        self.play = _button("Play", "play", "6.2em", button_style="primary")
+        self.step = _button("Step", "step-forward", "5.2em")
+        self.reset = _button("Start again", "undo", "8.8em")
+        self.more = _toggle("More", "ellipsis-h", "5.4em")
+        self.full, self.keys = _button("", "expand", "2.6em"), _button("?", "", "2.2em")
+        self.full.add_class("vk-full")  # these two are answered in the page
+        self.keys.add_class("vk-help")
+        self.kind = _menu({row.label: kind for kind, row in LIKELIHOODS.items()}, "12.2em")
+        self.data = _menu(lab.data_names, "12.2em")
+        self.pace, self.showing = _menu(PACES, "7.6em"), _menu(PROBES, "15em")
+        self.pair = _menu(_pairs(latent_dim), "8.8em")
+        self.digits = widgets.Checkbox(description="digits as marks", indent=False, layout={"width": "auto"})
+        self.draw = _toggle("Draw a digit", "pencil", "9em")
+        self.no_pad = _label("")
+        self.save = _button("Save", "download", "5.6em")
+        self.load = widgets.FileUpload(accept=".json", description="Load", layout={"width": "6.2em"})
         self.locks = {name: _lock(name) for name in KNOBS}
+        for name, tip in TIPS.items():
+            getattr(self, name).tooltip = tip
         self.rows = self._rows()
         self.links = [widgets.jslink((self.digits, "value"), (side.plane, "digits")) for side in lab.view.sides]
         self._listen()
 
     def _rows(self) -> list[widgets.HBox]:
-        drive, choice = [self.play, self.step, self.reset], [self.kind, self.data, self.pace, self.more]
-        if len(self.knobs) == 1:
-            first, second = [[part for name in names for part in self.knobs[0][name].parts] for names in KNOB_ROWS]
-            rows = [[*drive, *first], [*second, *choice]]
+        """Return the lesson's row, of a twin a second one with the knobs of each run, and what is under More."""
+        lesson, others = KNOB_ROWS
+        twin = len(self.knobs) > 1
+        drive, ways = [self.play, self.step, self.reset], [self.more, self.full, self.keys]
+        if twin:
+            rows = [_row([*drive, _label("together"), *(self.locks[name] for name in lesson), *ways])]
+            rows += [_row([_group("vk-group", *self._parts(number, lesson, True)) for number in (0, 1)])]
         else:
-            order = [name for names in KNOB_ROWS for name in names]
-            left, right = [[part for name in order for part in knobs[name].parts] for knobs in self.knobs]
-            names = [_label(name) for name in self.lab.side_names]
-            locks = [_label("together"), *(self.locks[name] for name in order)]
-            rows = [[*drive, *choice], [names[0], *left], [names[1], *right, *locks]]
-        pair = [_label("plane"), self.pair] if self.latent_dim > 2 else []
-        looks = [_label("show"), self.showing, *pair, self.digits, _label("recording"), self.save, self.load]
-        *rows, self.looks = [_row(row) for row in (*rows, [*looks, self.draw, self.no_pad])]
+            rows = [_row([*drive, *self._parts(0, lesson), *ways])]
+        rest = [_group("vk-named", *self._parts(number, others, twin)) for number in range(len(self.knobs))]
+        rest += [self.locks[name] for name in others if twin]
+        pair = [_group("vk-named", _label("plane"), self.pair)] if self.latent_dim > 2 else []
+        looks = [_group("vk-named", _label("show"), self.showing), *pair, self.digits, self.draw, self.no_pad]
+        recording = _group("vk-named", _label("recording"), self.save, self.load)
+        self.looks = _row([*rest, self.kind, self.data, self.pace, *looks, recording])
         self.looks.layout.display = "none"
         return [*rows, self.looks]
+
+    def _parts(self, number: int, names, named: bool = False) -> list:
+        """Return the widgets of a run's knobs, after the run's name."""
+        parts = [part for name in names for part in self.knobs[number][name].parts]
+        return [_label(self.lab.side_names[number]), *parts] if named else parts
 
     # -- what the learner does ----------------------------------------------------------------------------
 
@@ -83,7 +104,7 @@ class Controls:
         for side, knobs in enumerate(self.knobs):
             for name, control in knobs.items():
                 for widget, read in control.readers:
-                    self._on_value(widget, lambda c, value, a=(side, name, read): c.turn(*a, value))
+                    self._on_value(widget, lambda c, value, a=(side, name, read): c.answer(*a, value))
         self._on_value(self.kind, lambda c, value: c.lab.set(kind=value))
         self._on_value(self.data, lambda c, value: c.lab.set(data=value))
         for name, lock in self.locks.items():
@@ -108,15 +129,31 @@ class Controls:
             self.lab.say(first_line(error))
             self.show()
 
-    def turn(self, side: int, name: str, read, value) -> None:
-        """Turn a knob of one run as its control says; tied, of both."""
+    def answer(self, side: int, name: str, read, value) -> None:
+        """Turn a knob of one run as its control says."""
         now = self.lab.sides[side].settings[name]
         wanted = read(value, now)
         if wanted == now:
             self.show()
         else:
-            tied = len(self.knobs) == 1 or self.locks[name].value
-            self.lab.set(side=None if tied else side, **{name: wanted})
+            self.turn(side, name, wanted)
+
+    def turn(self, side: int, name: str, value) -> None:
+        """Turn a knob of one run; tied, of both."""
+        tied = len(self.knobs) == 1 or self.locks[name].value
+        self.lab.set(side=None if tied else side, **{name: value})
+
+    def press(self, key: str, side: int) -> None:
+        """Answer a key that is pressed in the page, beside the plane of a run: see keys.js."""
+        settings = self.lab.sides[side].settings
+        if key == " ":
+            self.play.click()
+        elif key == "s":
+            self.step.click()
+        elif key == "p":
+            self.turn(side, "prior", not settings["prior"])
+        elif key in "[]":
+            self.turn(side, "beta", next_value(settings["beta"], 1 if key == "]" else -1))
 
     def load_recording(self, files) -> None:
         """Play the recording in an uploaded file."""
@@ -163,16 +200,16 @@ class Controls:
         self.play.description, self.play.icon = ("Pause", "pause") if playing else ("Play", "play")
 
 
-def _button(text: str, icon: str, width: str, tip: str, **looks) -> widgets.Button:
-    return widgets.Button(description=text, icon=icon, layout={"width": width}, tooltip=tip, **looks)
+def _button(text: str, icon: str, width: str, **looks) -> widgets.Button:
+    return widgets.Button(description=text, icon=icon, layout={"width": width}, **looks)
 
 
-def _toggle(text: str, icon: str, width: str, tip: str, on: bool = False) -> widgets.ToggleButton:
-    return widgets.ToggleButton(on, description=text, icon=icon, layout={"width": width}, tooltip=tip)
+def _toggle(text: str, icon: str, width: str, **looks) -> widgets.ToggleButton:
+    return widgets.ToggleButton(description=text, icon=icon, layout={"width": width}, **looks)
 
 
-def _menu(options, width: str, tip: str) -> widgets.Dropdown:
-    return widgets.Dropdown(options=options, layout={"width": width}, tooltip=tip)
+def _menu(options, width: str) -> widgets.Dropdown:
+    return widgets.Dropdown(options=options, layout={"width": width})
 
 
 def _label(text: str) -> widgets.Label:
@@ -181,13 +218,17 @@ def _label(text: str) -> widgets.Label:
 
 def _lock(name: str) -> widgets.ToggleButton:
     label = KNOBS[name].metadata["label"].split()[-1].lower()
-    return _toggle(label, "link", "70px", f"Turn both runs' {name} together, or each by itself", on=True)
+    return _toggle(label, "link", "5em", value=True, tooltip=f"Turn both runs' {name} together, or each by itself")
 
 
 def _row(children: list) -> widgets.HBox:
-    row = widgets.HBox(children)
-    row.add_class("vk-controls")
-    return row
+    return _group("vk-controls", *children)
+
+
+def _group(name: str, *children) -> widgets.HBox:
+    group = widgets.HBox(children)
+    group.add_class(name)
+    return group
 
 
 def _pairs(latent_dim: int) -> dict[str, tuple[int, ...]]:

@@ -122,6 +122,8 @@ class Display(LabRun):
             self.engine.ask("each", "decode", content.get("z"))
         elif kind == "pair":
             self.controls.try_to(lambda c: c.choose_pair(tuple(sorted(int(dim) for dim in content["pair"]))))
+        elif kind == "key":
+            self.controls.try_to(lambda c: c.press(content["key"], int(content["side"])))
         elif kind == "trail":
             self.engine.ask("send_trail")
 

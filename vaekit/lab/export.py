@@ -28,7 +28,7 @@ PAGE = """<!doctype html>
 <style>{style}</style>
 </head>
 <body>
-<main>
+<main class="vaekit-lab">
 <h1>{title}</h1>
 <div id="plane"></div><div id="curves"></div>
 <noscript><style>#picture {{ display: block !important; }}</style>

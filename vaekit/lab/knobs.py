@@ -14,15 +14,13 @@ class Switch:
     """A knob that is on or off."""
 
     def __init__(self, label: str, tip: str):
-        self.label = label
-        self.button = widgets.ToggleButton(tooltip=tip, layout={"width": "112px"})
-        self.parts = [self.button]
-        self.readers = [(self.button, lambda value, now: value)]
+        self.box = widgets.Checkbox(description=label, indent=False, tooltip=tip, layout={"width": "auto"})
+        self.box.add_class("vk-switch")
+        self.parts = [self.box]
+        self.readers = [(self.box, lambda value, now: value)]
 
     def show(self, value: bool) -> None:
-        self.button.value = value
-        self.button.description = f"{self.label} {'on' if value else 'off'}"
-        self.button.button_style, self.button.icon = ("info", "check") if value else ("", "times")
+        self.box.value = value
 
 
 class Box:
@@ -30,7 +28,7 @@ class Box:
 
     def __init__(self, label: str, tip: str):
         self.label = label
-        self.text = widgets.Text(continuous_update=False, tooltip=tip, layout={"width": "72px"})
+        self.text = widgets.Text(continuous_update=False, tooltip=tip, layout={"width": "4.4em"})
         self.parts = [widgets.Label(label, layout={"width": "auto"}), self.text]
         self.readers = [(self.text, lambda text, now: self._number(text))]
 
@@ -47,10 +45,10 @@ class Box:
 class Slider(Box):
     """A number that is typed, or set on a log scale."""
 
-    def __init__(self, label: str, tip: str, tip_of_box: str, width: str):
+    def __init__(self, label: str, tip: str, tip_of_box: str):
         super().__init__(label, tip_of_box)
         self.slider = widgets.FloatLogSlider(
-            base=10, min=-2, max=2, step=SLIDER_STEP, readout=False, tooltip=tip, layout={"width": width}
+            base=10, min=-2, max=2, step=SLIDER_STEP, readout=False, tooltip=tip, layout={"flex": "1 1 6em"}
         )
         self.slider.add_class("vk-beta")
         self.parts.insert(1, self.slider)
@@ -76,14 +74,21 @@ class Slider(Box):
         return asked is not None
 
 
-def make_control(name: str, run_name: str, slider_width: str | None = None) -> Switch | Box:
-    """Return the control of a knob, of the run that is named: a slider where it has a width."""
+def make_control(name: str, run_name: str, slider: bool = False) -> Switch | Box:
+    """Return the control of a knob, of the run that is named."""
     label, of_run = KNOBS[name].metadata["label"], f"{run_name}: " if run_name else ""
     tip = of_run + KNOBS[name].metadata["tip"]
     if isinstance(KNOBS[name].default, bool):
         return Switch(label, tip)
     typed = f"{of_run}{label}, typed: any number from 0 up"
-    return Slider(label, tip, typed, slider_width) if slider_width else Box(label, tip)
+    return Slider(label, tip, typed) if slider else Box(label, tip)
+
+
+def next_value(value: float, direction: int) -> float:
+    """Return where a key brings a number on the slider's scale: the next quarter of a power of ten, up or down."""
+    quarters = 4 * math.log10(max(value, LOWEST))
+    place = (math.floor(quarters + 0.1) + 1) if direction > 0 else (math.ceil(quarters - 0.1) - 1)
+    return float(f"{min(HIGHEST, max(LOWEST, 10 ** (place / 4))):.2g}")
 
 
 def _at(place: float, value: float) -> bool:

@@ -20,7 +20,6 @@ from vaekit.runs.datasets import DATA_SETS
 from vaekit.runs.playback import resume
 from vaekit.runs.recording import Recording, checked_changes
 from vaekit.runs.run import save_runs
-from vaekit.theory import applies_to
 from vaekit.training import KNOBS, Knobs
 
 SIDES = ("left", "right")
@@ -87,10 +86,10 @@ class LatentLab(Display):
         self.side_names = SIDES if n_runs == 2 else ("",)
         self.sides = tuple(LabRun(self, number) for number in range(n_runs))
         self.handle = registry.Handle(self)
-        linear = applies_to(self.engine.run.model, self.settings["kind"])
-        self.controls = Controls(self, self.view.sides[0].latent_dim, linear)
+        self.controls = Controls(self, self.view.sides[0].latent_dim)
         self.controls.show()
         self.widget = widgets.VBox([*self.controls.rows, self.view.plane, self.view.curves])
+        self.widget.add_class("vaekit-lab")
         self._drawing_waits = False
         plane, handle = self.view.plane, self.handle
         plane.on_msg(lambda *message: (lab := handle()) and lab._on_message(*message))

@@ -55,7 +55,7 @@ export function renderCurves({ model, el }) {
   const canvas = element("canvas", { class: "vk-curves", role: "img" });
   const [steps, speed] = [element("span"), element("span")];
   const foot = element("div", { class: "vk-foot" }, steps, speed);
-  const root = element("div", { class: "vk-lab" }, makeLegend(lines), canvas, foot);
+  const root = element("div", { class: "vk-lab" }, makeLegend(lines), element("div", { class: "vk-chart" }, canvas, foot));
   el.replaceChildren(root);
 
   function paint() {

@@ -74,7 +74,7 @@ export function drawPlane(scene, { backdrop, prior, digits, chosen, probe, yours
 
 function drawBackdrop({ context, x, y, scale, dark }, backdrop) {
   const half = backdrop.extent * scale;
-  context.globalAlpha = dark ? 0.4 : 0.3;
+  context.globalAlpha = dark ? 0.24 : 0.16; // it must never compete with the cloud
   context.imageSmoothingEnabled = true;
   context.drawImage(dark ? backdrop.light : backdrop.dark, x(0) - half, y(0) - half, 2 * half, 2 * half);
   context.globalAlpha = 1;
@@ -138,13 +138,17 @@ function drawEllipses({ context, x, y, scale, points, classes, colours }) {
 }
 
 function drawDots(scene, digits) {
-  const { context, points, classes, colours } = scene, size = scene.em / 5;
+  const { context, points, classes, colours } = scene, radius = scene.em / 8;
   font(scene, 600, 0.75, "center", "middle");
   for (let i = 0; i < points.length / 4; i++) {
     context.fillStyle = colours[(classes[i] ?? 0) % colours.length];
     const x = scene.x(points[4 * i]), y = scene.y(points[4 * i + 1]);
     if (digits && classes.length) context.fillText(classes[i], x, y);
-    else context.fillRect(x - size / 2, y - size / 2, size, size);
+    else {
+      context.beginPath();
+      context.arc(x, y, radius, 0, CIRCLE);
+      context.fill();
+    }
   }
 }
 
@@ -168,7 +172,7 @@ function drawNumerals(scene) {
   const [{ x, y }] = labels;
   if (labels.length > 1 && labels.every((label) => Math.hypot(label.x - x, label.y - y) < 16))
     labels = [{ text: `${Math.min(...all)} to ${Math.max(...all)}`, x, y, colour: scene.ink }];
-  spread(labels, 1.15 * scene.em, 0.9 * scene.em);
+  spread(labels, 1.3 * scene.em, 2 * scene.em);
   font(scene, 800, 1.4, "center", "middle");
   for (const label of labels) write(scene, label.text, label.x, label.y, label.colour, 5);
 }

@@ -1,6 +1,7 @@
 // The lab: a plane for each run, one pointer for all, what stands beside them, and the way back along the run.
 
 import { bytesOf } from "./bytes.js";
+import { listenToKeys } from "./keys.js";
 import { element, isGone, lifetime, saveFile, say, tell, whenLooksChange } from "./page.js";
 import { makePad } from "./pad.js";
 import { makeDimensions, makePanel, makeStrip, SIDE_NAMES } from "./panel.js";
@@ -46,8 +47,8 @@ export async function renderLab({ model, el }) {
     onProbe: () => strip.show(),
   };
   const planes = models.map((each, i) => makePlane({ model: each, life, lab, name: twin ? `${SIDE_NAMES[i]}: ` : "" }));
-  const pad = makePad({ model, life }), panel = makePanel(planes, pad);
-  const strip = makeStrip(planes), dimensions = makeDimensions(planes);
+  const pad = makePad({ model, life }), dimensions = makeDimensions(planes);
+  const panel = makePanel(planes, pad, dimensions), strip = makeStrip(planes);
   const timeline = makeTimeline({ model, life, planes, onLook });
   const message = element("div", { class: "vk-message", role: "alert" });
   const spoken = element("div", { class: "vk-spoken", "aria-live": "polite" });
@@ -55,11 +56,12 @@ export async function renderLab({ model, el }) {
   const verdicts = planes.map(() => element("div", { class: "vk-verdict" }));
   const figures = planes.map(({ canvas }, i) => !twin ? canvas
     : element("figure", { class: `vk-side${i ? " vk-lab-right" : ""}` }, captions[i], canvas, verdicts[i]));
-  const root = element("div", { class: twin ? "vk-lab vk-twin" : "vk-lab" }, message,
-    element("div", { class: "vk-main" }, ...figures, panel.node), ...(twin ? [] : verdicts),
-    strip.node, dimensions.node, timeline.node, spoken);
+  const below = element("div", { class: "vk-below" }, ...(twin ? [] : verdicts), timeline.node);
+  const main = element("div", { class: "vk-main" }, ...figures, panel.node, below);
+  const root = element("div", { class: twin ? "vk-lab vk-twin" : "vk-lab" }, message, main, strip.node, spoken);
   el.replaceChildren(root);
 
+  const sideOf = (node) => (node.closest(".vk-lab-right") ? 1 : 0);
   function onLook(back) {
     strip.show();
     root.classList.toggle("vk-past", back);
@@ -114,7 +116,10 @@ export async function renderLab({ model, el }) {
   dimensions.showTraversals();
   onMessage();
   onStatus();
+  let keys = null;
   whenLooksChange(life, root, () => {
+    const host = root.closest(".vaekit-lab");
+    if (host && !keys) root.append((keys = listenToKeys({ model, life, host, side: sideOf })));
     nameControls(root);
     markDeaths(root, model.get("deaths"));
     for (const plane of planes) plane.ask();
@@ -157,11 +162,11 @@ function makeHeart({ model, life, root, number, onGone }) {
   return heart;
 }
 
-const rowsOf = (root) => root.closest(".widget-vbox")?.querySelectorAll(".vk-controls") ?? [];
+const rowsOf = (root) => root.closest(".vaekit-lab")?.querySelectorAll(".vk-controls") ?? [];
 
 // ipywidgets leaves its sliders, boxes and menus without a name for screen readers: their tooltips name them.
 function nameControls(root) {
-  for (const control of [...rowsOf(root)].flatMap((row) => [...row.children])) {
+  for (const control of [...rowsOf(root)].flatMap((row) => [...row.querySelectorAll(".jupyter-widgets")])) {
     const name = control.querySelector("[title]:not([title=''])")?.title;
     if (name) control.querySelector("input, select, [role=slider]")?.setAttribute("aria-label", name);
   }
@@ -169,7 +174,7 @@ function nameControls(root) {
 
 // Marks on the β sliders: where the theory has each dimension of a linear model die.
 function markDeaths(root, deaths) {
-  for (const rail of root.closest(".widget-vbox")?.querySelectorAll(".vk-beta .noUi-target") ?? []) {
+  for (const rail of root.closest(".vaekit-lab")?.querySelectorAll(".vk-beta .noUi-target") ?? []) {
     rail.querySelectorAll(".vk-death").forEach((mark) => mark.remove());
     for (const [dim, beta] of deaths.entries()) {
       if (beta < 0.01 || beta > 100) continue; // the slider's four decades

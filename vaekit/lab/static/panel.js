@@ -5,6 +5,8 @@ import { axisName } from "./draw.js";
 import { element, paintImages, tell } from "./page.js";
 
 export const SIDE_NAMES = ["left", "right"];
+// of meters, where two runs share the room
+const SHORT = { "spread of means": "spread", "active units": "active", completeness: "complete", reconstruction: "recon." };
 
 // "z₁ = 0.52 ± 0.11" in one piece, wherever the line ends
 export const unbroken = (words) => words.replace(/ ([=±]) /g, "\u00a0$1\u00a0");
@@ -23,19 +25,18 @@ function pictures(caption, count) {
 
 // An image and what each of `count` runs makes of it: {node, paint(i, bytes, shape)}; bytes: x, x̂ at μ, three draws
 export function makeChosen(count) {
-  const original = pictures("x", 1);
-  const runs = Array.from({ length: count }, (_, i) => {
-    const mean = pictures(`${count > 1 ? `${SIDE_NAMES[i]}: ` : ""}x̂ at μ`, 1), draws = pictures("draws from q(z|x)", 3);
-    return { canvases: [...mean.canvases, ...draws.canvases], nodes: [mean.node, draws.node] };
-  });
-  const rows = runs.map(({ nodes }) => element("div", { class: "vk-row" }, ...nodes));
-  const decoded = count > 1 ? [element("div", {}, ...rows)] : runs[0].nodes;
-  const node = element("div", { class: "vk-row vk-chosen" }, original.node, ...decoded);
-  return { node, paint: (i, bytes, shape) => paintImages([...original.canvases, ...runs[i].canvases], bytes, shape) };
+  const original = pictures("x", 1), names = count > 1 ? SIDE_NAMES.map((name) => `${name}: `) : [""];
+  const means = names.map((name) => pictures(count > 1 ? `${name}x̂` : "x̂ at μ", 1));
+  const draws = names.map((name) => pictures(count > 1 ? `${name}draws` : "draws from q(z|x)", 3));
+  const row = (name, parts) => element("div", { class: `vk-row ${name}` }, ...parts.map(({ node }) => node));
+  const node = element("div", { class: "vk-row vk-chosen" }, row("vk-means", [original, ...means]), row("vk-draws", draws));
+  const paint = (i, bytes, shape) =>
+    paintImages([original, means[i], draws[i]].flatMap(({ canvases }) => canvases), bytes, shape);
+  return { node, paint };
 }
 
-// The panel for one run or two, with the pad: its node, and functions that fill it.
-export function makePanel(planes, pad) {
+// The panel for one run or two, with the pad and the dimensions: its node, and functions that fill it.
+export function makePanel(planes, pad, dimensions) {
   const twin = planes.length > 1, models = planes.map(({ model }) => model);
   const z = element("output", { class: "vk-z" }), words = element("output", { class: "vk-words" });
   const hint = element("p", { class: "vk-hint" }, twin
@@ -47,8 +48,9 @@ export function makePanel(planes, pad) {
   const note = element("span", {}), meters = element("div", { class: twin ? "vk-meters vk-two" : "vk-meters" });
   const drawing = titled("Draw a digit", "", pad.node);
   const pointers = titled("Under the pointer", z, element("div", { class: "vk-row" }, ...under, hint));
-  const node = element("div", { class: "vk-panel" }, element("div", { class: "vk-row vk-top" }, drawing, pointers),
-    titled(title, words, chosen.node), titled("Now", note, meters));
+  const node = element("div", { class: "vk-panel" },
+    element("div", { class: "vk-row vk-top" }, drawing, pointers, ...dimensions.bars),
+    titled(title, words, chosen.node), ...dimensions.rows, titled("Now", note, meters));
 
   function showZ([z1, z2]) {
     z.textContent = `z = (${z1.toFixed(2)}, ${z2.toFixed(2)})`;
@@ -69,11 +71,13 @@ export function makePanel(planes, pad) {
   }
   function showMeters() {
     const many = models[0].get("status").kl?.length > 2; // then some are of the two dimensions that are shown
-    note.textContent = `${twin ? "left · right " : ""}${many ? "(overlap, continuity and completeness: in the plane)" : ""}`;
+    note.textContent = many ? "(overlap … completeness: in the plane)" : "";
+    node.classList.toggle("vk-many", many);
     const [first, ...others] = models.map((model) => model.get("status").meters ?? []);
-    meters.replaceChildren(...first.map(([name, value], i) => {
+    const heads = twin ? [element("div", {}, ...["", ...SIDE_NAMES].map((side) => element("span", {}, side)))] : [];
+    meters.replaceChildren(...heads, ...first.map(([name, value], i) => {
       const values = [value, ...others.map((other) => other[i]?.[1] ?? "")];
-      return element("div", {}, element("span", {}, name), ...values.map((text) => element("b", {}, text)));
+      return element("div", {}, element("span", { title: name }, twin ? SHORT[name] ?? name : name), ...values.map((text) => element("b", {}, twin ? text.replace(" of ", "/") : text)));
     }));
   }
   return { node, showZ, showChosen, showPad, showDrawn, showMeters };
@@ -84,11 +88,9 @@ export function makeDimensions(planes) {
   const parts = planes.map(({ model }, i) => {
     const bars = element("div", { class: "vk-bars" }), rows = element("div", { class: "vk-traversals" });
     const name = planes.length > 1 ? `, ${SIDE_NAMES[i]}` : "";
-    const node = element("div", { class: "vk-dims" },
-      titled(`KL per dimension, nats${name}`, "", bars), titled(`One dimension varied, −3 to 3${name}`, "", rows));
-    return { model, bars, rows, node };
+    const sections = [titled(`KL per dimension, nats${name}`, "", bars), titled(`One dimension varied, −3 to 3${name}`, "", rows)];
+    return { model, bars, rows, sections };
   });
-  const node = element("div", { class: "vk-row vk-alldims" }, ...parts.map((part) => part.node));
 
   function makeBar(model, dim) {
     const bar = element("button", { class: "vk-bar", type: "button" }, element("i"), element("span", {}, axisName(dim)));
@@ -99,9 +101,9 @@ export function makeDimensions(planes) {
     return bar;
   }
   function showBars() {
-    for (const { model, bars } of parts) {
+    for (const { model, bars, sections } of parts) {
       const kl = model.get("status").kl ?? [], most = Math.max(0.1, ...kl), pair = model.get("pair");
-      node.hidden = kl.length < 3;
+      for (const section of sections) section.hidden = kl.length < 3;
       if (bars.childElementCount !== kl.length) bars.replaceChildren(...kl.map((_, dim) => makeBar(model, dim)));
       for (const [dim, nats] of kl.entries()) {
         const bar = bars.children[dim];
@@ -122,7 +124,8 @@ export function makeDimensions(planes) {
         element("div", { class: "vk-row" }, element("span", {}, name), ...canvases)));
     }
   }
-  return { node, showBars, showTraversals };
+  const [bars, rows] = [0, 1].map((k) => parts.map(({ sections }) => sections[k]));
+  return { bars, rows, showBars, showTraversals };
 }
 
 // What the shown draws, or stops of a walk, decode to; a hit has a full frame, a miss a broken one.
