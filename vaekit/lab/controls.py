@@ -25,6 +25,7 @@ TIPS = {
     "showing": "Show in the plane what completeness or continuity is measured on",
     "pair": "Which two latent dimensions the plane shows",
     "digits": "Show each image as its class's digit instead of a dot",
+    "new": "Twenty new images, decoded from draws of the prior (n: others)",
     "draw": "A pad: draw a digit, and see its posterior and its reconstruction",
     "more": "Learning rate, reconstruction, data, pace, what to show, recordings",
     "save": "Save the recording of this run: seed, settings and every knob turned",
@@ -57,6 +58,7 @@ class Controls:
         self.pace, self.showing = _menu(PACES, "7.6em"), _menu(PROBES, "15em")
         self.pair = _menu(_pairs(latent_dim), "8.8em")
         self.digits = widgets.Checkbox(description="digits as marks", indent=False, layout={"width": "auto"})
+        self.new = _toggle("New digits", "random", "8.4em")
         self.draw = _toggle("Draw a digit", "pencil", "9em")
         self.no_pad = _label("")
         self.save = _button("Save", "download", "5.6em")
@@ -81,7 +83,7 @@ class Controls:
         rest = [_group("vk-named", *self._parts(number, others, twin)) for number in range(len(self.knobs))]
         rest += [self.locks[name] for name in others if twin]
         pair = [_group("vk-named", _label("plane"), self.pair)] if self.latent_dim > 2 else []
-        looks = [_group("vk-named", _label("show"), self.showing), *pair, self.digits, self.draw, self.no_pad]
+        looks = [_group("vk-named", _label("show"), self.showing), *pair, self.digits, self.new, self.draw, self.no_pad]
         recording = _group("vk-named", _label("recording"), self.save, self.load)
         self.looks = _row([*rest, self.kind, self.data, self.pace, *looks, recording])
         self.looks.layout.display = "none"
@@ -113,6 +115,7 @@ class Controls:
         self._on_value(self.pace, lambda c, pace: setattr(c.lab.engine, "pace", pace or None))
         self._on_value(self.more, lambda c, more: setattr(c.looks.layout, "display", None if more else "none"))
         handle.observe(self.draw, "value", lambda lab, shown: lab.show_pad(shown))
+        self._on_value(self.new, lambda c, shown: c.lab.new_digits(shown))
         self._on_value(self.showing, lambda c, what: c.lab.show(what))
         self._on_value(self.pair, lambda c, pair: c.lab.show_pair(pair or None))
 
@@ -152,6 +155,10 @@ class Controls:
             self.step.click()
         elif key == "p":
             self.turn(side, "prior", not settings["prior"])
+        elif key == "n" and self.new.value:
+            self.lab.new_digits()
+        elif key == "n":
+            self.new.value = True
         elif key in "[]":
             self.turn(side, "beta", next_value(settings["beta"], 1 if key == "]" else -1))
 

@@ -50,6 +50,10 @@ class Display(LabRun):
             raise ValueError(f"show takes one of {', '.join(map(repr, PROBES.values()))}; not {what!r}")
         self.engine.ask("each", "show", what)
 
+    def new_digits(self, shown: bool = True) -> None:
+        """Show twenty new images, decoded from draws of the prior, which follow the training; each call draws anew."""
+        self.engine.ask("show_new", shown)
+
     def show_pair(self, pair: tuple[int, int] | None) -> None:
         """Show these two latent dimensions in the plane; None: the two that say most at the time."""
         check_pair(pair, self.view.sides[0].latent_dim)

@@ -48,6 +48,7 @@ class Plane(anywidget.AnyWidget):
     backdrop = traitlets.Bytes(b"").tag(sync=True)
     pictures = traitlets.Bytes(b"").tag(sync=True)  # u8: the chosen x, x̂ at μ, three draws, (C, H, W) each
     probe = traitlets.Bytes(b"").tag(sync=True)  # draws from the prior or a walk: what `showing` asks for
+    sheet = traitlets.Bytes(b"").tag(sync=True)  # u8: images decoded from new draws of the prior, while they are shown
     traversals = traitlets.Bytes(b"").tag(sync=True)  # with more than two dimensions: each varied in turn
     chosen = traitlets.Int(0).tag(sync=True)
     pad = traitlets.Bool(False).tag(sync=True)  # is there a pad to draw a digit on?

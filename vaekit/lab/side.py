@@ -22,6 +22,7 @@ MEASURED = 500  # codes that the overlap is measured on: its cost grows with the
 MEASURE_SHARE = 0.03  # of the time may go into overlap, continuity and completeness
 MEASURE_SECONDS = 1.0  # between two such measurements while playing, at least
 TRAVERSED = 5  # latent dimensions that are traversed: those that say most
+NEW = 20  # images on the sheet of new ones
 STEPS_ACROSS = 9  # images of a traversal, from −3 to 3
 
 
@@ -40,6 +41,7 @@ class Side:
         self.labels: np.ndarray | None = None
         self.chosen, self.images, self._source = 0, None, None
         self.drawing: torch.Tensor | None = None  # (1, 1, 28, 28): it is shown in the chosen image's place
+        self.draw_number: int | None = None  # of the sheet of new images that is shown
         self.measured: words.Measured | None = None
         self.numbers: dict = {}
         self.kl: list[float] = []
@@ -71,6 +73,7 @@ class Side:
             self.plane.decoder = pack_decoder(decoder, *about) if decoder else b""
             self._send_backdrop(run)
             self._send_chosen(run)
+            self._send_sheet(run)
 
     # -- what the page asks for ---------------------------------------------------------------------------
 
@@ -104,6 +107,12 @@ class Side:
         """Show "draws" from the prior or a "walk" in the plane, or neither: ""."""
         self.plane.showing = what
         self._send_probe(run, *self._encode(run))
+
+    def show_new(self, run, number: int | None) -> None:
+        """Show images decoded from draw `number` of the prior; None: no more."""
+        self.draw_number = number
+        with watching(run.model):
+            self._send_sheet(run)
 
     def show_pair(self, run, pair: tuple[int, int]) -> None:
         """Show these two dimensions of the latent space."""
@@ -210,6 +219,14 @@ class Side:
             codes = torch.cat([traversal(mu[0], dim, values) for dim in dims])
             images = to_bytes(_decode(run, codes)).tobytes()
             self.plane.traversals = pack_json({"dims": dims, "across": STEPS_ACROSS}, images)
+
+    def _send_sheet(self, run) -> None:
+        if self.draw_number is None:
+            self.plane.sheet = b""
+            return
+        generator = torch.Generator(self.images.device).manual_seed(run.seed + self.draw_number)
+        z = metrics.prior_draws(self.images.new_empty(0, self.latent_dim), NEW, generator)
+        self.plane.sheet = to_bytes(_decode(run, z)).tobytes()
 
     def _send_pictures(self, run) -> torch.Tensor:
         """x, x̂ at μ and three draws, of the drawing where there is one. Returns μ (1, D)."""

@@ -25,7 +25,7 @@ class View:
         self.pair = pair  # None: the two dimensions that say most
         self.sides = [Side(n_shown, pair or (0, 1), MEASURE_SHARE / runs) for _ in range(runs)]
         self.curves = Curves(runs=runs)
-        self.trail, self.data = Trail(), None
+        self.trail, self.data, self.n_draws = Trail(), None, 0
         self.plane = self.sides[0].plane  # the page draws the other's as well
         if runs > 1:
             self.plane.twin = self.sides[1].plane
@@ -87,6 +87,11 @@ class View:
         self.pair = pair
         self._choose_pair(engine, at_once=True)
         self.status(engine)
+
+    def show_new(self, engine, shown: bool) -> None:
+        """Show new images, of a twin from the same z; each time from another draw."""
+        self.n_draws += 1
+        self.each(engine, "show_new", self.n_draws if shown else None)
 
     def catch_up(self, engine) -> None:
         """Show everything as it is now: a run that plays unseen has not been looked at for long."""

@@ -4,7 +4,7 @@ import { element, tell } from "./page.js";
 
 const KEYS = [
   [" ", "Space", "play or pause"], ["s", "S", "one step"], ["p", "P", "prior on or off"], ["[", "[", "smaller β"],
-  ["]", "]", "larger β"], ["f", "F", "full screen"], ["?", "?", "this list"],
+  ["]", "]", "larger β"], ["n", "N", "new digits"], ["f", "F", "full screen"], ["?", "?", "this list"],
 ];
 const TYPED = "input:not([type=checkbox], [type=range]), select, textarea";
 

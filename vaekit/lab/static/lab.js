@@ -95,6 +95,7 @@ export async function renderLab({ model, el }) {
 
   models.forEach((each, i) => {
     life.trait(each, "pictures chosen", () => panel.showChosen(i));
+    life.trait(each, "sheet", () => panel.showSheet(i));
     life.trait(each, "drawn", panel.showDrawn);
     life.trait(each, "status", onStatus);
     life.trait(each, "traversals", dimensions.showTraversals);
@@ -112,6 +113,7 @@ export async function renderLab({ model, el }) {
   planes.forEach((plane, i) => {
     plane.start();
     panel.showChosen(i);
+    panel.showSheet(i);
   });
   dimensions.showTraversals();
   onMessage();

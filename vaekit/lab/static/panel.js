@@ -47,9 +47,10 @@ export function makePanel(planes, pad, dimensions) {
   const chosen = makeChosen(planes.length), title = element("b", {}, "Chosen image");
   const note = element("span", {}), meters = element("div", { class: twin ? "vk-meters vk-two" : "vk-meters" });
   const drawing = titled("Draw a digit", "", pad.node);
+  const sheets = planes.map((_, i) => titled(twin ? `New, ${SIDE_NAMES[i]}` : "New digits", "", element("div", { class: "vk-sheet" })));
   const pointers = titled("Under the pointer", z, element("div", { class: "vk-row" }, ...under, hint));
   const node = element("div", { class: "vk-panel" },
-    element("div", { class: "vk-row vk-top" }, drawing, pointers, ...dimensions.bars),
+    element("div", { class: "vk-row vk-top" }, drawing, pointers, ...dimensions.bars, ...sheets),
     titled(title, words, chosen.node), ...dimensions.rows, titled("Now", note, meters));
 
   function showZ([z1, z2]) {
@@ -58,6 +59,14 @@ export function makePanel(planes, pad, dimensions) {
   function showChosen(i) {
     const bytes = bytesOf(models[i].get("pictures"));
     if (bytes) chosen.paint(i, bytes, models[i].get("shape"));
+  }
+  function showSheet(i) {
+    const bytes = bytesOf(models[i].get("sheet")), shape = models[i].get("shape");
+    sheets[i].hidden = !bytes;
+    if (!bytes) return;
+    const canvases = makeCanvases(bytes.length / shape.reduce((a, b) => a * b), "vk-small");
+    paintImages(canvases, bytes, shape);
+    sheets[i].lastChild.replaceChildren(...canvases);
   }
   function showPad() {
     drawing.hidden = !models[0].get("pad");
@@ -80,7 +89,7 @@ export function makePanel(planes, pad, dimensions) {
       return element("div", {}, element("span", { title: name }, twin ? SHORT[name] ?? name : name), ...values.map((text) => element("b", {}, twin ? text.replace(" of ", "/") : text)));
     }));
   }
-  return { node, showZ, showChosen, showPad, showDrawn, showMeters };
+  return { node, showZ, showChosen, showSheet, showPad, showDrawn, showMeters };
 }
 
 // KL of each dimension as bars to choose the pair by, and the chosen image's traversals; with two dimensions nothing.
