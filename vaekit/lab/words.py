@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass
 
+OVERLAP, COVERED = 0.6, 0.5  # a cloud has more overlap, and at least so much of the prior's draws
 SILENT = 0.1  # nats of KL: codes never say more about the image than their mean KL
 
 # What each state is called, and what is said of it.
@@ -12,6 +13,7 @@ VERDICTS = {
     "however high the coverage.",
     "points": "σ → 0. The codes have shrunk to points: hardly any two overlap.",
     "cloud": "A cloud. The codes overlap ({overlap:.0%} with the nearest): a small step in z stays among codes.",
+    "beside": "Beside the prior. The codes overlap, but only {completeness:.0%} of the prior's draws fall among them.",
     "cloud in part": "A cloud, in part. The codes overlap, but {silent} of {dims} units {say} nothing.",
     "one code": "One code for all. Every image has nearly the same code, but it is not the prior's.",
     "between": "In between. The codes overlap only in part ({overlap:.0%} with the nearest): "
@@ -54,7 +56,7 @@ def state(m: Measured) -> str:
         return "prior"
     if m.mean_std < 0.05 * m.spread and m.overlap < 0.25:
         return "points"
-    if m.active and m.overlap > 0.6:
+    if m.active and m.overlap > OVERLAP and not m.completeness < COVERED:  # not measured yet: it counts as covered
         return "cloud"
     return "between"
 
@@ -68,6 +70,9 @@ def verdict(m: Measured, step: int) -> tuple[str, str]:
         which = "cloud in part"
     elif which == "between" and m.active == 0:
         which = "one code"
+    elif which == "between" and m.overlap > OVERLAP:
+        which = "beside"
     headline, sentence = VERDICTS[which].split(". ", 1)
     say = "says" if silent == 1 else "say"
-    return f"{headline}.", sentence.format(overlap=m.overlap, silent=silent, dims=m.latent_dim, say=say)
+    numbers = {"overlap": m.overlap, "completeness": m.completeness, "silent": silent, "dims": m.latent_dim}
+    return f"{headline}.", sentence.format(**numbers, say=say)
