@@ -132,5 +132,9 @@ def test_the_two_collapses_are_never_both():
 def test_codes_beside_the_prior_are_no_cloud():
     """A crescent at the prior's edge overlaps as a cloud does; new draws miss it all the same."""
     beside = changed(completeness=0.3)
-    assert state(beside) == "between" and verdict(beside, 200)[0] == "Beside the prior." and "30%" in verdict(beside, 200)[1]
+    assert (
+        state(beside) == "between"
+        and verdict(beside, 200)[0] == "Beside the prior."
+        and "30%" in verdict(beside, 200)[1]
+    )
     assert state(changed(completeness=0.6)) == "cloud"

@@ -1,6 +1,7 @@
 """The live lab: a VAE that trains while the learner turns its knobs."""
 
 import warnings
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from vaekit.lab.controls import Controls
 from vaekit.lab.display import Display, LabRun
 from vaekit.lab.engine import Engine
 from vaekit.lab.recipe import Recipe, check_lab_model, check_pair
+from vaekit.lab.tasks import Task, TaskList
 from vaekit.lab.view import View
 from vaekit.runs.datasets import DATA_SETS
 from vaekit.runs.playback import resume
@@ -33,7 +35,7 @@ class LatentLab(Display):
     reconstruction. knobs: how they stand at first, such as beta=4.0, prior=False, lr=3e-4. twin: two such runs in
     lockstep, the same but for their knobs, at first the prior: off in the left one.
     shown: how many images the plane shows. pair: the latent dimensions it shows; the most active two when not given.
-    threads: for torch on a CPU; chosen by the machine when not given.
+    threads: for torch on a CPU; chosen by the machine when not given. tasks: what the learner is to do, in order.
     Of a twin, settings, model and measured are the left run's. Raises ValueError or TypeError when something does
     not fit, DataError when the digits cannot be had.
     """
@@ -55,6 +57,7 @@ class LatentLab(Display):
         pair: tuple[int, int] | None = None,
         device: str | torch.device | None = None,
         threads: int | None = None,
+        tasks: Sequence[Task] = (),
         **knobs,
     ):
         if unknown := knobs.keys() - KNOBS.keys():
@@ -71,12 +74,13 @@ class LatentLab(Display):
         first = next(iter(makers.values()))
         # Images of another kind need another model: there is a choice where the lab makes it.
         self._data_sets = makers if data is None and model is None else {}
-        self._open(first, 1 + bool(twin), shown, pair, threads)
+        self._open(first, 1 + bool(twin), shown, pair, threads, TaskList(tasks))
         if recipe.caveat:
             self.say(recipe.caveat)
 
-    def _open(self, make_runs, n_runs: int, shown: int, pair, threads: int | None) -> None:
+    def _open(self, make_runs, n_runs: int, shown: int, pair, threads: int | None, tasks: TaskList) -> None:
         self.view = View(shown, pair, n_runs)
+        self._tasks = tasks
         self.engine = Engine(make_runs, self.view, threads, registry.cell_is_running.is_set)
         try:
             self.engine.post(lambda: self.view.frame(self.engine), report=False).result()
@@ -85,13 +89,15 @@ class LatentLab(Display):
             raise
         self.side_names = SIDES if n_runs == 2 else ("",)
         self.sides = tuple(LabRun(self, number) for number in range(n_runs))
-        self.handle = registry.Handle(self)
+        self.handle = handle = registry.Handle(self)
+        self.view.on_measured = lambda: (lab := handle()) and lab._look_at_tasks()
         self.controls = Controls(self, self.view.sides[0].latent_dim)
         self.controls.show()
         self.widget = widgets.VBox([*self.controls.rows, self.view.plane, self.view.curves])
         self.widget.add_class("vaekit-lab")
         self._drawing_waits = False
-        plane, handle = self.view.plane, self.handle
+        plane = self.view.plane
+        plane.tasks = tasks.state()
         plane.on_msg(lambda *message: (lab := handle()) and lab._on_message(*message))
         handle.observe(plane, "status", LatentLab._on_status)
         handle.observe(plane, "strokes", LatentLab._on_strokes)
@@ -152,6 +158,32 @@ class LatentLab(Display):
         else:
             self.engine.set_knobs(changes, sides)
         self.controls.show()
+
+    @property
+    def tasks(self) -> tuple[Task, ...]:
+        """The lab's tasks, each with `ticked`."""
+        return self._tasks.tasks
+
+    def solve(self, *, side: int | str | None = None, most: int = 3000, **changes) -> "LatentLab":
+        """Do the present task: turn knobs as `set` does, then train until it is ticked. Returns the lab.
+
+        Raises RuntimeError when it is not after `most` steps, or there is none.
+        """
+        task, last = self._tasks.present, self.steps_taken + check_whole("most", most)
+        if task is None:
+            raise RuntimeError("all tasks of this lab are done")
+        self.set(side=side, **changes)
+        self.run(0)
+        while not task.ticked and self.steps_taken < last and not self.error:
+            self.run(min(25, last - self.steps_taken))
+        if not task.ticked:
+            raise RuntimeError(f"the task is not done after {most} steps: {task.text}")
+        return self
+
+    def _look_at_tasks(self) -> str | None:
+        message = self._tasks.look(self)
+        self.view.plane.tasks = self._tasks.state()
+        return message
 
     def _number_of(self, side) -> int:
         if len(self.sides) == 1 or type(side) not in (int, str) or side not in (0, 1, *SIDES):
@@ -237,7 +269,7 @@ class LatentLab(Display):
         check_lab_model(runs[0].model, ImageSet(runs[0].images), pair)
         lab = cls.__new__(cls)
         lab._data_sets = {}
-        lab._open(lambda: runs, len(runs), shown, pair, threads)
+        lab._open(lambda: runs, len(runs), shown, pair, threads, TaskList())
         return lab
 
     def offer_recording(self) -> None:

@@ -61,6 +61,7 @@ class Plane(anywidget.AnyWidget):
     digits = traitlets.Bool(False).tag(sync=True)  # class numerals instead of dots
     showing = traitlets.Unicode("").tag(sync=True)  # "", "draws" or "walk"
     scrub = traitlets.Int(-1).tag(sync=True)  # the step that is looked back at; -1: the run as it is now
+    tasks = traitlets.List([]).tag(sync=True)  # {text, ticked} each
     status = traitlets.Dict({}).tag(sync=True)
     message = traitlets.Unicode("").tag(sync=True)
 

@@ -1,5 +1,7 @@
 """What the page is sent: one side for each run, the curves they share, and the timeline to look back on."""
 
+from collections.abc import Callable
+
 import ipywidgets as widgets
 import torch
 
@@ -26,6 +28,7 @@ class View:
         self.sides = [Side(n_shown, pair or (0, 1), MEASURE_SHARE / runs) for _ in range(runs)]
         self.curves = Curves(runs=runs)
         self.trail, self.data, self.n_draws = Trail(), None, 0
+        self.on_measured: Callable[[], str | None] = lambda: None  # called when the meters are new
         self.plane = self.sides[0].plane  # the page draws the other's as well
         if runs > 1:
             self.plane.twin = self.sides[1].plane
@@ -39,7 +42,9 @@ class View:
         for side, run in self._pairs(engine):
             side.frame(run, engine.playing and not whole, shown)
         self._add_to_trail(engine)
-        return self._try_drawing(engine, Side.follow_drawing) if shown else None
+        if not shown:
+            return None
+        return self._try_drawing(engine, Side.follow_drawing) or self.on_measured()
 
     def details(self, engine) -> None:
         """Show what is large or slow to change."""

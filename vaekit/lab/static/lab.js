@@ -6,6 +6,7 @@ import { element, isGone, lifetime, saveFile, say, tell, whenLooksChange } from 
 import { makePad } from "./pad.js";
 import { makeDimensions, makePanel, makeStrip, SIDE_NAMES } from "./panel.js";
 import { makePlane } from "./plane.js";
+import { makeTasks } from "./tasks.js";
 import { makeTimeline } from "./timeline.js";
 
 const [SECOND, MINUTE] = [1000, 60_000];
@@ -50,6 +51,7 @@ export async function renderLab({ model, el }) {
   const pad = makePad({ model, life }), dimensions = makeDimensions(planes);
   const panel = makePanel(planes, pad, dimensions), strip = makeStrip(planes);
   const timeline = makeTimeline({ model, life, planes, onLook });
+  const tasks = makeTasks(model);
   const message = element("div", { class: "vk-message", role: "alert" });
   const spoken = element("div", { class: "vk-spoken", "aria-live": "polite" });
   const captions = planes.map(() => element("figcaption", {}));
@@ -58,7 +60,7 @@ export async function renderLab({ model, el }) {
     : element("figure", { class: `vk-side${i ? " vk-lab-right" : ""}` }, captions[i], canvas, verdicts[i]));
   const below = element("div", { class: "vk-below" }, ...(twin ? [] : verdicts), timeline.node);
   const main = element("div", { class: "vk-main" }, ...figures, panel.node, below);
-  const root = element("div", { class: twin ? "vk-lab vk-twin" : "vk-lab" }, message, main, strip.node, spoken);
+  const root = element("div", { class: twin ? "vk-lab vk-twin" : "vk-lab" }, message, tasks.node, main, strip.node, spoken);
   el.replaceChildren(root);
 
   const sideOf = (node) => (node.closest(".vk-lab-right") ? 1 : 0);
@@ -75,8 +77,12 @@ export async function renderLab({ model, el }) {
     });
     timeline.onStatus(model.get("status"));
     panel.showMeters();
+    showTasks();
     dimensions.showBars();
     heart.check();
+  }
+  function showTasks() {
+    tasks.show(root.closest(".vaekit-lab"));
   }
   function onMessage() {
     say(message, heart.gone ? GONE : model.get("message"));
@@ -102,6 +108,7 @@ export async function renderLab({ model, el }) {
     life.trait(each, "pair", dimensions.showBars);
   });
   life.trait(model, "message", onMessage);
+  life.trait(model, "tasks", showTasks);
   life.trait(model, "pad", panel.showPad);
   life.trait(model, "deaths", () => markDeaths(root, model.get("deaths")));
   life.on(root, "vk-probe", () => answerProbe(root, planes));
@@ -123,6 +130,7 @@ export async function renderLab({ model, el }) {
     const host = root.closest(".vaekit-lab");
     if (host && !keys) root.append((keys = listenToKeys({ model, life, host, side: sideOf })));
     nameControls(root);
+    showTasks();
     markDeaths(root, model.get("deaths"));
     for (const plane of planes) plane.ask();
     pad.paint();

@@ -1,0 +1,61 @@
+"""Tasks in the lab: ticked by what is measured, in their order, with a page or without."""
+
+import pytest
+
+from vaekit.lab import Task
+
+POINTS = Task("Turn the prior off, and wait until mean σ is below 0.05", lambda lab: lab.measured.mean_std < 0.05)
+FAR = Task("Train for 60 steps", lambda lab: lab.steps_taken >= 60)
+
+
+def ticks(lab) -> list[bool]:
+    assert [task["ticked"] for task in lab.view.plane.tasks] == [task.ticked for task in lab.tasks]
+    return [task.ticked for task in lab.tasks]
+
+
+def test_tasks_are_ticked_in_their_order_by_what_is_measured(labs):
+    lab = labs(tasks=[FAR, POINTS])
+    assert ticks(lab) == [False, False] and lab.view.plane.tasks[0]["text"] == "Train for 60 steps"
+    lab.set(prior=False)
+    lab.run(59)
+    assert ticks(lab) == [False, False]
+    lab.run(1)
+    assert ticks(lab) == [True, False]
+    lab.reset()
+    assert ticks(lab) == [True, False]  # what was done stays done
+    assert not FAR.ticked and ticks(labs(tasks=[FAR])) == [False]  # another lab's are its own
+
+
+def test_a_task_is_solved_by_turning_knobs_and_training(labs):
+    lab = labs(tasks=[FAR, POINTS])
+    assert lab.solve() is lab and ticks(lab) == [True, False]
+    lab.solve(prior=False)
+    assert ticks(lab) == [True, True] and not lab.knobs.prior and lab.measured.mean_std < 0.05
+    with pytest.raises(RuntimeError, match="all tasks of this lab are done"):
+        lab.solve()
+
+
+def test_what_cannot_be_solved_or_checked_is_said_and_the_run_goes_on(labs):
+    lab = labs(tasks=[Task("Find it", lambda lab: lab.nowhere)])
+    with pytest.raises(RuntimeError, match="the task is not done after 30 steps: Find it"):
+        lab.solve(most=30)
+    message = lab.view.plane.message
+    assert message.startswith("The task 'Find it' cannot be checked (AttributeError: ") and "\n" not in message
+    assert lab.run(5).steps_taken == 35 and lab.error is None
+
+
+@pytest.mark.parametrize(
+    ("make", "line"),
+    [
+        (lambda: Task(3, lambda lab: True), "text must be what to do, in words, not 3"),
+        (lambda: Task("Play", True), "done must be a function of the lab, not True"),
+    ],
+)
+def test_a_task_that_is_none(make, line, refuses):
+    with refuses(TypeError, line):
+        make()
+
+
+def test_tasks_of_a_lab_are_tasks(labs, refuses):
+    with refuses(TypeError, "each of tasks must be a vaekit.lab.Task, not 'Play'"):
+        labs(tasks=["Play"])

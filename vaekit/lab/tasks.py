@@ -1,0 +1,52 @@
+"""What a learner is asked to do in the lab: one task after the other, ticked off by what the lab measures."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from vaekit._checks import check_type, one_line, short_repr
+
+
+@dataclass
+class Task:
+    """Something to do in the lab, in words, and how the lab sees that it is done.
+
+    done(lab): True when it is; asked whenever the meters are new, of the first task that is not ticked, in a thread
+    of the lab's. It may read lab.knobs, lab.settings, lab.measured, lab.steps_taken, and of a twin lab.sides.
+    """
+
+    text: str
+    done: Callable[[object], bool]
+    ticked: bool = field(default=False, init=False)
+
+    def __post_init__(self):
+        check_type("text", self.text, str, "what to do, in words")
+        if not callable(self.done):
+            raise TypeError(f"done must be a function of the lab, not {short_repr(self.done)}")
+
+
+class TaskList:
+    """The tasks of a lab, in their order."""
+
+    def __init__(self, tasks: Sequence[Task] = ()):
+        tasks = [check_type("each of tasks", task, Task, "a vaekit.lab.Task") for task in tasks]
+        self.tasks = tuple(Task(task.text, task.done) for task in tasks)  # a lab ticks its own
+
+    @property
+    def present(self) -> Task | None:
+        """The first that is not done."""
+        return next((task for task in self.tasks if not task.ticked), None)
+
+    def look(self, lab) -> str | None:
+        """Tick the present task if it is done. Returns a line when its `done` fails."""
+        task = self.present
+        if task is None or lab.measured is None:
+            return None
+        try:
+            task.ticked = bool(task.done(lab))
+        except Exception as error:
+            return f"The task {short_repr(task.text)} cannot be checked ({one_line(error)})."
+        return None
+
+    def state(self) -> list[dict]:
+        """Return what the page shows of them."""
+        return [{"text": task.text, "ticked": task.ticked} for task in self.tasks]
