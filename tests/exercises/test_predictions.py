@@ -3,7 +3,7 @@
 import ipywidgets as widgets
 import pytest
 
-from vaekit.exercises.predictions import Prediction, answers_folder, kept_answers
+from vaekit.exercises.predictions import Prediction, answers_folder, export, kept_answers
 
 
 @pytest.fixture(autouse=True)
@@ -14,14 +14,14 @@ def file(tmp_path, monkeypatch):
 
 
 def test_an_answer_outlives_the_kernel_and_leaves_the_others_alone():
-    Prediction("one", "What?").keep("σ → 0, I think\nor “not”")
-    Prediction("two", "And?").keep("more")
-    assert Prediction("one", "What?").answer == "σ → 0, I think\nor “not”"
+    Prediction("What?", key="one").keep("σ → 0, I think\nor “not”")
+    Prediction("And?", key="two").keep("more")
+    assert Prediction("What?", key="one").text == "σ → 0, I think\nor “not”"
     assert kept_answers() == {"one": "σ → 0, I think\nor “not”", "two": "more"}
 
 
 def test_shown_back_before_and_after_something_was_written():
-    guess = Prediction("one", "What?")
+    guess = Prediction("What?", key="one")
     assert "nothing yet" in guess.shown_back._repr_html_()
     guess.keep("<b>bold</b>")
     assert "&lt;b&gt;bold&lt;/b&gt;" in guess.shown_back._repr_html_()
@@ -31,7 +31,7 @@ def test_shown_back_follows_the_box(monkeypatch):
     made = []
     real = widgets.HTML
     monkeypatch.setattr(widgets, "HTML", lambda text: made.append(real(text)) or made[-1])
-    guess = Prediction("one", "What?")
+    guess = Prediction("What?", key="one")
     bundle = guess.shown_back._repr_mimebundle_()
     assert "application/vnd.jupyter.widget-view+json" in bundle and "nothing yet" in made[0].value
     guess.keep("it falls")
@@ -39,7 +39,7 @@ def test_shown_back_follows_the_box(monkeypatch):
 
 
 def test_what_stands_where_no_widget_can_live():
-    bundle = Prediction("one", "Is σ < 1?")._repr_mimebundle_()
+    bundle = Prediction("Is σ < 1?", key="one")._repr_mimebundle_()
     assert "Is σ &lt; 1?" in bundle["text/html"] and bundle["text/plain"] == "Prediction('one')"
     assert "application/vnd.jupyter.widget-view+json" in bundle
 
@@ -53,11 +53,11 @@ def test_writing_in_the_box_keeps_the_answer(monkeypatch):
         return made[-1]
 
     monkeypatch.setattr(widgets, "Textarea", textarea)
-    guess = Prediction("one", "What?")
+    guess = Prediction("What?", key="one")
     guess._repr_mimebundle_()
     made[0].value = "it falls"
-    assert guess.answer == "it falls" and kept_answers() == {"one": "it falls"}
-    Prediction("one", "What?")._repr_mimebundle_()
+    assert guess.text == "it falls" and kept_answers() == {"one": "it falls"}
+    Prediction("What?", key="one")._repr_mimebundle_()
     assert made[1].value == "it falls"
 
 
@@ -65,18 +65,18 @@ def test_a_file_that_is_none_is_no_hindrance(file):
     (file / "one.txt").mkdir(parents=True)
     (file / "two.txt").write_bytes(b"\xff\xfe")
     with pytest.warns(UserWarning, match="one.txt cannot be read"):
-        assert Prediction("one", "What?").answer == ""
+        assert Prediction("What?", key="one").text == ""
     with pytest.warns(UserWarning):
-        assert Prediction("two", "What?").answer == "\ufffd\ufffd"
+        assert Prediction("What?", key="two").text == "\ufffd\ufffd"
 
 
 def test_where_nothing_can_be_written_the_answer_lives_as_long_as_the_kernel(tmp_path, monkeypatch):
     (tmp_path / "taken").write_text("a file, where a folder should be")
     monkeypatch.setenv("VAEKIT_ANSWERS", str(tmp_path / "taken" / "answers"))
-    guess = Prediction("one", "What?")
+    guess = Prediction("What?", key="one")
     with pytest.warns(UserWarning, match="kept in this session only"):
         guess.keep("still here")
-    assert guess.answer == "still here"
+    assert guess.text == "still here"
 
 
 def test_where_answers_are_kept(monkeypatch, file):
@@ -86,12 +86,56 @@ def test_where_answers_are_kept(monkeypatch, file):
 
 
 def test_a_key_may_be_any_text(file):
-    Prediction("../04: σ?", "What?").keep("mine")
+    Prediction("What?", key="../04: σ?").keep("mine")
     assert kept_answers() == {"../04: σ?": "mine"} and len(list(file.iterdir())) == 1
 
 
 def test_shown_back_many_times_has_one_listener():
-    guess = Prediction("one", "What?")
+    guess = Prediction("What?", key="one")
     for _ in range(5):
         guess.shown_back._repr_mimebundle_()
     assert len(guess.listeners) == 1
+
+
+CHOICES = ("it grows", "it shrinks", "nothing")
+
+
+def test_a_choice_is_kept_with_the_line_of_ones_own_and_opens_the_answer():
+    guess = Prediction("Prior off: what will σ do?", CHOICES, "it shrinks")
+    assert "Choose above" in guess.shown_back._repr_html_() and "It is" not in guess.shown_back._repr_html_()
+    _, buttons, box = guess.widget.children
+    assert [button.description for button in buttons.children] == list(CHOICES)
+    buttons.children[0].click()
+    box.value = "it is free now"
+    shown = guess.shown_back.widget.value
+    for text in ("Prior off: what will σ do?", "it grows. it is free now", "<b>It is:</b> “it shrinks”"):
+        assert text in shown
+    again = Prediction("Prior off: what will σ do?", CHOICES, "it shrinks")
+    assert (again.choice, again.text) == ("it grows", "it is free now")
+    assert [b.button_style for b in again.widget.children[1].children] == ["primary", "", ""]
+    again.pick("nothing")
+    assert kept_answers() == {"Prior off: what will σ do?": "nothing\nit is free now"}
+    assert [b.button_style for b in again.widget.children[1].children] == ["", "", "primary"]
+
+
+def test_an_answer_that_is_no_choice(refuses):
+    with refuses(ValueError, "answer must be one of it grows, it shrinks, nothing; not 'more'"):
+        Prediction("What?", CHOICES, "more")
+    with refuses(ValueError, "choice must be one of"):
+        Prediction("What?", CHOICES).pick("more")
+
+
+def test_a_classs_answers_are_a_table_and_a_picture_of_how_they_are_spread(tmp_path, monkeypatch):
+    for name, choice, why in (("ada", "nothing", "because"), ("bob", "it grows", ""), ("eve", "it grows", "a <b> c")):
+        monkeypatch.setenv("VAEKIT_ANSWERS", str(tmp_path / name))
+        guess = Prediction("What?", CHOICES, key="04-off")
+        guess.keep(why)
+        guess.pick(choice)
+    answers = export(*(tmp_path / name for name in ("ada", "bob", "eve")))
+    assert answers[0] == {"learner": "ada", "key": "04-off", "choice": "nothing", "text": "because"}
+    assert answers.counts() == {"04-off": {"it grows": 2, "nothing": 1}}
+    page = answers._repr_html_()
+    assert page.index("2 · it grows") < page.index("1 · nothing") and "width:13.33em" in page
+    lines = answers.save(tmp_path / "class.csv").read_text(encoding="utf-8").splitlines()
+    assert lines[0] == "learner,key,choice,text" and lines[3] == "eve,04-off,it grows,a <b> c"
+    assert [row["learner"] for row in export()] == ["eve"]

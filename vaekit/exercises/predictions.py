@@ -1,13 +1,16 @@
-"""Written predictions: a text box before an experiment, whose answer is kept and shown back after it."""
+"""Predictions before an experiment: picked from choices or written, kept, and shown back after it."""
 
+import csv
 import html
 import os
 import warnings
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 from urllib.parse import quote, unquote
 
+from vaekit._checks import check_choice
 from vaekit._files import write_whole
 from vaekit._pictures import as_bundle
 
@@ -23,10 +26,10 @@ def answers_folder() -> Path:
     return user_data_path("vaekit") / "predictions"
 
 
-def kept_answers() -> dict[str, str]:
-    """All answers by key; a folder or file that cannot be read counts as empty."""
+def kept_answers(folder: str | Path | None = None) -> dict[str, str]:
+    """All answers in a folder by key, a choice as the first line; what cannot be read counts as empty."""
     answers = {}
-    for path in answers_folder().glob("*.txt"):
+    for path in sorted(Path(folder or answers_folder()).glob("*.txt")):
         try:
             answers[unquote(path.stem)] = path.read_bytes().decode(errors="replace")
         except OSError as error:
@@ -35,59 +38,109 @@ def kept_answers() -> dict[str, str]:
 
 
 class Prediction:
-    """A question and a text box; what the learner writes is kept, and stands there again after a restart.
+    """A question before an experiment. What the learner says is kept, and stands there again after a restart.
 
-    key: the name under which the answer is kept, such as "04-prior-off". `shown_back` shows the answer later.
+    choices: what may be picked, and answer, the one of them that is right; without choices there is a box to write in.
+    key: the name under which it is kept, such as "04-prior-off"; the question when not given.
+    `shown_back`, displayed below the experiment, has the choice beside the answer, and opens when one is picked.
+    Raises ValueError, in one line, when answer is none of the choices.
     """
 
-    def __init__(self, key: str, question: str):
-        self.key, self.question = key, question
-        self.answer = kept_answers().get(key, "")
-        self.listeners: list[Callable[[], None]] = []  # called when the answer is another
+    def __init__(
+        self, question: str, choices: Sequence[str] = (), answer: str | None = None, *, key: str | None = None
+    ):
+        self.key, self.question, self.choices = key or question, question, tuple(choices)
+        self.answer = None if answer is None else check_choice("answer", answer, self.choices)
+        first, _, rest = (text := kept_answers().get(self.key, "")).partition("\n")
+        self.choice, self.text = (first, rest) if first in self.choices else (None, text)
+        self.listeners: list[Callable[[], None]] = []  # called when something else is picked or written
+
+    def pick(self, choice: str) -> None:
+        """Take one of the choices, and keep it: see `keep`."""
+        self.choice = check_choice("choice", choice, self.choices)
+        self.keep(self.text)
 
     def keep(self, text: str) -> None:
-        """Keep `text` as the answer; where it cannot be written, it lives as long as the kernel."""
-        self.answer = text
+        """Keep `text` beside the choice; where it cannot be written, it lives as long as the kernel."""
+        self.text = text
         for tell in self.listeners:
             tell()
+        kept = f"{self.choice}\n{text}" if self.choice else text
         try:
             answers_folder().mkdir(parents=True, exist_ok=True)
-            write_whole(answers_folder() / f"{quote(self.key, safe='')}.txt", text.encode())
+            write_whole(answers_folder() / f"{quote(self.key, safe='')}.txt", kept.encode())
         except OSError as error:
             warnings.warn(f"your prediction is kept in this session only: {error}", stacklevel=2)
 
     @cached_property
     def shown_back(self) -> "ShownBack":
-        """What the learner wrote, to be displayed beside what happened."""
+        """What the learner said, to be displayed beside what happened."""
         return ShownBack(self)
 
-    def _repr_mimebundle_(self, **_):
+    @cached_property
+    def widget(self):
+        """One widget for all displays."""
         import ipywidgets as widgets
 
+        hint = "Why? One line." if self.choices else "I expect …"
         width = "calc(100% - 4px)"  # less its own margins
-        box = widgets.Textarea(value=self.answer, placeholder="I expect …", rows=2, layout={"width": width})
+        rows = 1 if self.choices else 2
+        box = widgets.Textarea(value=self.text, placeholder=hint, rows=rows, layout={"width": width})
         box.continuous_update = False  # written when the learner leaves the box: each writing waits for the disk
         box.tooltip = self.question
         box.observe(lambda change: self.keep(change.new), "value")
-        question = f"<b>Your prediction.</b> {html.escape(self.question)}"
-        title = widgets.HTML(f"<span style='{SIZE}'>{question}</span>")
-        static = f"<p>{question}</p><p>________________________________</p>"
-        return as_bundle(widgets.VBox([title, box]), text=repr(self), html=static)
+        title = widgets.HTML(f"<span style='{SIZE}'><b>Your prediction.</b> {html.escape(self.question)}</span>")
+        buttons = [self._button(choice) for choice in self.choices]
+        self.listeners.append(
+            lambda: [setattr(b, "button_style", _style(b.description == self.choice)) for b in buttons]
+        )
+        return widgets.VBox(
+            [title, *([widgets.HBox(buttons, layout={"flex_flow": "row wrap"})] if buttons else []), box]
+        )
+
+    def _button(self, choice: str):
+        import ipywidgets as widgets
+
+        look = {"width": "auto", "height": "auto", "padding": "0.4em 1em"}
+        button = widgets.Button(description=choice, button_style=_style(choice == self.choice), layout=look)
+        button.style.font_size = "1.1em"
+        button.on_click(lambda _: self.pick(choice))
+        return button
+
+    def _repr_mimebundle_(self, **_):
+        line = " · ".join(map(html.escape, self.choices)) or "________________________________"
+        static = f"<p><b>Your prediction.</b> {html.escape(self.question)}</p><p>{line}</p>"
+        return as_bundle(self.widget, text=repr(self), html=static)
 
     def __repr__(self) -> str:
         return f"Prediction({self.key!r})"
 
 
+def _style(picked: bool) -> str:
+    return "primary" if picked else ""
+
+
 class ShownBack:
-    """An answer, beside what happened; in a notebook it follows what is written into the box."""
+    """What was said, beside what happened; in a notebook it follows what is picked and written."""
 
     def __init__(self, prediction: Prediction):
         self.prediction = prediction
 
     def _repr_html_(self) -> str:
-        text = self.prediction.answer.strip()
-        answer = f"“{html.escape(text)}”" if text else "<i>nothing yet: the box above keeps what you write</i>"
-        return f"<p style='{SIZE}'><b>You expected:</b> {answer}<br><b>Now compare.</b></p>"
+        guess = self.prediction
+        said = [html.escape(part) for part in (guess.choice or "", guess.text.strip()) if part]
+        if guess.choices and not guess.choice:
+            lines = ["<i>Choose above, and the answer opens here.</i>"]
+        elif not said:
+            lines = [
+                "<b>You expected:</b> <i>nothing yet: the box above keeps what you write</i>",
+                "<b>Now compare.</b>",
+            ]
+        else:
+            answer = f"<b>It is:</b> “{html.escape(guess.answer)}”" if guess.answer else "<b>Now compare.</b>"
+            lines = [f"<b>You expected:</b> “{'. '.join(said)}”", answer]
+        asked = [html.escape(guess.question)] if guess.choices else []
+        return f"<p style='{SIZE}'>{'<br>'.join([*asked, *lines])}</p>"
 
     @cached_property
     def widget(self):
@@ -103,3 +156,47 @@ class ShownBack:
 
     def __repr__(self) -> str:
         return f"ShownBack({self.prediction.key!r})"
+
+
+class ClassAnswers(list):
+    """Rows {learner, key, choice, text} of a class; displayed, it shows how often each first line was given."""
+
+    def save(self, path: str | Path) -> Path:
+        """Write the rows as a CSV file. Returns its path. Raises OSError when it cannot be written there."""
+        with open(path, "w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, ["learner", "key", "choice", "text"])
+            writer.writeheader()
+            writer.writerows(self)
+        return Path(path)
+
+    def counts(self) -> dict[str, Counter]:
+        """Return of each key how many learners gave each first line."""
+        counts: dict[str, Counter] = {}
+        for row in self:
+            counts.setdefault(row["key"], Counter())[row["choice"]] += 1
+        return counts
+
+    def _repr_html_(self) -> str:
+        parts = []
+        for key, counts in self.counts().items():
+            bars = [_bar(choice, count, counts.total()) for choice, count in counts.most_common()]
+            parts.append(f"<h3>{html.escape(key)} ({counts.total()})</h3>{''.join(bars)}")
+        return f"<div style='{SIZE}'>{''.join(parts) or 'no answers'}</div>"
+
+
+def _bar(choice: str, count: int, total: int) -> str:
+    bar = f"display:inline-block;height:1em;width:{20 * count / total:.2f}em;background:#0b57d0"
+    return f"<div><span style='{bar}'></span> {count} · {html.escape(choice)}</div>"
+
+
+def export(*folders: str | Path) -> ClassAnswers:
+    """Return a class's answers: of one folder of answers for each learner, who is named by the folder's name.
+
+    Without folders those of this machine's learner.
+    """
+    rows = ClassAnswers()
+    for folder in map(Path, folders or [answers_folder()]):
+        for key, answer in kept_answers(folder).items():
+            choice, _, text = answer.partition("\n")
+            rows.append({"learner": folder.name, "key": key, "choice": choice, "text": text})
+    return rows
