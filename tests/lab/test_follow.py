@@ -90,7 +90,7 @@ def test_the_knobs_move_as_it_is_followed(labs):
         now |= changes
         assert lab.settings == lab.engine.run.settings == now
         knobs, c = lab.controls.knobs[0], lab.controls
-        assert (float(knobs["beta"].text.value), knobs["prior"].button.value) == (now["beta"], now["prior"])
+        assert (float(knobs["beta"].text.value), knobs["prior"].box.value) == (now["beta"], now["prior"])
         assert (float(knobs["lr"].text.value), c.kind.value, c.data.value) == (now["lr"], now["kind"], now["data"])
     assert len(lab.engine.run.recording.events) == 7
 

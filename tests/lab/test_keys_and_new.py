@@ -1,9 +1,11 @@
-"""The keys, as the kernel answers them, and the sheet of new digits."""
+"""The keys, as the kernel answers them; the sheet of new digits; and what an autoencoder does not show."""
 
 import numpy as np
 import pytest
 import torch
+from lab_helpers import wait_for
 
+from vaekit import Autoencoder
 from vaekit.lab.knobs import next_value
 
 
@@ -35,7 +37,7 @@ def test_keys_turn_what_the_controls_turn(labs):
     press(lab, "[")
     press(lab, "p")
     press(lab, "s")
-    assert lab.engine.post(lambda: lab.steps_taken).result() in (0, 1)
+    wait_for(lambda: lab.steps_taken == 1)
     assert (lab.settings["prior"], lab.settings["beta"]) == (True, 1.0)
     press(lab, " ")
     lab.engine.post(lambda: None).result()
@@ -84,3 +86,16 @@ def test_new_digits_change_nothing_in_the_run(labs):
     watched.run(10)
     pairs = zip(plain.model.parameters(), watched.model.parameters(), strict=True)
     assert all(torch.equal(a, b) for a, b in pairs)
+
+
+def test_an_autoencoder_has_no_prior_to_show(labs):
+    lab = labs(model=Autoencoder(hidden=16)).run(5)
+    assert lab.view.plane.autoencoder and lab.view.curves.autoencoder
+    assert [name for name, _ in lab.view.plane.status["meters"]] == ["spread of means", "reconstruction"]
+    assert lab.view.plane.status["headline"] == "Points."
+    lesson = lab.controls.rows[0].children
+    assert not {part for name in ("prior", "beta") for part in lab.controls.knobs[0][name].parts} & set(lesson)
+    press(lab, "p")
+    assert lab.settings["prior"]
+    vae = labs()
+    assert not vae.view.plane.autoencoder and vae.controls.knobs[0]["prior"].box in vae.controls.rows[0].children

@@ -119,14 +119,14 @@ NAN, INF = float("nan"), float("inf")
 )
 def test_a_knob_that_makes_no_sense_is_one_line_and_changes_nothing(labs, changes, error, says):
     lab = labs()
-    before = lab.settings, lab.controls.knobs[0]["beta"].text.value, lab.controls.knobs[0]["prior"].button.value
+    before = lab.settings, lab.controls.knobs[0]["beta"].text.value, lab.controls.knobs[0]["prior"].box.value
     with pytest.raises(error, match=re.escape(says)) as caught:
         lab.set(**changes)
     assert "\n" not in str(caught.value)
     assert (
         lab.settings,
         lab.controls.knobs[0]["beta"].text.value,
-        lab.controls.knobs[0]["prior"].button.value,
+        lab.controls.knobs[0]["prior"].box.value,
     ) == before
     lab.run(2)
     assert lab.engine.run.recording.events == [] and lab.engine.run.settings == lab.settings
@@ -373,7 +373,7 @@ def test_what_is_set_from_python_moves_the_controls(labs):
     lab.set(beta=10.0, prior=False, lr=0.01, kind="gaussian", data="500 digits")
     c, k = lab.controls, lab.controls.knobs[0]
     assert k["beta"].slider.value == 10.0 and k["beta"].text.value == "10" and k["lr"].text.value == "0.01"
-    assert k["prior"].button.value is False and k["prior"].button.description == "Prior off"
+    assert k["prior"].box.value is False and k["prior"].button.description == "Prior off"
     assert c.kind.value == "gaussian" and c.data.value == "500 digits"
     for beta, slider in ((0.0, 0.01), (1e6, 100.0)):  # beyond the slider's ends
         lab.set(beta=beta)
@@ -387,7 +387,7 @@ def test_the_controls_turn_the_knobs(labs):
     c, k, run = lab.controls, lab.controls.knobs[0], lab.engine.run
     lab.run(1)
     for turn, name, value in (
-        (lambda: setattr(k["prior"].button, "value", False), "prior", False),
+        (lambda: setattr(k["prior"].box, "value", False), "prior", False),
         (lambda: setattr(k["beta"].slider, "value", 25.0), "beta", 25.0),
         (lambda: setattr(k["beta"].text, "value", " 0,25 "), "beta", 0.25),
         (lambda: setattr(k["lr"].text, "value", "2e-3"), "lr", 0.002),
@@ -398,7 +398,7 @@ def test_the_controls_turn_the_knobs(labs):
         assert lab.settings[name] == value
         lab.run(1)
         assert run.settings == lab.settings and run.recording.events[-1] == (lab.steps_taken, {name: value})
-    assert k["beta"].text.value == "0.25" and k["prior"].button.description == "Prior off"
+    assert k["beta"].text.value == "0.25" and k["prior"].box.description == "Prior off"
     assert k["beta"].slider.value == pytest.approx(0.25, rel=0.06)  # the nearest place of the slider
 
 
@@ -528,7 +528,7 @@ def test_all_parts_are_widgets_with_names_for_those_who_cannot_see(labs):
         c.play,
         c.step,
         c.reset,
-        k["prior"].button,
+        k["prior"].box,
         k["beta"].slider,
         k["beta"].text,
         k["lr"].text,

@@ -119,7 +119,7 @@ def test_a_tied_knob_turns_both_and_an_untied_one_its_own(labs):
     left, right = lab.controls.knobs
     locks = lab.controls.locks
     assert {name: lock.value for name, lock in locks.items()} == {"prior": False, "beta": True, "lr": True}
-    assert (left["prior"].button.value, right["prior"].button.value) == (False, True)
+    assert (left["prior"].box.value, right["prior"].button.value) == (False, True)
     right["beta"].slider.value = 10.0
     left["lr"].text.value = "0.01"
     assert [(its.settings["beta"], its.settings["lr"]) for its in lab.sides] == [(10.0, 0.01)] * 2
@@ -129,9 +129,9 @@ def test_a_tied_knob_turns_both_and_an_untied_one_its_own(labs):
     right["beta"].slider.value = 0.1
     assert [its.settings["beta"] for its in lab.sides] == [3.0, 0.1]
     assert (left["beta"].text.value, right["beta"].text.value) == ("3", "0.1")
-    left["prior"].button.value = True
+    left["prior"].box.value = True
     assert [its.settings["prior"] for its in lab.sides] == [True, True]
-    right["prior"].button.value = False
+    right["prior"].box.value = False
     assert [its.settings["prior"] for its in lab.sides] == [True, False]
     lab.pause()
     assert [run.settings for run in lab.engine.runs] == [its.settings for its in lab.sides]

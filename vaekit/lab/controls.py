@@ -11,7 +11,7 @@ from vaekit.losses import LIKELIHOODS
 from vaekit.runs.recording import Recording
 from vaekit.training import KNOBS
 
-KNOB_ROWS = (("prior", "beta"), ("lr",))  # the lesson's row, and what is under More
+KNOB_ROWS = (("prior", "beta"), ("lr",))  # the lesson's row, which is the prior's, and what is under More
 SLIDERS = ("beta",)  # knobs with a slider
 PACES = {"full speed": 0.0, "20 steps/s": 20.0, "5 steps/s": 5.0, "1 step/s": 1.0}
 PROBES = {"nothing more": "", "draws from the prior": "draws", "a walk between two codes": "walk"}
@@ -41,8 +41,8 @@ class Controls:
     knobs: of each run, the control of each knob by name. What they show is always read from the lab's settings.
     """
 
-    def __init__(self, lab, latent_dim: int):
-        self.lab, self.latent_dim = lab, latent_dim
+    def __init__(self, lab, latent_dim: int, has_prior: bool):
+        self.lab, self.latent_dim, self.has_prior = lab, latent_dim, has_prior
         self._shown: list = []
         self._showing, self._quiet = threading.Lock(), threading.local()  # page and trainer have threads of their own
         self.knobs = [{name: make_control(name, run, name in SLIDERS) for name in KNOBS} for run in lab.side_names]
@@ -72,10 +72,10 @@ class Controls:
 
     def _rows(self) -> list[widgets.HBox]:
         """Return the lesson's row, of a twin a second one with the knobs of each run, and what is under More."""
-        lesson, others = KNOB_ROWS
+        lesson, others = KNOB_ROWS if self.has_prior else ((), KNOB_ROWS[1])
         twin = len(self.knobs) > 1
         drive, ways = [self.play, self.step, self.reset], [self.more, self.full, self.keys]
-        if twin:
+        if twin and self.has_prior:
             rows = [_row([*drive, _label("together"), *(self.locks[name] for name in lesson), *ways])]
             rows += [_row([_group("vk-group", *self._parts(number, lesson, True)) for number in (0, 1)])]
         else:
@@ -153,6 +153,8 @@ class Controls:
             self.play.click()
         elif key == "s":
             self.step.click()
+        elif key in "p[]" and not self.has_prior:
+            return
         elif key == "p":
             self.turn(side, "prior", not settings["prior"])
         elif key == "n" and self.new.value:

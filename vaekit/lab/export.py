@@ -15,9 +15,9 @@ from vaekit.lab.trail import POINTS, Kept
 
 PLANE = [
     *("frame", "classes", "backdrop", "pictures", "probe", "traversals"),
-    *("chosen", "shape", "pair", "palette", "deaths", "status", "message"),
+    *("chosen", "autoencoder", "shape", "pair", "palette", "deaths", "status", "message"),
 ]
-CURVES = ["history", "runs", "marks", "status"]
+CURVES = ["history", "runs", "autoencoder", "marks", "status"]
 # The picture stands for the run where no script can; without scripts it has no `hidden`.
 PAGE = """<!doctype html>
 <html lang="en">

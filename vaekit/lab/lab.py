@@ -91,7 +91,7 @@ class LatentLab(Display):
         self.sides = tuple(LabRun(self, number) for number in range(n_runs))
         self.handle = handle = registry.Handle(self)
         self.view.on_measured = lambda: (lab := handle()) and lab._look_at_tasks()
-        self.controls = Controls(self, self.view.sides[0].latent_dim)
+        self.controls = Controls(self, self.view.sides[0].latent_dim, not self.view.plane.autoencoder)
         self.controls.show()
         self.widget = widgets.VBox([*self.controls.rows, self.view.plane, self.view.curves])
         self.widget.add_class("vaekit-lab")

@@ -54,6 +54,7 @@ class Plane(anywidget.AnyWidget):
     pad = traitlets.Bool(False).tag(sync=True)  # is there a pad to draw a digit on?
     strokes = traitlets.List([]).tag(sync=True)  # on the pad, each [[x, y], ...] in 0..1: the page's or the kernel's
     drawn = traitlets.Dict({}).tag(sync=True)  # {mark: [μ₁, μ₂, σ₁, σ₂], words}: of the drawing, while it is shown
+    autoencoder = traitlets.Bool(False).tag(sync=True)  # then there is no prior, σ or KL to show
     shape = traitlets.List([1, 28, 28]).tag(sync=True)
     pair = traitlets.List([0, 1]).tag(sync=True)
     palette = traitlets.List(list(PALETTE)).tag(sync=True)
@@ -84,6 +85,7 @@ class Curves(anywidget.AnyWidget):
     _css = STYLE
     history = traitlets.Bytes(b"").tag(sync=True)
     runs = traitlets.Int(1).tag(sync=True)
+    autoencoder = traitlets.Bool(False).tag(sync=True)
     marks = traitlets.List([]).tag(sync=True)
     scrub = traitlets.Int(-1).tag(sync=True)
     status = traitlets.Dict({}).tag(sync=True)

@@ -143,6 +143,7 @@ class Side:
         with watching(run.model):
             mu, logvar = run.model.encode(self.images)
         self.latent_dim = mu.shape[1]
+        self.plane.autoencoder = logvar is None
         logvar = torch.full_like(mu, -math.inf) if logvar is None else logvar
         return mu.detach(), logvar.detach()  # a logvar that is a parameter has a gradient all the same
 
@@ -155,7 +156,8 @@ class Side:
             return  # no numbers any more: the run is about to go back to where there were
         self.kl = per_dim
         self._measure_sharing(run, mu, logvar, playing)
-        self.measured = words.Measured(std, spread, nats, int(units), mu.shape[1], **self._shared)
+        about = {"autoencoder": self.plane.autoencoder, **self._shared}
+        self.measured = words.Measured(std, spread, nats, int(units), mu.shape[1], **about)
         headline, sentence = words.verdict(self.measured, run.number)
         self.numbers = {"state": words.state(self.measured), "headline": headline, "sentence": sentence}
         self.numbers["kl"] = [round(value, 4) if math.isfinite(value) else None for value in per_dim]

@@ -51,6 +51,7 @@ class View:
         self._choose_pair(engine)
         for side, run in self._pairs(engine):
             side.details(run)
+        self.curves.autoencoder = self.plane.autoencoder
         self.trail.keep(engine.runs[0].number, [side.plane.decoder for side in self.sides], self.sides[0].pair)
         self.curves.history = engine.history.array().tobytes()
         self.curves.marks = marks([run.recording for run in engine.runs])

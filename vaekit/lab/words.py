@@ -12,6 +12,7 @@ VERDICTS = {
     "prior": "Posterior = prior. All images share nearly one code: it says nothing about the image, "
     "however high the coverage.",
     "points": "σ → 0. The codes have shrunk to points: hardly any two overlap.",
+    "codes": "Points. An autoencoder's code is a point: nothing says what lies between two of them.",
     "cloud": "A cloud. The codes overlap ({overlap:.0%} with the nearest): a small step in z stays among codes.",
     "beside": "Beside the prior. The codes overlap, but only {completeness:.0%} of the prior's draws fall among them.",
     "cloud in part": "A cloud, in part. The codes overlap, but {silent} of {dims} units {say} nothing.",
@@ -36,9 +37,12 @@ class Measured:
     overlap: float
     completeness: float = math.nan
     continuity: float = math.nan
+    autoencoder: bool = False
 
     def meters(self) -> list[list[str]]:
         """What the page's meters say: [name, value], in the order in which they stand there."""
+        if self.autoencoder:
+            return [["spread of means", f"{self.spread:.2f}"]]
         return [
             ["mean σ", f"{self.mean_std:.3f}"],
             ["spread of means", f"{self.spread:.2f}"],
@@ -64,7 +68,9 @@ def state(m: Measured) -> str:
 def verdict(m: Measured, step: int) -> tuple[str, str]:
     """A headline and a sentence about the picture in the plane."""
     which, silent = state(m), m.latent_dim - m.active
-    if which == "prior" and step == 0:
+    if m.autoencoder:
+        which = "codes"
+    elif which == "prior" and step == 0:
         which = "untrained"
     elif which == "cloud" and silent:
         which = "cloud in part"

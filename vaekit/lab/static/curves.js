@@ -51,7 +51,8 @@ function makeLegend(lines) {
 }
 
 export function renderCurves({ model, el }) {
-  const life = lifetime(), runs = model.get("runs"), columns = 1 + 3 * runs, lines = runs > 1 ? TWIN : LINES;
+  const life = lifetime(), runs = model.get("runs"), columns = 1 + 3 * runs, own = model.get("autoencoder");
+  const lines = (runs > 1 ? TWIN : LINES).filter(({ css }) => !own || css === "orange");
   const canvas = element("canvas", { class: "vk-curves", role: "img" });
   const [steps, speed] = [element("span"), element("span")];
   const foot = element("div", { class: "vk-foot" }, steps, speed);
@@ -97,7 +98,7 @@ function chartOf(canvas, context, width, height, rows, columns, lines) {
   const box = { left: 3.3 * em, right: width - 2.8 * em, top: 1.25 * em, bottom: height - 1.25 * em };
   const last = Math.max(rows[rows.length - columns] ?? 1, 1);
   const on = (axis) => lines.filter((line) => line.axis === axis && !line.free);
-  const ranges = { left: rangeOf(rows, columns, on("left"), 10), right: rangeOf(rows, columns, on("right"), 2) };
+  const ranges = { left: rangeOf(rows, columns, on("left"), 10), right: on("right").length ? rangeOf(rows, columns, on("right"), 2) : null };
   return {
     ...{ context, em, box, last, ranges, colour, ink: colour("ink"), ground: colour("ground") },
     x: (step) => box.left + (step / last) * (box.right - box.left),
@@ -135,7 +136,7 @@ function drawAxes({ context, em, box, last, ranges, colour }) {
       context.lineTo(box.right, y);
     });
     label(at(ranges.left), "orange", "right", box.left - 6, y + 5);
-    label(at(ranges.right), "blue", "left", box.right + 6, y + 5);
+    if (ranges.right) label(at(ranges.right), "blue", "left", box.right + 6, y + 5);
   }
   label("step 0", "soft", "left", box.left, box.bottom + 1.1 * em);
   label(Math.round(last).toLocaleString("en"), "soft", "right", box.right, box.bottom + 1.1 * em);

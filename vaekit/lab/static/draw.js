@@ -55,18 +55,18 @@ function strokeWithRim({ context, ground }, colour, width, rim, path) {
 }
 
 // The whole plane. The scene has points, classes and colours as well; of what else is shown some may be missing.
-export function drawPlane(scene, { backdrop, prior, digits, chosen, probe, yours, pointer, pair, extent }) {
+export function drawPlane(scene, { backdrop, rings, prior, digits, chosen, probe, yours, pointer, pair, extent }) {
   const { context, width, height, ground } = scene;
   context.fillStyle = ground;
   context.fillRect(0, 0, width, height);
   if (backdrop) drawBackdrop(scene, backdrop);
   drawEllipses(scene);
   drawDots(scene, digits);
-  drawRings(scene, prior);
+  if (rings) drawRings(scene, prior);
   drawChosen(scene, chosen);
   if (scene.classes.length) drawNumerals(scene);
   if (probe) drawProbe(scene, probe);
-  drawRingNames(scene, prior);
+  if (rings) drawRingNames(scene, prior);
   if (yours?.length) drawYours(scene, yours);
   drawPointer(scene, pointer);
   drawScale(scene, pair, extent);

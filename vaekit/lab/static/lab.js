@@ -72,7 +72,7 @@ export async function renderLab({ model, el }) {
     planes.forEach(({ model: each }, i) => {
       const { headline = "", sentence = "", settings: { prior, beta } = {} } = each.get("status");
       const knobs = prior ? `prior on, β = ${Number(beta.toPrecision(3))}` : "prior off";
-      captions[i].textContent = `${SIDE_NAMES[i]}: ${knobs}`;
+      captions[i].textContent = each.get("autoencoder") ? SIDE_NAMES[i] : `${SIDE_NAMES[i]}: ${knobs}`;
       verdicts[i].replaceChildren(element("strong", {}, headline), " ", sentence);
     });
     timeline.onStatus(model.get("status"));
@@ -127,6 +127,7 @@ export async function renderLab({ model, el }) {
   onStatus();
   let keys = null;
   whenLooksChange(life, root, () => {
+    root.classList.toggle("vk-autoencoder", model.get("autoencoder"));
     const host = root.closest(".vaekit-lab");
     if (host && !keys) root.append((keys = listenToKeys({ model, life, host, side: sideOf })));
     nameControls(root);

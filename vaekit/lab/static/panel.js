@@ -111,7 +111,7 @@ export function makeDimensions(planes) {
   }
   function showBars() {
     for (const { model, bars, sections } of parts) {
-      const kl = model.get("status").kl ?? [], most = Math.max(0.1, ...kl), pair = model.get("pair");
+      const kl = model.get("autoencoder") ? [] : model.get("status").kl ?? [], most = Math.max(0.1, ...kl), pair = model.get("pair");
       for (const section of sections) section.hidden = kl.length < 3;
       if (bars.childElementCount !== kl.length) bars.replaceChildren(...kl.map((_, dim) => makeBar(model, dim)));
       for (const [dim, nats] of kl.entries()) {

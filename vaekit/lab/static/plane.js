@@ -53,7 +53,7 @@ export function makePlane({ model, life, name, lab }) {
     if (!frame || !sized[1]) return false;
     const scene = sceneOf(canvas, sized, extent), now = past ? {} : { ...sent, yours: model.get("drawn").mark };
     drawPlane({ ...scene, points, classes: sent.classes, colours: model.get("palette")[scene.dark ? 1 : 0] }, {
-      ...now, prior: frame.beta > 0, digits: model.get("digits"), chosen: model.get("chosen"),
+      ...now, rings: !model.get("autoencoder"), prior: frame.beta > 0, digits: model.get("digits"), chosen: model.get("chosen"),
       pointer: lab.z, pair: pair(), extent: frame.extent,
     });
     painted += 1;
