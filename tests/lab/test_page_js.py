@@ -228,3 +228,29 @@ def test_the_heart_beats_every_second_while_something_moves_and_else_once_a_minu
     code = "return [400, 950, 30000, 59950].map((silence) => isDue(moving, silence))"
     assert js(code, moving=True) == [False, True, True, True]
     assert js(code, moving=False) == [False, False, False, True]
+
+
+def test_the_aggregated_posterior_is_the_mixture_of_all_posteriors():
+    draw = np.random.default_rng(0)
+    points = np.concatenate([draw.normal(size=(50, 2)), draw.uniform(0.3, 1.0, (50, 2))], 1).astype(np.float32)
+    found = js("return density(Float32Array.from(points.flat()), 4, 16);", points=points)
+    mu, std = torch.from_numpy(points).double().split(2, 1)
+    parts = torch.distributions.Independent(torch.distributions.Normal(mu, std), 1)
+    mixture = torch.distributions.MixtureSameFamily(torch.distributions.Categorical(torch.ones(50)), parts)
+    line = torch.linspace(-4, 4, 17).double()
+    places = torch.stack(torch.meshgrid(line, line, indexing="xy"), -1).reshape(-1, 2)
+    np.testing.assert_allclose(found, mixture.log_prob(places).exp(), atol=1e-6)
+
+
+@pytest.mark.parametrize("r", [1, 2, 3])
+def test_where_every_posterior_is_the_prior_the_contours_are_its_rings(r):
+    code = "return contour(density(Float32Array.of(0, 0, 1, 1, 0, 0, 1, 1), 4), onRing(r), 4);"
+    segments = np.array(js(code, r=r)).reshape(-1, 2)
+    assert len(segments) > 50
+    np.testing.assert_allclose(np.hypot(*segments.T), r, atol=0.01)
+
+
+def test_a_task_names_what_it_speaks_of():
+    names = ["Prior", "β", "mean σ", "Step", "KL, nats", "overlap"]
+    code = "return namedIn('Turn the prior off, and wait until mean σ is below 0.03', names);"
+    assert js(code, names=names) == ["Prior", "mean σ"]

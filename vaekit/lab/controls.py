@@ -25,6 +25,7 @@ TIPS = {
     "showing": "Show in the plane what completeness or continuity is measured on",
     "pair": "Which two latent dimensions the plane shows",
     "digits": "Show each image as its class's digit instead of a dot",
+    "aggregated": "The aggregated posterior, the mean of all ellipses: contours as high as the prior on its rings",
     "new": "Twenty new images, decoded from draws of the prior (n: others)",
     "draw": "A pad: draw a digit, and see its posterior and its reconstruction",
     "more": "Learning rate, reconstruction, data, pace, what to show, recordings",
@@ -58,6 +59,7 @@ class Controls:
         self.pace, self.showing = _menu(PACES, "7.6em"), _menu(PROBES, "15em")
         self.pair = _menu(_pairs(latent_dim), "8.8em")
         self.digits = widgets.Checkbox(description="digits as marks", indent=False, layout={"width": "auto"})
+        self.aggregated = widgets.Checkbox(description="q(z)", indent=False, layout={"width": "auto"})
         self.new = _toggle("New digits", "random", "8.4em")
         self.draw = _toggle("Draw a digit", "pencil", "9em")
         self.no_pad = _label("")
@@ -67,7 +69,9 @@ class Controls:
         for name, tip in TIPS.items():
             getattr(self, name).tooltip = tip
         self.rows = self._rows()
-        self.links = [widgets.jslink((self.digits, "value"), (side.plane, "digits")) for side in lab.view.sides]
+        boxes = {"digits": self.digits, "aggregated": self.aggregated}
+        pairs = [((box, "value"), (side.plane, trait)) for trait, box in boxes.items() for side in lab.view.sides]
+        self.links = [widgets.jslink(*pair) for pair in pairs]
         self._listen()
 
     def _rows(self) -> list[widgets.HBox]:
@@ -83,7 +87,15 @@ class Controls:
         rest = [_group("vk-named", *self._parts(number, others, twin)) for number in range(len(self.knobs))]
         rest += [self.locks[name] for name in others if twin]
         pair = [_group("vk-named", _label("plane"), self.pair)] if self.latent_dim > 2 else []
-        looks = [_group("vk-named", _label("show"), self.showing), *pair, self.digits, self.new, self.draw, self.no_pad]
+        looks = [
+            _group("vk-named", _label("show"), self.showing),
+            *pair,
+            self.digits,
+            self.aggregated,
+            self.new,
+            self.draw,
+            self.no_pad,
+        ]
         recording = _group("vk-named", _label("recording"), self.save, self.load)
         self.looks = _row([*rest, self.kind, self.data, self.pace, *looks, recording])
         self.looks.layout.display = "none"

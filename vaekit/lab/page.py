@@ -60,6 +60,7 @@ class Plane(anywidget.AnyWidget):
     palette = traitlets.List(list(PALETTE)).tag(sync=True)
     deaths = traitlets.List([]).tag(sync=True)  # of a linear model: the β at which each dimension dies
     digits = traitlets.Bool(False).tag(sync=True)  # class numerals instead of dots
+    aggregated = traitlets.Bool(False).tag(sync=True)  # contours of q(z), the mean of all ellipses
     showing = traitlets.Unicode("").tag(sync=True)  # "", "draws" or "walk"
     scrub = traitlets.Int(-1).tag(sync=True)  # the step that is looked back at; -1: the run as it is now
     tasks = traitlets.List([]).tag(sync=True)  # {text, ticked} each

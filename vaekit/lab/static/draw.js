@@ -1,6 +1,7 @@
 // How things in the plane look. A `scene` has the canvas's context, width and height; em, the text's size; ink, ground,
 // blue, orange and yours, the theme's colours; x, y and scale, which turn places of the plane into pixels.
 
+import { contour, density, onRing } from "./aggregate.js";
 import { bytesOf, unpackJson } from "./bytes.js";
 import { element } from "./page.js";
 
@@ -55,7 +56,7 @@ function strokeWithRim({ context, ground }, colour, width, rim, path) {
 }
 
 // The whole plane. The scene has points, classes and colours as well; of what else is shown some may be missing.
-export function drawPlane(scene, { backdrop, rings, prior, digits, chosen, probe, yours, pointer, pair, extent }) {
+export function drawPlane(scene, { backdrop, rings, prior, aggregated, digits, chosen, probe, yours, pointer, pair, extent }) {
   const { context, width, height, ground } = scene;
   context.fillStyle = ground;
   context.fillRect(0, 0, width, height);
@@ -63,6 +64,7 @@ export function drawPlane(scene, { backdrop, rings, prior, digits, chosen, probe
   drawEllipses(scene);
   drawDots(scene, digits);
   if (rings) drawRings(scene, prior);
+  if (aggregated) drawAggregate(scene, extent);
   drawChosen(scene, chosen);
   if (scene.classes.length) drawNumerals(scene);
   if (probe) drawProbe(scene, probe);
@@ -83,6 +85,18 @@ function drawBackdrop({ context, x, y, scale, dark }, backdrop) {
 function drawRings({ context, x, y, scale, ink }, on) {
   const style = { strokeStyle: ink, lineWidth: 1.5, globalAlpha: on ? 0.85 : 0.3, dash: [6, 5] };
   for (const r of [1, 2, 3]) stroke(context, style, () => context.arc(x(0), y(0), r * scale, 0, CIRCLE));
+}
+
+// q(z) as contours at the heights that the prior has on its rings: where they are the rings, q(z) is the prior.
+function drawAggregate(scene, extent) {
+  const { context, x, y, points, orange } = scene, q = density(points, extent);
+  for (const r of [1, 2, 3])
+    strokeWithRim(scene, orange, 2.5, 5, () => {
+      for (const [x1, y1, x2, y2] of contour(q, onRing(r), extent)) {
+        context.moveTo(x(x1), y(y1));
+        context.lineTo(x(x2), y(y2));
+      }
+    });
 }
 
 // The rings' names, over all that may lie upon the rings.

@@ -53,7 +53,8 @@ export function makePlane({ model, life, name, lab }) {
     if (!frame || !sized[1]) return false;
     const scene = sceneOf(canvas, sized, extent), now = past ? {} : { ...sent, yours: model.get("drawn").mark };
     drawPlane({ ...scene, points, classes: sent.classes, colours: model.get("palette")[scene.dark ? 1 : 0] }, {
-      ...now, rings: !model.get("autoencoder"), prior: frame.beta > 0, digits: model.get("digits"), chosen: model.get("chosen"),
+      ...now, rings: !model.get("autoencoder"), prior: frame.beta > 0, digits: model.get("digits"),
+      aggregated: model.get("aggregated"), chosen: model.get("chosen"),
       pointer: lab.z, pair: pair(), extent: frame.extent,
     });
     painted += 1;
@@ -90,7 +91,7 @@ export function makePlane({ model, life, name, lab }) {
   }
   for (const trait of Object.keys(READERS)) life.trait(model, trait, () => read(trait));
   life.trait(model, "frame", onFrame);
-  life.trait(model, "digits pair chosen drawn", ask);
+  life.trait(model, "digits aggregated pair chosen drawn", ask);
   life.trait(model, "pair decoder", showDecoded);
   life.trait(model, "probe", lab.onProbe);
   life.message(model, onMessage);
