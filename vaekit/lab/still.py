@@ -1,59 +1,81 @@
 """The lab as a still picture, for where a widget cannot live. Never pyplot: a figure of its own."""
 
+import textwrap
+
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from vaekit.plotting import plot_curves, plot_images, plot_latent
+from vaekit.lab.frames import unpack_json
+from vaekit.plotting import BLUE, GREY, plot_curves, plot_images, plot_latent
 
 SOFT = "#59626e"
 
 
 def draw_still(view) -> Figure:
     """Planes, chosen image, meters, words and curves, as they were last sent. Reads numpy arrays alone."""
-    figure = Figure(figsize=(11, 8), dpi=80, layout="constrained")
+    twin = len(view.sides) == 2
+    figure = Figure(figsize=(9.6, 7.4), dpi=150, layout="constrained")
     FigureCanvasAgg(figure)
-    if len(view.sides) == 1:
-        grid = figure.add_gridspec(3, 2, height_ratios=[1, 3.6, 2], width_ratios=[1.25, 1])
-        _draw_chosen(figure.add_subplot(grid[0, 1]), view.plane)
-        places = [(grid[:2, 0], grid[1, 1], "")]
+    above, below = figure.subfigures(2, 1, height_ratios=[3, 1])
+    if twin:
+        for side, part, name in zip(view.sides, above.subfigures(1, 2), ("left: ", "right: "), strict=True):
+            plane, words = part.subplots(2, 1, height_ratios=[3, 1.4])
+            _draw_plane(plane, side, name)
+            _write(words, side.plane.status)
     else:
-        grid = figure.add_gridspec(3, 2, height_ratios=[3.2, 1.6, 1.6])
-        places = [(grid[0, i], grid[1, i], name) for i, name in enumerate(("left", "right"))]
-    for side, (plane, words, name) in zip(view.sides, places, strict=True):
-        _draw_plane(figure.add_subplot(plane), side).set_title(name, fontsize=12, fontweight="bold")
-        _write(figure.add_subplot(words), side.plane.status)
+        left, right = above.subfigures(1, 2, width_ratios=[1.25, 1])
+        _draw_plane(left.subplots(), view.sides[0])
+        _draw_panel(right, view.plane)
     curves = view.curves
     rows = np.frombuffer(curves.history, np.float32).reshape(-1, 1 + 3 * curves.runs)
-    plot_curves(rows, [(mark["step"], mark["label"]) for mark in curves.marks], ax=figure.add_subplot(grid[2, :]))
+    plot_curves(rows, [(mark["step"], mark["label"]) for mark in curves.marks], ax=below.subplots())
+    below.axes[-1].set_visible(not curves.autoencoder)  # the KL's scale
     return figure
 
 
-def _draw_plane(ax, side):
-    frame = side.last
-    plot_latent(frame.mu, frame.std, side.labels, extent=frame.extent, ax=ax)
+def _draw_plane(ax, side, name: str = "") -> None:
+    frame, knobs = side.last, side.plane.status["settings"]
+    plot_latent(frame.mu, frame.std, side.labels, extent=frame.extent, rings=not side.plane.autoencoder, ax=ax)
     ax.set(**{f"{axis}label": f"$z_{{{dim + 1}}}$" for axis, dim in zip("xy", side.pair, strict=True)})
     if side.last_backdrop:
         picture, extent = side.last_backdrop
-        ax.imshow(picture.squeeze(), cmap="Greys", alpha=0.25, extent=(-extent, extent, -extent, extent), zorder=-1)
+        ax.imshow(picture.squeeze(), cmap="Greys", alpha=0.16, extent=(-extent, extent, -extent, extent), zorder=-1)
         ax.set(xlim=(-frame.extent, frame.extent), ylim=(-frame.extent, frame.extent))
-    return ax
+    prior = f"prior on, β = {knobs['beta']:g}" if knobs["prior"] else "prior off"
+    title = "autoencoder" if side.plane.autoencoder else prior
+    ax.set_title(f"{name}{title}, step {side.plane.status['step']:,}", fontsize=11, fontweight="bold")
 
 
-def _draw_chosen(ax, plane) -> None:
-    ax.set_axis_off()
+def _draw_panel(figure, plane) -> None:
+    """The chosen image, with more than two dimensions their KL and traversals, the meters and the words."""
+    many = plane.traversals and not plane.autoencoder
+    chosen, *dims, words = figure.subplots(4 if many else 2, 1, height_ratios=[1, 1, 1.6, 1.8] if many else [1, 2.2])
+    chosen.set_axis_off()
     if plane.pictures:
         images = np.frombuffer(plane.pictures, np.uint8).reshape(5, *plane.shape)
-        plot_images(images, columns=5, ax=ax).set_title("x · x̂ at μ · three draws from q(z|x)", fontsize=11)
+        plot_images(images, columns=5, ax=chosen).set_title("x · x̂ at μ · three draws from q(z|x)", fontsize=10)
+    if many:
+        kl = [np.nan if nats is None else nats for nats in plane.status.get("kl", [])]
+        dims[0].bar(range(1, len(kl) + 1), kl, color=[BLUE if dim in plane.pair else GREY for dim in range(len(kl))])
+        dims[0].set(xlabel="dimension", ylabel="KL, nats")
+        header, start = unpack_json(plane.traversals)
+        images = np.frombuffer(start, np.uint8).reshape(-1, *plane.shape)
+        plot_images(images, columns=header["across"], ax=dims[1])
+        names = ", ".join(f"$z_{{{dim + 1}}}$" for dim in header["dims"])
+        dims[1].set_title(f"{names}: each from −3 to 3", fontsize=10)
+    _write(words, plane.status)
 
 
 def _write(ax, status: dict) -> None:
+    """Write the meters, four in a row, and the words below them."""
     ax.set_axis_off()
-    for i, (name, value) in enumerate(status.get("meters", ())):
-        x, y = 0.36 * (i % 3), 0.95 - 0.27 * (i // 3)
-        ax.text(x, y, name, fontsize=10, color=SOFT, transform=ax.transAxes)
-        ax.text(x, y - 0.11, value, fontsize=13, fontweight="bold", transform=ax.transAxes)
-    ax.text(0, 0.1, status.get("headline", ""), fontsize=13, fontweight="bold", transform=ax.transAxes)
-    knobs = status["settings"]
-    line = f"step {status['step']}, prior {'on' if knobs['prior'] else 'off'}, β = {knobs['beta']:g}"
-    ax.text(0, 0.0, line, fontsize=11, color=SOFT, transform=ax.transAxes)
+    meters = status.get("meters", ())
+    for i, (name, value) in enumerate(meters):
+        place = {"xy": (0.26 * (i % 4), 1), "xycoords": "axes fraction", "textcoords": "offset points", "va": "top"}
+        down = -30 * (i // 4)
+        ax.annotate(name, xytext=(0, down), fontsize=7.5, color=SOFT, **place)
+        ax.annotate(value, xytext=(0, down - 10), fontsize=10, fontweight="bold", **place)
+    words = textwrap.fill(f"{status.get('headline', '')} {status.get('sentence', '')}", 62)
+    place = {"xycoords": "axes fraction", "xytext": (0, -30 * -(-len(meters) // 4) - 4), "textcoords": "offset points"}
+    ax.annotate(words, (0, 1), fontsize=9, va="top", **place)
