@@ -37,8 +37,8 @@ def replay(
             run.advance()
     for run, recorded in runs.items():
         if steps == recorded.steps and recorded.result not in (None, fingerprint(run.model.state_dict())):
-            trust = recorded.trust(run.threads)
-            warnings.warn(f"after step {steps} the weights are not the recorded ones. {trust}", stacklevel=2)
+            what = f"after step {steps} the weights are not the recorded ones. {recorded.trust()}"
+            warnings.warn(what, stacklevel=2)
     return tuple(runs) if recording.twin else run
 
 
@@ -55,7 +55,10 @@ def resume(path: str | os.PathLike, *, model: nn.Module | None = None, data: Dat
         initial_state, snapshots = unpack(recording.steps, tensors, taken, underneath(model))
         runs = _make_runs(recording, model, data, recording.data, initial_state)
         for (run, recorded), snapshot, changes in zip(runs.items(), snapshots, turned, strict=True):
-            run.resume(recorded, snapshot, changes)
+            if (device := recorded.made_with["device"]) != run.images.device.type:
+                raise CheckpointError(f"it cannot go on here: saved on {device}, this is {run.images.device.type}")
+            recorded.note(recording.steps + 1, run.check_knobs(changes))
+            run.resume(recorded, snapshot)
     except CheckpointError as error:
         raise CheckpointError(f"{short_path(path)}: {error}") from None
     return tuple(runs) if recording.twin else run
