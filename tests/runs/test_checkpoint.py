@@ -152,20 +152,18 @@ def test_a_recording_and_a_run_of_the_first_version_go_on(tmp_path, toys):
     save_runs(resumed, tmp_path / "again")
     old, new = load_file(VERSION_1 / "run.safetensors"), load_file(tmp_path / "again")
     assert same_bits(old, new)
-    if "the same to the bit" in recording.trust():
+    if recording.differences() == "nothing known":
         replayed = replay(recording, data=data)  # a warning, that is an error here, if it is not the same
         for run in (*resumed, *replayed):
             go_to(run, 20, {})
         assert all(same_bits(weights(a.model), weights(b.model)) for a, b in zip(resumed, replayed, strict=True))
 
 
-def test_saving_or_failing_to_changes_nothing_and_leaves_one_file(tmp_path, refuses):
+def test_saving_changes_nothing_and_leaves_one_file(tmp_path):
     run, single = make_run(), make_run()
     for last in (3, 8, 12):
         go_to(run, last)
         run.save(tmp_path / "run")
-        with refuses(OSError, "it is a folder: add a file's name"):
-            run.save(tmp_path)
     go_to(single, 12)
     assert same_bits(weights(run.model), weights(single.model)) and os.listdir(tmp_path) == ["run"]
 
@@ -203,11 +201,6 @@ def sets() -> dict:
     return make_run().sets
 
 
-def about(path: Path) -> dict:
-    with safe_open(path, "pt") as file:
-        return file.metadata()
-
-
 DAMAGE = {
     "one byte short": lambda c: c[:-1],
     "a header of 2**63 bytes": lambda c: struct.pack("<Q", 2**63) + c[8:],
@@ -231,51 +224,42 @@ def test_a_damaged_file_is_named_in_one_line(tmp_path, refuses, saved, sets, dam
         resume(tmp_path / "run.st", data=sets)
 
 
-def forged(saved: Path, path: Path, change) -> None:
-    """The file again, sealed anew after `change(tensors, metadata)`: what only somebody who means it could make."""
-    tensors, metadata = load_file(saved), about(saved)
-    del metadata["sha256"]
-    change(tensors, metadata)
-    metadata["sha256"] = vaekit.runs.checkpoint._seal(tensors, metadata)
-    save_file(tensors, path, metadata)
-
-
-def put(name: str, value):
+def put(name: str, value: torch.Tensor):
     return lambda tensors, metadata: tensors.update({name: value})
 
 
-def say(name: str, value: str):
-    return lambda tensors, metadata: metadata.update({name: value})
+def replace_in_recording(old: str, new: str):
+    return lambda tensors, metadata: metadata.update(recording=metadata["recording"].replace(old, new))
 
 
-FORGED = [
-    (put("0/model/encoder.mu.weight", torch.zeros(3, 16)), r"encoder.mu.weight is .*\(2, 16\), but .*\(3, 16\) in the"),
-    (put("0/model/encoder.mu.weight", torch.zeros(2, 16, dtype=torch.float64)), "but torch.float64"),
-    (lambda tensors, metadata: tensors.pop("0/model/decoder.0.bias"), "decoder.0.bias is .*, but missing in the file"),
-    (put("0/optimizer/0/exp_avg", torch.zeros(1)), "the optimizer's state in it is another model's"),
-    (say("recording", "{}"), 'the recording in it: has no "format"'),
-    (lambda tensors, metadata: metadata.pop("taken"), "is damaged"),
-    (lambda tensors, metadata: None, None),
-]
-
-
-@pytest.mark.parametrize("number", range(len(FORGED)))
-def test_what_does_not_fit_is_refused_even_when_its_sum_is_right(tmp_path, refuses, saved, sets, number):
-    change, pattern = FORGED[number]
-    forged(saved, tmp_path / "run.st", change)
+@pytest.mark.parametrize(
+    ("change", "pattern"),
+    [
+        (put("0/model/encoder.mu.weight", torch.zeros(3, 16)), r"encoder.mu.weight is .*, but .*\(3, 16\) in the file"),
+        (put("0/model/encoder.mu.weight", torch.zeros(2, 16, dtype=torch.float64)), "but torch.float64"),
+        (lambda tensors, _: tensors.pop("0/model/decoder.0.bias"), "decoder.0.bias is .*, but missing in the file"),
+        (put("0/optimizer/0/exp_avg", torch.zeros(1)), "the optimizer's state in it is another model's"),
+        (replace_in_recording("vaekit recording", ""), 'the recording in it: has no "format"'),
+        (
+            replace_in_recording('"device": "cpu"', '"device": "abacus"'),
+            "saved on abacus, this is cpu",
+        ),
+        (lambda _, metadata: metadata.pop("taken"), "is damaged"),
+        (lambda *_: None, None),
+    ],
+)
+def test_what_does_not_fit_is_refused_even_when_its_sum_is_right(tmp_path, refuses, saved, sets, change, pattern):
+    """The file is sealed anew after the change: what only somebody who means it could make."""
+    with safe_open(saved, "pt") as file:
+        tensors, metadata = load_file(saved), file.metadata()
+    del metadata["sha256"]
+    change(tensors, metadata)
+    metadata["sha256"] = vaekit.runs.checkpoint._seal(tensors, metadata)
+    save_file(tensors, tmp_path / "run.st", metadata)
     if pattern is None:
         assert resume(tmp_path / "run.st", data=sets).settings["beta"] == 2.0
         return
     with refuses(CheckpointError, f"run.st: .*{pattern}"):
-        resume(tmp_path / "run.st", data=sets)
-
-
-def test_a_run_of_another_device_cannot_go_on_here(tmp_path, refuses, saved, sets):
-    def elsewhere(tensors, metadata):
-        metadata["recording"] = metadata["recording"].replace('"device": "cpu"', '"device": "abacus"')
-
-    forged(saved, tmp_path / "run.st", elsewhere)
-    with refuses(CheckpointError, "run.st: it cannot go on here: saved on abacus, this is cpu"):
         resume(tmp_path / "run.st", data=sets)
 
 

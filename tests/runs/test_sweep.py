@@ -140,21 +140,17 @@ def test_the_bar_is_where_a_reader_looks_for_it(few, capfd, monkeypatch):
 def runs(monkeypatch):
     """The β of each run that is begun. `runs.trap(beta, error)`: from now on those with this β end with it."""
 
-    class Begun(list):
-        traps = {}
-
+    class Runs(list):
         def trap(self, beta: float, error: BaseException) -> None:
-            self.traps[beta] = error
-
-    begun, real = Begun(), module.run_one
+            traps[beta] = error
 
     def run(beta, *args, steps, **named):
-        if steps:  # it is not the trial
-            begun.append(beta)
-            if beta in begun.traps:
-                raise begun.traps[beta]
+        begun.extend([beta] * bool(steps))  # the trial has none
+        if steps and beta in traps:
+            raise traps[beta]
         return real(beta, *args, steps=steps, **named)
 
+    begun, traps, real = Runs(), {}, module.run_one
     monkeypatch.setattr(module, "run_one", run)
     return begun
 
@@ -270,11 +266,9 @@ def test_stopped_halfway_nothing_is_lost(few, tmp_path, way):
     [
         ({"betas": []}, ValueError, r"^betas must be several numbers such as \[1, 10\], not \[\]$"),
         ({"betas": 1.0}, ValueError, "^betas must be several numbers"),
-        ({"betas": "10"}, TypeError, "^beta must be a finite number from 0 up .*, not '1'$"),
         ({"seeds": [0.5]}, ValueError, "^seed must be a whole number from 0"),
         ({"steps": 1.5}, ValueError, "^steps must be a whole number from 1 up, not 1.5$"),
         ({"hidden": 0}, ValueError, "^hidden must be"),
-        ({"lr": -1}, ValueError, "^lr must be a finite number above 0"),
         ({"kind": "poisson"}, ValueError, "^kind must be one of"),
         ({"batch_size": 301}, ValueError, "^300 images do not fill one batch of 301"),
         ({"test_images": torch.zeros(3, 1, 4, 4)}, ValueError, r"one shape \(C, H, W\); they are \(1, 28, 28\) and"),

@@ -23,7 +23,6 @@ from vaekit.runs.recording import Recording, RecordingError, digest, fingerprint
 
 HEADER = {"format": "vaekit run", "version": "1"}
 FROM_A_SEED = {"VAE": VAE, "Autoencoder": Autoencoder}  # with init_generator, the seed decides their first weights
-LARGEST_FILE = 2**36  # bytes
 
 
 class CheckpointError(ValueError):

@@ -9,7 +9,7 @@ from vaekit._checks import check_type, check_whole, short_repr
 from vaekit._contract import underneath
 from vaekit._files import read_whole, short_path
 from vaekit.data import ImageSet
-from vaekit.runs.checkpoint import LARGEST_FILE, CheckpointError, build_model, read, unpack
+from vaekit.runs.checkpoint import CheckpointError, build_model, read, unpack
 from vaekit.runs.datasets import find_images
 from vaekit.runs.recording import Recording, device_for, fingerprint
 from vaekit.runs.run import Run
@@ -37,8 +37,8 @@ def replay(
             run.advance()
     for run, recorded in runs.items():
         if steps == recorded.steps and recorded.result not in (None, fingerprint(run.model.state_dict())):
-            what = f"after step {steps} the weights are not the recorded ones. {recorded.trust()}"
-            warnings.warn(what, stacklevel=2)
+            what = f"after step {steps} the weights are not the recorded ones"
+            warnings.warn(f"{what}; where it was made, other than here: {recorded.differences()}", stacklevel=2)
     return tuple(runs) if recording.twin else run
 
 
@@ -48,7 +48,7 @@ def resume(path: str | os.PathLike, *, model: nn.Module | None = None, data: Dat
     model, data: needed when they were not the kit's own; the model's weights are replaced by the saved ones.
     Raises CheckpointError, ValueError or TypeError, in one line.
     """
-    content = read_whole(path, LARGEST_FILE, CheckpointError)
+    content = read_whole(path, CheckpointError)
     try:
         recording, tensors, taken, turned = read(content)
         model = _model_for(recording, model)

@@ -24,7 +24,6 @@ from vaekit.losses import KINDS
 from vaekit.training import KNOBS, check_knob
 
 HEADER = {"format": "vaekit recording", "version": 1}
-LARGEST_FILE = 64 * 2**20  # bytes: a knob turned at each of a million steps
 
 
 class RecordingError(ValueError):
@@ -93,7 +92,7 @@ class Recording:
     @classmethod
     def load(cls, path: str | os.PathLike) -> "Recording":
         """Read a file that `save` wrote. Raises RecordingError, in one line that names the file and the field."""
-        return cls.from_json(read_whole(path, LARGEST_FILE, RecordingError), short_path(path))
+        return cls.from_json(read_whole(path, RecordingError), short_path(path))
 
     def to_json(self) -> str:
         """The text of its file. Raises RecordingError when it is not sound."""
@@ -117,15 +116,11 @@ class Recording:
         text = json.dumps(HEADER | vars(self), default=short_repr)  # what JSON does not know, the check refuses
         return self.from_json(text, "this recording")
 
-    def trust(self) -> str:
-        """One sentence: is a replay here, on this thread, the same to the bit?"""
+    def differences(self) -> str:
+        """What is other here than where it was made; where nothing is, a replay is the same to the bit."""
         here = made_with(device_for(self))
-        pairs = ((name, value, here[name]) for name, value in self.made_with.items())
-        differing = [f"{name} {value} (here {now})" for name, value, now in pairs if value != now]
-        if self.made_with and not differing:
-            return "Made with the same software, processor and number of threads: a replay is the same to the bit."
-        what = ", ".join(differing) or "what is not known"
-        return f"Made with {what}: a replay here need not be the same to the bit."
+        there = {name: value for name, value in self.made_with.items() if value != here[name]}
+        return ", ".join(f"{name} {value} (here {here[name]})" for name, value in there.items()) or "nothing known"
 
 
 def _checked(content) -> Recording:
@@ -165,15 +160,15 @@ def _checked_history(run: Recording, where: str = "") -> dict:
     return {"settings": sound.settings, "events": sound.events}
 
 
+_check_name = partial(check_type, kind=str, allowed="a data set's name")
+
+
 def checked_changes(changes: dict) -> dict:
     """The same changes of knobs, kind and data, as plain numbers and words. Raises TypeError or ValueError."""
     checks = dict.fromkeys(KNOBS, check_knob) | {"kind": partial(check_choice, choices=KINDS), "data": _check_name}
     if unknown := [name for name in changes if name not in checks]:
         raise ValueError(f"there is no knob {short_repr(unknown[0])}: the knobs are {', '.join(checks)}")
     return {name: checks[name](name, value) for name, value in changes.items()}
-
-
-_check_name = partial(check_type, kind=str, allowed="a data set's name")
 
 
 def made_with(device: torch.device) -> dict:

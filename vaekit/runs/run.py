@@ -112,7 +112,7 @@ class Run:
         Where one of these steps fails, the run stays at the snapshot: see `number`. The knobs stay as they stand:
         who turned one too far must see it. Only a recording that is replayed sets them, and is replayed from there.
         """
-        past = replace(self.recording, events=self.recording.events, steps=number)
+        past = replace(self.recording, steps=number)
         stood, replaying = self.settings, self.replaying
         self.snapshots = [snapshot for snapshot in self.snapshots if snapshot.number <= number]
         self._restore(self.snapshots[-1])
@@ -208,7 +208,7 @@ class Run:
         if checkpoint.layout(made) != checkpoint.layout(self.initial_state):
             raise ValueError(f"the recording is of another model than this run's ({short_repr(recording.model)})")
         if fingerprint(made) != recording.first_weights:
-            raise ValueError(f"{what}, and they cannot be made here from its seed. {recording.trust()}")
+            raise ValueError(f"{what}, and its seed makes others here; what differs: {recording.differences()}")
         return made
 
     def resume(self, recording: Recording, snapshot: Snapshot) -> None:

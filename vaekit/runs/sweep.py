@@ -194,7 +194,7 @@ def _read_rows(path: str | os.PathLike | None, origin: dict) -> dict[tuple[float
     if path is None or not as_path(path).exists():
         return {}
     try:
-        content = json.loads(read_whole(path, 2**26, ValueError))
+        content = json.loads(read_whole(path, ValueError))
         there, rows = dict(content["vaekit sweep"]), [Row(*row) for row in content["rows"]]
     except (ValueError, TypeError, KeyError, RecursionError):
         raise ValueError(f"{short_path(path)} is not a file of vaekit.sweep: give another path") from None
