@@ -66,11 +66,11 @@ def resume(path: str | os.PathLike, *, model: nn.Module | None = None, data: Dat
 
 def _model_for(recording: Recording, model: nn.Module | None) -> nn.Module:
     """The model that was given, or that of the recording, made again."""
-    if model is None and recording.model is None:
+    if model is not None:
+        return check_type("model", model, nn.Module, "a torch.nn.Module such as vaekit.VAE()")
+    if recording.model is None:
         raise ValueError("the recording is of a model of its own: give it as model=, with its first weights")
-    if model is None:
-        return build_model(recording.model, recording.seed).to(device_for(recording))
-    return check_type("model", model, nn.Module, "a torch.nn.Module such as vaekit.VAE()")
+    return build_model(recording.model, recording.seed).to(device_for(recording))
 
 
 def _make_runs(recording: Recording, model: nn.Module, data: Data, names, state=None) -> dict[Run, Recording]:

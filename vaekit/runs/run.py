@@ -155,16 +155,15 @@ class Run:
 
     def record(self, twin: "Run | None" = None) -> Recording:
         """Return the recording so far, a copy, with that of `twin`, a run in lockstep. Its hashes take 0.1 s."""
-        runs = [self] if twin is None else [self, twin]
-        if len({(run.number, run.seed, run.batch_size) for run in runs}) > 1:
+        if len({(run.number, run.seed, run.batch_size) for run in (self, twin or self)}) > 1:
             raise ValueError("two runs are recorded together only in lockstep: the same seed, batch size and step")
-        history, *of_twin = [run._knob_history() for run in runs]
+        history = self._knob_history()
         whole = Recording(int(self.seed), **history, steps=self.number, batch_size=int(self.batch_size))
         whole.model = checkpoint.describe_model(self._weights, self.initial_state, self.seed)
         whole.first_weights = fingerprint(self.initial_state)
         whole.made_with = made_with(self.images.device)
-        whole.twin = of_twin[0] if of_twin else None
-        names = dict.fromkeys([*whole.data_names(), *(run.settings["data"] for run in runs)])
+        whole.twin = twin and twin._knob_history()
+        names = dict.fromkeys([*whole.data_names(), self.settings["data"]])  # those of a twin are the same
         whole.data = {name: describe_images(self.sets[name]) for name in names}
         return whole
 
