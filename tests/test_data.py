@@ -62,6 +62,7 @@ def test_the_digits(digits):
     assert (digits.images.amin().item(), digits.images.amax().item()) == (0, 255)
 
 
+@pytest.mark.slow
 def test_torchvision_works_on_the_folder_unchanged_and_offline(folder, no_network):
     from torchvision.datasets import MNIST
 

@@ -6,7 +6,6 @@ from itertools import islice, permutations
 import numpy as np
 import pytest
 import torch
-from sklearn.neighbors import NearestNeighbors
 from torch import nn
 from torch.distributions import Independent, MultivariateNormal, Normal, kl_divergence
 
@@ -220,25 +219,31 @@ def test_the_meters_say_what_does_not_fit(refuses, words):
 # -- recall -----------------------------------------------------------------------------------------------------
 
 
+def by_neighbours(real: np.ndarray, generated: np.ndarray, k: int) -> float:
+    from sklearn.neighbors import NearestNeighbors  # slow to import
+
+    # scikit-learn leaves each sample out itself when it is asked for the neighbours of those it was fitted on.
+    radius = NearestNeighbors(n_neighbors=k).fit(generated).kneighbors()[0][:, -1]
+    distance = np.linalg.norm(real[:, None] - generated, axis=2)
+    return (distance <= radius).any(1).mean()
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("k", [1, 3, 5])
 def test_recall_equals_scikit_learns_neighbours(k):
     real, generated = torch.randn(150, 6, generator=seeded()), 0.7 * torch.randn(130, 6, generator=seeded(1))
-    # scikit-learn leaves each sample out itself when it is asked for the neighbours of those it was fitted on.
-    radius = NearestNeighbors(n_neighbors=k).fit(generated.numpy()).kneighbors()[0][:, -1]
-    distance = np.linalg.norm(real.numpy()[:, None] - generated.numpy(), axis=2)
-    expected = (distance <= radius).any(1).mean()
+    expected = by_neighbours(real.numpy(), generated.numpy(), k)
     assert 0.2 < expected < 0.95
     assert recall(real, generated, k).item() == pytest.approx(expected, abs=1e-6)
     assert recall(real.view(150, 1, 2, 3), generated.view(130, 1, 2, 3), k).item() == pytest.approx(expected, abs=1e-6)
 
 
+@pytest.mark.slow
 def test_recall_of_images_that_hardly_differ():
     generator = seeded()  # as a nearly collapsed model draws them: 784 pixels, and 2 ways to vary, a little
     ways = torch.rand(2, 784, generator=generator)
     real, generated = (0.5 + 1e-4 * torch.randn(60, 2, generator=generator) @ ways for _ in range(2))
-    distance = np.linalg.norm(real.double().numpy()[:, None] - generated.double().numpy(), axis=2)
-    radius = NearestNeighbors(n_neighbors=1).fit(generated.double().numpy()).kneighbors()[0][:, 0]
-    expected = (distance <= radius).any(1).mean()
+    expected = by_neighbours(real.double().numpy(), generated.double().numpy(), k=1)
     assert 0.1 < expected < 0.9
     assert recall(real, generated, k=1).item() == pytest.approx(expected, abs=1e-6)
 

@@ -16,6 +16,7 @@ from vaekit.metrics import active_units
 from vaekit.model import LinearVAE
 
 TOY = [6.0, 3.0, 2.5, 1.0, 0.25]  # variances of a toy world of five pixels
+DIGITS = [5.117, 3.741, 3.253, 2.842, 2.567, 2.274, 1.725, 1.521, 1.456, 1.243]  # the largest of MNIST's 784
 
 
 @pytest.fixture(scope="module")
@@ -50,10 +51,10 @@ def solved(images: torch.Tensor, k: int, noise_variance: float, beta: float) -> 
     return model
 
 
+@pytest.mark.slow
 def test_eigenvalues_of_the_digits(mnist_variances):
-    seen = [5.117, 3.741, 3.253, 2.842, 2.567, 2.274, 1.725, 1.521, 1.456, 1.243]
     assert mnist_variances.shape == (784,) and mnist_variances.dtype == torch.float64
-    assert mnist_variances[:10].tolist() == pytest.approx(seen, abs=5e-4)
+    assert mnist_variances[:10].tolist() == pytest.approx(DIGITS, abs=5e-4)
     assert float(mnist_variances.sum()) == pytest.approx(52.725, abs=5e-4)
     assert (mnist_variances >= 0).all() and (mnist_variances.diff() <= 0).all()
 
@@ -71,6 +72,7 @@ def test_eigenvalues_equal_numpy_whatever_the_number_of_images(n):
     assert torch.equal(images, before)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n", [1100, 1500])
 def test_of_large_images_the_largest_are_enough(n):
     """More images than pixels, and fewer: the largest as by NumPy, and a sum that `linear_vae` may rely on."""
@@ -87,6 +89,7 @@ def test_of_large_images_the_largest_are_enough(n):
     assert torch.equal(theory.eigenvalues(images, 6), found) and torch.equal(torch.get_rng_state(), state)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("beta", "distortion", "rate", "live"), [(1, 33.69, 6.725, 8), (4, 44.93, 1.391, 6)])
 def test_known_figures_of_the_digits(mnist_variances, beta, distortion, rate, live):
     optimum = theory.linear_vae(mnist_variances, 8, 0.5, beta)
@@ -119,8 +122,8 @@ def test_elbo_at_beta_1_is_the_likelihood_at_any_noise_dead_dimensions_too(noise
 
 @pytest.mark.parametrize("noise_variance", [0.5, 0.1])
 @pytest.mark.parametrize("beta", [0.1, 1.0, 4.0])
-def test_the_slope_of_the_frontier_is_minus_beta(mnist_variances, noise_variance, beta):
-    low, high = (theory.linear_vae(mnist_variances, 8, noise_variance, beta * f) for f in (1 - 1e-5, 1 + 1e-5))
+def test_the_slope_of_the_frontier_is_minus_beta(noise_variance, beta):
+    low, high = (theory.linear_vae(DIGITS, 8, noise_variance, beta * f) for f in (1 - 1e-5, 1 + 1e-5))
     by_nats = (high.distortion - low.distortion) / (2 * noise_variance)
     assert by_nats / (high.rate - low.rate) == pytest.approx(-beta, rel=1e-8)
 

@@ -429,7 +429,7 @@ def start(digits, knobs=None, seed=0, **options):
     return model, train(model, digits.images, knobs, generator=torch.Generator().manual_seed(seed), **options)
 
 
-@pytest.mark.slow
+@pytest.mark.release
 def test_loss_on_the_test_set_after_five_epochs(digits, test_images):
     """Below 160 nats, one ELBO sample an image. Some twenty runs gave 155.3 to 160.1: so two of three must be."""
     found = []
@@ -449,7 +449,7 @@ def test_loss_on_the_test_set_after_five_epochs(digits, test_images):
     assert max(found) < 163
 
 
-@pytest.mark.slow
+@pytest.mark.release
 def test_the_loop_everyone_has_run_ends_at_the_published_test_loss(digits, test_images):
     """Grey pixels, 784-400-20-400-784, Adam 1e-3, batch 128: 106.7 nats after seven epochs."""
     model = vaekit.VAE(20, 400, init_generator=torch.Generator().manual_seed(0))
