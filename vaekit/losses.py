@@ -46,7 +46,7 @@ class _BinaryCrossEntropy(torch.autograd.Function):
     @staticmethod
     def backward(ctx, grad: Tensor) -> tuple[Tensor, Tensor | None]:
         x_logits, x = ctx.saved_tensors
-        return grad * (x_logits.sigmoid() - x), -grad * x_logits if ctx.needs_input_grad[1] else None
+        return (x_logits.sigmoid() - x).mul_(grad), -grad * x_logits if ctx.needs_input_grad[1] else None
 
 
 def _bernoulli(x_logits: Tensor, x: Tensor, noise_variance: float) -> Tensor:
