@@ -10,7 +10,6 @@ from torch import nn
 from torch.distributions import Independent, MultivariateNormal, Normal, kl_divergence
 
 import vaekit
-from vaekit import metrics
 from vaekit.metrics import (
     active_units,
     completeness,
@@ -299,12 +298,11 @@ def images_of(truth, n: int):
     return x.view(n, 1, 2, 3), truth.log_prob(x)
 
 
-@pytest.mark.parametrize("samples", [7])
-@pytest.mark.parametrize("n", [1, 3, 150])
-def test_with_the_exact_posterior_every_weight_is_the_likelihood(n, samples):
+@pytest.mark.parametrize("n", [1, 600])
+def test_with_the_exact_posterior_every_weight_is_the_likelihood(n):
     model, truth = linear_gaussian()
     x, exact = images_of(truth, n)
-    found = log_likelihood(model, x, samples, seeded(), kind="linear")
+    found = log_likelihood(model, x, 7, seeded(), kind="linear")
     assert found.shape == (n,)
     assert torch.allclose(found, exact, atol=1e-9)
 
@@ -317,7 +315,7 @@ def test_with_a_worse_q_the_bounds_rise_in_order_towards_the_truth():
         difference = wider - closer
         assert difference.mean() > 3 * difference.std() / math.sqrt(len(x))
     assert gaps[-1].mean() > 3 * gaps[-1].std() / math.sqrt(len(x))  # a bound from below
-    many = exact[:200] - log_likelihood(model, x[:200], 5000, seeded(), kind="linear")
+    many = exact[:200] - log_likelihood(model, x[:200], 3000, seeded(), kind="linear")
     assert many.abs().max() < 0.1  # at k = 1 up to 10, and 0.8 on average
 
     with torch.no_grad():
@@ -341,21 +339,8 @@ def test_many_samples_find_the_integral_over_z(kind):
         density = torch.distributions.Bernoulli(pixel) if kind == "bernoulli" else Normal(pixel, math.sqrt(NOISE))
         log_joint = density.log_prob(x).flatten(2).sum(2) + Normal(0, 1).log_prob(z)[:, None]  # (Z, B)
     exact = torch.logsumexp(log_joint, 0) + math.log(z[1] - z[0])
-    assert torch.allclose(log_likelihood(model, x, 20_000, seeded(), kind), exact, atol=0.03)
+    assert torch.allclose(log_likelihood(model, x, 5_000, seeded(), kind), exact, atol=0.06)
     assert (exact - log_likelihood(model, x, 1, seeded(), kind)).abs().max() > 0.1  # one draw doesn't
-
-
-def test_the_samples_are_decoded_in_parts_of_bounded_size(monkeypatch):
-    model, truth = linear_gaussian()
-    x, exact = images_of(truth, 70)
-    sizes = []
-    model.decoder.register_forward_hook(lambda module, z, x_logits: sizes.append(x_logits.numel()))
-    monkeypatch.setattr(metrics, "DECODED", 5000)
-    assert torch.allclose(log_likelihood(model, x, 50, seeded(), "linear"), exact, atol=1e-9)
-    assert max(sizes) <= 5000
-    assert sum(sizes) == 70 * 50 * 6
-    monkeypatch.setattr(metrics, "DECODED", 1)
-    assert torch.allclose(log_likelihood(model, x, 3, seeded(), "linear"), exact, atol=1e-9)
 
 
 def test_looking_at_the_bound_changes_nothing(toys, toy_model):

@@ -138,14 +138,13 @@ def _float64(values: Tensor) -> Tensor:
 def _check_eigenvalues(values) -> Tensor:
     wanted = "eigenvalues must be real numbers (d,), such as vaekit.theory.eigenvalues(images)"
     try:
-        found = values.detach() if isinstance(values, Tensor) else torch.from_numpy(np.array(values, np.float64))
+        found = values.detach() if isinstance(values, Tensor) else torch.tensor(np.array(values, np.float64))
     except (TypeError, ValueError):
         raise TypeError(f"{wanted}; this {type(values).__name__} is not") from None
     if found.ndim != 1 or len(found) == 0:
         raise ValueError(f"{wanted}; the shape of these is {tuple(found.shape)}")
-    found = _float64(found)
-    low, high = float(found.min()), float(found.max())
+    low, high = found.min().item(), found.max().item()
     # What an eigenvalue solver leaves of a zero, in single precision at worst, is one.
     if not (low >= -1e-5 * abs(high) and high < math.inf):
         raise ValueError(f"{wanted}; variances are finite and not negative, these reach from {low:g} to {high:g}")
-    return found.clamp(min=0).sort(descending=True).values
+    return _float64(found).clamp(min=0).sort(descending=True).values
