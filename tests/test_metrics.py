@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from torch.distributions import Independent, MultivariateNormal, Normal, kl_divergence
+from torch.distributions import Bernoulli, Independent, MultivariateNormal, Normal, kl_divergence
 
 import vaekit
 from vaekit.metrics import (
@@ -110,31 +110,18 @@ def test_covered_is_exact_for_the_narrowest_posteriors():
     assert covered(z, mu, torch.full((100, 2), 2 * math.log(1e-3))).equal(distance <= 2)
 
 
-def test_what_has_no_width_covers_nothing_not_even_its_own_place():
-    mu, _ = some_codes(30, 2)
-    for nothing in (None, torch.full_like(mu, -math.inf), torch.full_like(mu, -200)):
-        assert not covered(mu, mu, nothing).any()
-        assert completeness(mu, nothing, seeded()).item() == 0
-        assert continuity(mu, nothing, seeded()).item() == 0
-    one_flat = torch.tensor([[0.0, -math.inf]])  # no width in one dimension is none at all
-    assert not covered(torch.zeros(1, 2), torch.zeros(1, 2), one_flat).any()
-
-
-def test_what_is_not_a_number_covers_nothing_and_hides_nothing():
+def test_what_has_no_width_or_is_not_a_number_covers_nothing_and_hides_nothing():
     mu, logvar = some_codes(30, 2)
-    z = torch.randn(200, 2, generator=seeded(1))
-    for bad in (math.nan, math.inf, -math.inf):
-        broken = mu.clone()
-        broken[0, 1] = bad
-        assert covered(z, broken, logvar).equal(covered(z, mu[1:], logvar[1:]))
-    broken = logvar.clone()
-    broken[0, 0] = math.nan
-    assert covered(z, mu, broken).equal(covered(z, mu[1:], logvar[1:]))
+    assert not covered(mu, mu, None).any()
+    assert completeness(mu, None, seeded()).item() == continuity(mu, None, seeded()).item() == 0
+    z = torch.cat([torch.randn(200, 2, generator=seeded(1)), mu])
+    for field, bad in ((mu, math.nan), (mu, math.inf), (logvar, math.nan), (logvar, -math.inf), (logvar, -200.0)):
+        broken = field.clone()
+        broken[0, 1] = bad  # in one dimension is enough
+        found = covered(z, broken if field is mu else mu, broken if field is logvar else logvar)
+        assert found.equal(covered(z, mu[1:], logvar[1:]))
     z[3, 0] = math.nan
     assert not covered(z, mu, torch.zeros_like(mu))[3]
-    lost = torch.full_like(mu, math.nan)
-    assert completeness(lost, lost, seeded()).item() == 0
-    assert continuity(lost, lost, seeded()).item() == 0
 
 
 @pytest.mark.parametrize(("dim", "share"), [(1, math.erf(2**0.5)), (2, 1 - math.exp(-2)), (4, 1 - 3 * math.exp(-2))])
@@ -144,11 +131,10 @@ def test_completeness_of_one_code_like_the_prior_is_chi_squared_at_4(dim, share)
     assert found.item() == pytest.approx(share, abs=4 * math.sqrt(share * (1 - share) / draws))
 
 
-@pytest.mark.parametrize("points", [1, 10])
-def test_continuity_between_two_codes_is_the_share_that_their_ellipses_take(points):
+def test_continuity_between_two_codes_is_the_share_that_their_ellipses_take():
     mu, logvar = torch.tensor([[0.0, 0.0], [6.0, 8.0]]), torch.full((2, 2), 2 * math.log(0.5))
     pairs = 20_000  # 2σ = 1 at either end of a walk of 10
-    found = continuity(mu, logvar, seeded(), pairs, points)
+    found = continuity(mu, logvar, seeded(), pairs, points=1)
     assert found.item() == pytest.approx(0.2, abs=4 * math.sqrt(0.16 / pairs))
 
 
@@ -200,11 +186,8 @@ REFUSED = {
     "N from 1 up": lambda mu, logvar: completeness(mu[:0], logvar[:0], seeded()),
     "between two codes, and mu has 1": lambda mu, logvar: continuity(mu[:1], logvar[:1], seeded()),
     "draws must be a whole number": lambda mu, logvar: completeness(mu, logvar, seeded(), 0),
-    "pairs must be a whole number": lambda mu, logvar: continuity(mu, logvar, seeded(), pairs=0),
     "points must be a whole number": lambda mu, logvar: continuity(mu, logvar, seeded(), points=2.5),
-    "n must be a whole number": lambda mu, logvar: prior_draws(mu, True, seeded()),
     "k = 20 neighbours need 21 generated samples or more, not 20": lambda mu, logvar: recall(mu, mu, k=20),
-    "k must be a whole number": lambda mu, logvar: recall(mu, mu, k=0),
     r"one shape.*\(20, 2\) and \(20, 1\)": lambda mu, logvar: recall(mu, mu[:, :1]),
 }
 
@@ -233,7 +216,6 @@ def test_recall_equals_scikit_learns_neighbours(k):
     real, generated = torch.randn(150, 6, generator=seeded()), 0.7 * torch.randn(130, 6, generator=seeded(1))
     expected = by_neighbours(real.numpy(), generated.numpy(), k)
     assert 0.2 < expected < 0.95
-    assert recall(real, generated, k).item() == pytest.approx(expected, abs=1e-6)
     assert recall(real.view(150, 1, 2, 3), generated.view(130, 1, 2, 3), k).item() == pytest.approx(expected, abs=1e-6)
 
 
@@ -256,7 +238,6 @@ def test_recall_at_its_ends():
     assert recall(x[1:], same).item() == 0
     whole = (255 * x).to(torch.uint8)
     assert recall(whole[:40], whole[40:]).item() == pytest.approx(recall(whole[:40].float(), whole[40:].float()).item())
-    assert recall(torch.full_like(x, math.nan), x).item() == 0
 
 
 # -- the importance-weighted bound --------------------------------------------------------------------------------
@@ -326,21 +307,17 @@ def test_with_a_worse_q_the_bounds_rise_in_order_towards_the_truth():
     assert gaps[0].mean() == pytest.approx(expected.item(), abs=4 * (gaps[0].std() / math.sqrt(len(x))).item())
 
 
-@pytest.mark.parametrize("kind", ["bernoulli", "gaussian"])
-def test_many_samples_find_the_integral_over_z(kind):
+def test_many_samples_find_the_integral_over_z():
     model = vaekit.VAE(1, 16, (1, 3, 3), init_generator=seeded()).double()
-    x = torch.rand(5, 1, 3, 3, generator=seeded(1), dtype=torch.float64)
-    if kind == "bernoulli":
-        x = x.round()
+    x = torch.rand(5, 1, 3, 3, generator=seeded(1), dtype=torch.float64).round()
     with torch.no_grad():
         model.decoder[2].weight *= 4  # so that z matters
         z = torch.linspace(-9, 9, 6001, dtype=torch.float64)
         pixel = torch.sigmoid(model.decode(z[:, None]))[:, None]  # (Z, 1, C, H, W)
-        density = torch.distributions.Bernoulli(pixel) if kind == "bernoulli" else Normal(pixel, math.sqrt(NOISE))
-        log_joint = density.log_prob(x).flatten(2).sum(2) + Normal(0, 1).log_prob(z)[:, None]  # (Z, B)
+        log_joint = Bernoulli(pixel).log_prob(x).flatten(2).sum(2) + Normal(0, 1).log_prob(z)[:, None]  # (Z, B)
     exact = torch.logsumexp(log_joint, 0) + math.log(z[1] - z[0])
-    assert torch.allclose(log_likelihood(model, x, 5_000, seeded(), kind), exact, atol=0.06)
-    assert (exact - log_likelihood(model, x, 1, seeded(), kind)).abs().max() > 0.1  # one draw doesn't
+    assert torch.allclose(log_likelihood(model, x, 5_000, seeded()), exact, atol=0.06)
+    assert (exact - log_likelihood(model, x, 1, seeded())).abs().max() > 0.1  # one draw doesn't
 
 
 def test_looking_at_the_bound_changes_nothing(toys, toy_model):
@@ -351,16 +328,12 @@ def test_looking_at_the_bound_changes_nothing(toys, toy_model):
     state = {name: value.clone() for name, value in model.state_dict().items()}
     before = torch.get_rng_state()
     first, second = (log_likelihood(model, toys[:9], 5, seeded(1)) for _ in range(2))
-    assert first.equal(second)  # no dropout
-    assert first.isfinite().all()
-    assert not first.requires_grad
+    assert first.equal(second) and not first.requires_grad  # no dropout
     assert torch.get_rng_state().equal(before)
     with torch.device("meta"):
         assert log_likelihood(model, toys[:9], 5, seeded(1)).equal(first)
     assert log_likelihood(model, toys[:9].float() / 255, 5, seeded(1)).allclose(first)
     assert log_likelihood(model, toys[:9], 5).equal(log_likelihood(model, toys[:9], 5, seeded(0)))
-    with pytest.raises(ValueError, match="takes images of"):
-        log_likelihood(model, toys[:2, :, :4])
     assert [part.training for part in model.modules()] == modes
     assert all(value.equal(state[name]) for name, value in model.state_dict().items())
     assert torch.is_grad_enabled()
@@ -370,7 +343,6 @@ def test_looking_at_the_bound_changes_nothing(toys, toy_model):
     ("change", "words"),
     [
         ({"samples": 0}, "samples must be a whole number from 1 up"),
-        ({"kind": "poisson"}, "kind must be one of"),
         ({"x": torch.zeros(2, 8, 8)}, r"images must be .*try images\.unsqueeze\(1\)"),
         ({"x": [1.0], "kind": "linear"}, "images must be .*this is a list"),
         ({"model": "model"}, "model must be .* not 'model'"),
