@@ -48,9 +48,6 @@ def test_discrete_factors_are_taken_as_they_are():
     for d in range(2):
         expected = information(codes[:, d], kinds.numpy(), 20)
         assert found.information[d, 0].item() == pytest.approx(expected, abs=1e-5)
-    share = kinds.bincount() / N
-    entropy = -(share * share.log()).sum()
-    assert found.gap.item() == pytest.approx(((found.information[0] - found.information[1]) / entropy).item(), abs=1e-5)
 
 
 def test_permuted_factors_have_a_gap_near_1_and_name_their_latent():
@@ -86,8 +83,6 @@ def test_a_collapsed_latent_knows_nothing():
     found = mutual_information_gap(codes, factors)
     assert found.information[[0, 3]].tolist() == [[0, 0], [0, 0]]
     assert found.latent.tolist() == [1, 2]
-    nothing = mutual_information_gap(torch.zeros(N, 2), factors)
-    assert nothing.gap.tolist() == [0, 0]
 
 
 def test_everything_is_made_on_the_codes_device():
@@ -101,8 +96,7 @@ def test_everything_is_made_on_the_codes_device():
 
 
 def test_a_lone_latent_has_no_rival():
-    factors = draws(2)
-    found = mutual_information_gap(factors[:, :1], factors)
+    found = mutual_information_gap(draws(2)[:, :1], draws(2))
     assert (found.gap.shape, found.information.shape, found.latent.tolist()) == ((2,), (1, 2), [0, 0])
     assert found.gap[0].item() == pytest.approx(1, abs=1e-5)
 

@@ -157,17 +157,6 @@ def test_walks_lead_from_every_code_to_every_other_in_even_steps():
     assert max(abs(c - n / 6) for c in counts) < 4 * math.sqrt(n * (1 / 6) * (5 / 6))
 
 
-def test_the_meters_are_the_shares_of_what_can_be_shown():
-    mu, logvar = some_codes(100, 2)
-    logvar = logvar - 3
-    shown = covered(prior_draws(mu, 400, seeded(5)), mu, logvar)
-    assert 0.1 < shown.float().mean() < 0.9
-    assert completeness(mu, logvar, seeded(5), 400).equal(shown.float().mean())
-    shown = covered(walks(mu, 40, 8, seeded(5)), mu, logvar)
-    assert 0.1 < shown.float().mean() < 0.99
-    assert continuity(mu, logvar, seeded(5), 40, 8).equal(shown.float().mean())
-
-
 def test_the_meters_draw_from_their_generator_alone_and_stay_on_the_codes_device():
     mu, logvar = some_codes(20, 2)
     x = torch.rand(30, 4, generator=seeded())

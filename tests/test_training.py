@@ -15,7 +15,6 @@ import vaekit
 from vaekit import Knobs, train
 from vaekit.data import Batches, as_floats
 from vaekit.metrics import mean_std, spread
-from vaekit.training import default_optimizer
 
 
 @pytest.fixture(autouse=True)
@@ -227,31 +226,6 @@ def test_every_image_once_an_epoch_and_never_a_single_one_left_over(n, size, siz
     assert torch.equal(next(resumed), next(batches))
 
 
-@pytest.mark.parametrize("stop", [0, 2, 3])
-def test_resumes_in_mid_epoch_to_the_bit(toys, toy_model, stop):
-    def run(model, optimizer, generator, batches, steps, first=1):
-        knobs = Knobs(beta=2.0)
-        its = train(model, toys, knobs, optimizer=optimizer, generator=generator, batches=batches, first=first)
-        return list(islice(its, steps))
-
-    model, generator = toy_model(), torch.Generator().manual_seed(3)
-    optimizer, batches = default_optimizer(model, 1e-3), Batches(300, 128, generator)
-    run(model, optimizer, generator, batches, stop)
-    parts = [model.state_dict(), optimizer.state_dict(), generator.get_state(), batches.state_dict()]
-    kept = copy.deepcopy(parts)
-    through = run(model, optimizer, generator, batches, 8, first=stop + 1)
-
-    again, other = toy_model(seed=9), torch.Generator().manual_seed(99)
-    optimizer, batches = default_optimizer(again, 1e-3), Batches(300, 128, other)
-    again.load_state_dict(kept[0])
-    optimizer.load_state_dict(kept[1])
-    other.set_state(kept[2])
-    batches.load_state_dict(kept[3])
-    resumed = run(again, optimizer, other, batches, 8, first=stop + 1)
-    assert same(again, model)
-    assert [(step.epoch, step.loss) for step in resumed] == [(step.epoch, step.loss) for step in through]
-
-
 def test_global_randomness_is_neither_used_nor_moved(toys, toy_model):
     calm, disturbed = toy_model(), toy_model()
     before = torch.get_rng_state()
@@ -329,33 +303,6 @@ def test_denormal_numbers_are_flushed_inside_a_step_only(toys, toy_model):
         next(steps)
         assert inside[-1] == 0
         assert (float(torch.tensor([1e-39]) * 0.5) == 0) == flushed
-
-
-@pytest.mark.slow
-def test_flushing_denormals_leaves_the_weights_alone(toy_model, monkeypatch):
-    """Pixels lit for ten steps, then dark for 900: Adam's moments of them become denormal numbers, the weights stay."""
-
-    def tiny(optimizer):
-        moments = torch.cat([state["exp_avg"].flatten() for state in optimizer.state.values()])
-        return int(((moments != 0) & (moments.abs() < torch.finfo(torch.float32).tiny)).sum())
-
-    def run():
-        model, generator = toy_model(), torch.Generator().manual_seed(0)
-        optimizer = default_optimizer(model, 1e-3)
-        lit = torch.randint(0, 256, (64, 1, 8, 8), dtype=torch.uint8, generator=generator)
-        dark = lit.clone()
-        dark[:, :, :4] = 0
-        for images, steps in ((lit, 10), (dark, 900)):
-            for _ in islice(train(model, images, batch_size=32, optimizer=optimizer, generator=generator), steps):
-                pass
-        torch.set_flush_denormal(False)
-        return model, tiny(optimizer)
-
-    flushed, few = run()
-    monkeypatch.setattr(torch, "set_flush_denormal", lambda flag: True)
-    kept, many = run()
-    assert few == 0 < many
-    assert same(flushed, kept)
 
 
 # -- what it refuses: images in test_images, models in test_contract -------------------------------------------
