@@ -108,10 +108,9 @@ def completeness(mu: Tensor, logvar: Tensor | None, generator: torch.Generator, 
     """The share of draws from the prior that are `covered` by at least one code, as defined here.
 
     mu, logvar: (N, D), by convention those of 1,000 test images: more codes cover more. Returns (), 0 to 1; its
-    standard error is at most ½ / √draws. To show them: z = prior_draws(...), hit = covered(z, mu, logvar).
-    It does not look at the images: whether they are good or varied, or codes lie far outside the prior, is not seen.
-    A collapsed or untrained model scores high, each posterior being the prior itself (86 % in 2-D): never show this
-    without the reconstruction and the active units. A plain autoencoder (logvar None) scores 0.
+    standard error is at most ½ / √draws. A plain autoencoder (logvar None) scores 0.
+    It does not look at the images. A collapsed or untrained model scores high, each posterior being the prior itself
+    (86 % in 2-D): never show this without the reconstruction and the active units.
     """
     check_whole("draws", draws)
     return covered(prior_draws(mu, draws, generator), mu, logvar).float().mean()
@@ -122,11 +121,8 @@ def continuity(
 ) -> Tensor:
     """The share of places on straight walks between two codes that are `covered` by at least one, as defined here.
 
-    mu, logvar: (N, D), N ≥ 2, by convention those of 1,000 test images: more codes cover more. Returns (), 0 to 1.
-    `pairs` walks of `points` places, which go together: the standard error is at most ½ / √pairs, seen about half that.
-    It does not look at the images: a decoder may jump within an ellipse, or go smoothly where none is.
-    A collapsed or untrained model scores high, its ellipses being larger than the whole cloud: never show this
-    without the reconstruction and the active units. A plain autoencoder (logvar None) scores 0.
+    mu, logvar: (N, D), N ≥ 2. Returns (), 0 to 1; its standard error is at most ½ / √pairs. What is said of
+    `completeness` holds here too: a decoder may jump within an ellipse, or go smoothly where none is.
     """
     check_whole("pairs", pairs)
     return covered(walks(mu, pairs, points, generator), mu, logvar).float().mean()
@@ -165,7 +161,7 @@ def log_likelihood(
     """The importance-weighted bound of log p(x), in nats: log (1/k) Σ p(x|z) p(z) / q(z|x), k = `samples` draws z ~ q.
 
     x: (B, C, H, W), uint8 or floating point. Returns (B,): at k = 1 the ELBO by one draw; on average below log p(x),
-    and closer with every k. No gradients; the model's mode is put back. Without a generator: one seeded with 0.
+    and closer with every k. No gradients. Without a generator: one seeded with 0.
     "bernoulli" is a likelihood on black and white pixels (0 and 1) only: BCE on grey ones bounds no log p(x).
     Raises ValueError for a plain autoencoder, which has no q; TypeError or ValueError when something does not fit.
     Source: Burda et al. 2016, eq. 8.
