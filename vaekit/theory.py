@@ -116,27 +116,24 @@ def applies_to(model: nn.Module, kind: str) -> bool:
 
 
 def _chunks(images: Tensor):
-    """The images as numbers in [0, 1], some at a time: (≤ CHUNK, C·H·W), float64, fresh memory."""
+    """The images as numbers in [0, 1], some at a time: (≤ CHUNK, C·H·W), float64."""
     scale = 1 / 255 if images.dtype == torch.uint8 else 1.0
     for chunk in images.detach().split(CHUNK):
-        yield _float64(chunk).flatten(1) * scale
-
-
-def _float64(values: Tensor) -> Tensor:
-    """In double precision on its own device, or on the CPU where the device has none."""
-    return (values.cpu() if values.device.type == "mps" else values).to(torch.float64)
+        chunk = chunk.cpu() if chunk.device.type == "mps" else chunk  # which has no float64
+        yield chunk.to(torch.float64).flatten(1) * scale
 
 
 def _check_eigenvalues(values) -> Tensor:
     wanted = "eigenvalues must be real numbers (d,), such as vaekit.theory.eigenvalues(images)"
     try:
-        found = values.detach() if isinstance(values, Tensor) else torch.tensor(np.array(values, np.float64))
+        values = values.detach().cpu().double().numpy() if isinstance(values, Tensor) else values
+        found = np.array(values, np.float64)
     except (TypeError, ValueError):
         raise TypeError(f"{wanted}; this {type(values).__name__} is not") from None
-    if found.ndim != 1 or len(found) == 0:
-        raise ValueError(f"{wanted}; the shape of these is {tuple(found.shape)}")
-    low, high = found.min().item(), found.max().item()
+    if found.ndim != 1 or not found.size:
+        raise ValueError(f"{wanted}; the shape of these is {found.shape}")
+    low, high = found.min(), found.max()
     # What an eigenvalue solver leaves of a zero, in single precision at worst, is one.
     if not (low >= -1e-5 * abs(high) and high < math.inf):
         raise ValueError(f"{wanted}; variances are finite and not negative, these reach from {low:g} to {high:g}")
-    return _float64(found).clamp(min=0).sort(descending=True).values
+    return torch.from_numpy(found).clamp(min=0).sort(descending=True).values
