@@ -11,7 +11,7 @@ NBVAL := --nbval-lax --nbval-current-env --nbval-cell-timeout=120 --nbval-saniti
 
 # nbval takes seconds to load, and finds no notebooks among the tests. Two processes share the live lab: most of these
 # tests wait for a kernel or a frame. Those of pace have the machine to themselves (tests/browser/conftest.py).
-QUICK := -p no:nbval --numprocesses auto --dist worksteal -m "not browser and not slow and not release" tests
+QUICK := -p no:nbval --numprocesses auto --dist worksteal -m "not slow and not release" --ignore tests/browser tests
 UNITS := $(NBVAL) --numprocesses auto --dist loadscope -m "not browser and not release" tests notebooks
 BROWSER := -p no:nbval --numprocesses 2 --dist loadscope -m "browser and not release" tests/browser
 RELEASE := -p no:nbval --numprocesses 2 --dist loadscope -m release tests

@@ -7,7 +7,10 @@ import torch
 from vaekit.exercises import diagnose
 
 CASES = [
-    pytest.param(exercise, code, wrong, id=f"{exercise}-{code}-{i}")
+    # quick: the first way of each mistake, but in a step, which takes longest
+    pytest.param(
+        exercise, code, wrong, id=f"{exercise}-{code}-{i}", marks=pytest.mark.slow if i or exercise == "step" else ()
+    )
     for exercise, table in m.TABLE.items()
     for code, ways in table.items()
     for i, wrong in enumerate(ways)

@@ -59,6 +59,7 @@ def do_all(lab, steps: int = 20) -> None:
     assert lab.view.plane.message == ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [{}, {"twin": True}, {"latent_dim": 4}], ids=["single", "twin", "four latents"])
 def test_the_lab_makes_everything_on_the_images_device(elsewhere, labs, options):
     lab = labs(**options)
@@ -70,6 +71,7 @@ def test_the_lab_makes_everything_on_the_images_device(elsewhere, labs, options)
     assert not elsewhere
 
 
+@pytest.mark.slow
 def test_other_models_too(elsewhere, labs):
     mean = some_digits(300).images.float().mean(0) / 255
     do_all(labs(model=LinearVAE(3, mean=mean), kind="linear"))
@@ -78,6 +80,7 @@ def test_other_models_too(elsewhere, labs):
     )
 
 
+@pytest.mark.slow
 def test_a_saved_lab_goes_on_there(elsewhere, labs, tmp_path):
     lab = labs(twin=True)
     lab.run(5)

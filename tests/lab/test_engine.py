@@ -71,6 +71,7 @@ def test_the_numbers_of_every_step_reach_the_history(engines):
     torch.testing.assert_close(torch.tensor(rows[:, 3]), torch.tensor(rows[:, 1] + rows[:, 2]))
 
 
+@pytest.mark.slow
 def test_slow_motion_takes_about_as_many_steps_as_it_says(engines, watched):
     engine = engines(view=watched)
     engine.pace = 50.0
@@ -129,6 +130,7 @@ def test_frames_flow_while_a_page_looks_and_come_back_when_it_does(quick, engine
     assert time.monotonic() - start < 0.15  # at once, not at the next try
 
 
+@pytest.mark.slow
 def test_a_page_out_of_sight_gets_few_frames_but_keeps_the_run_going(quick, engines, watched):
     engine = engines(view=watched)
     engine.patience = 0.6
@@ -194,6 +196,7 @@ def test_a_knob_turned_while_the_runs_are_replaced_is_not_lost(engines):
     assert engine.settings[0] == run.settings == {**run.settings, "beta": 7.0, "prior": False}
 
 
+@pytest.mark.slow
 def test_frames_take_no_more_than_their_share(monkeypatch, engines):
     class Slow(CountingView):
         def frame(self, engine) -> None:

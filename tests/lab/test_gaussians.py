@@ -33,6 +33,7 @@ def reference(q, p) -> float:
     return kl_divergence(q, p).item()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("q", "p"), [((1.0, 0.5), (0.0, 1.0)), ((-3.0, 0.1), (3.0, 3.0)), ((3.0, 0.1), (-3.0, 0.1)), ((0.25, 1.5),) * 2]
 )
@@ -46,6 +47,7 @@ def test_both_directions_are_said_as_they_are(q, p):
         assert abs(mean - true) < 4 * error + 0.001
 
 
+@pytest.mark.slow
 def test_a_slider_that_is_moved_in_the_page_is_answered():
     two = TwoGaussians(exact=exact, estimate=estimate)
     before = two.picture.value
@@ -62,6 +64,7 @@ BAD = [*[(3.1, 1), (-4, 1), (0, 0.05), (0, -1), (0, 3.5), (float("nan"), 1), (0,
 NONE = [1.0, "12", ("0", "1"), (0,), (0, 1, 2), None, (True, 1), (0, None), {0: 1}]
 
 
+@pytest.mark.slow
 def test_what_are_no_mu_and_sigma_is_one_line(refuses):
     two = TwoGaussians(exact, estimate)
     for value, error in [(it, ValueError) for it in BAD] + [(it, TypeError) for it in NONE]:
@@ -80,6 +83,7 @@ def broken(q, p):
     raise ZeroDivisionError("no, not <b>\nand more")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("functions", [(broken, estimate), (exact, broken), (lambda q, p: None, estimate)])
 def test_a_function_that_fails_is_one_line_and_mends(functions):
     two = TwoGaussians(*functions, (1, 1), (1, 1))
@@ -94,6 +98,7 @@ def area(line) -> float:
     return torch.trapezoid(*(torch.as_tensor(values) for values in (line.get_ydata(), line.get_xdata()))).item()
 
 
+@pytest.mark.slow
 def test_the_picture_is_of_the_areas_and_stands_where_no_widget_lives():
     two = TwoGaussians(exact, estimate)
     left, right = two.figure().axes

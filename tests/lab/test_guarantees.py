@@ -91,6 +91,7 @@ def test_1_gradients_are_taken_and_applied_in_training_py_alone():
 # -- 2. Watching changes nothing --------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @MODELS
 def test_2_a_lab_that_is_looked_at_ends_at_the_weights_of_a_plain_loop(labs, make_model):
     def drive(lab, look) -> dict:

@@ -57,6 +57,7 @@ def test_set_knobs_and_settings(labs):
         lab.settings["beta"] = 9.0
 
 
+@pytest.mark.slow
 def test_knobs_turned_leave_marks(labs):
     lab = labs(some_digits(1100))
     for changes in ({"prior": False}, {"beta": 4.0}, {"kind": "gaussian"}, {"data": "500 digits"}, {"lr": 0.01}):
@@ -71,6 +72,7 @@ def test_knobs_turned_leave_marks(labs):
     assert [mark["step"] for mark in lab.view.curves.marks] == [51, 101, 151, 201, 251, 253]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("asked", [7.0, 0.05, 3.0, 11.0])
 def test_beta_set_from_code_stays_what_it_is_whatever_the_slider_answers(labs, asked):
     """A page's slider answers with the place it went to, in digits of its own, and perhaps late."""
@@ -455,6 +457,7 @@ def test_a_complaint_stays_in_the_page_while_it_plays_until_something_else_is_do
 # -- more than one ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_two_labs_at_once_both_train_and_the_second_says_so(labs):
     one, two = labs(), labs(seed=1)
     one.play()
@@ -494,6 +497,7 @@ def test_a_retired_lab_says_so_frees_its_thread_and_can_still_be_used(labs):
 # -- showing it -------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_bundle_has_the_widget_the_name_and_a_picture(labs):
     lab = labs().run(5)
     bundle = lab._repr_mimebundle_()

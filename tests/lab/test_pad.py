@@ -221,6 +221,7 @@ def test_it_follows_the_training_and_the_toggle_puts_it_away(labs):
     assert lab.view.plane.drawn == {} and lab.view.plane.strokes == [] and not lab.view.plane.pad
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("twin", [False, True])
 def test_drawing_changes_nothing_of_the_run(labs, twin):
     drawn, plain = labs(twin=twin), labs(twin=twin)
@@ -289,6 +290,7 @@ def test_images_of_another_shape_have_no_pad(labs, refuses):
     assert lab.view.plane.drawn == {} and lab.run(2).error is None
 
 
+@pytest.mark.slow
 def test_the_exported_file_shows_the_chosen_image_and_the_lab_keeps_its_drawing(labs, tmp_path):
     lab = labs().run(5).draw(ONE)
     drawn = lab.view.plane.pictures

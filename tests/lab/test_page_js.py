@@ -81,6 +81,7 @@ def test_a_frame_as_it_was_packed_at_any_address():
     assert js("return [readFrame(nothing), readProbe(nothing), readDecoder(nothing)]", nothing=b"") == [None] * 3
 
 
+@pytest.mark.slow
 def test_json_with_a_payload_a_trail_and_a_history():
     for text in ("", "a", "ß", "abc"):
         packed = pack_json({"text": text}, b"payload")

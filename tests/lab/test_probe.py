@@ -94,6 +94,7 @@ def latents(lab, side: int = 0):
         return lab.sides[side].model.encode(x)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("twin", [False, True])
 def test_what_is_shown_is_what_the_meters_measure(labs, twin):
     lab = labs(twin=twin, latent_dim=3, pair=(2, 0)).run(40)
@@ -137,6 +138,7 @@ def test_a_walk_goes_from_the_chosen_image_to_the_next_of_another_class(labs):
     np.testing.assert_allclose(images[[0, -1]], expected, atol=0.51)
 
 
+@pytest.mark.slow
 def test_what_cannot_be_shown_is_one_line_and_showing_changes_nothing_of_the_run(labs, refuses):
     lab, unseen = labs(), labs()
     for wrong in ("walks", None, True):
@@ -165,6 +167,7 @@ class Clock:
         return self.now
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("cost", "twin"), [(0.001, False), (0.2, False), (0.2, True)])
 def test_live_it_is_measured_no_oftener_than_its_interval_and_share(labs, monkeypatch, cost, twin):
     clock, calls = Clock(), {}

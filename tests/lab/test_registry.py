@@ -74,6 +74,7 @@ def test_outside_of_a_notebook_nobody_is_retired(cell):
     assert [lab.retired for lab in labs] == [0, 0, 0]
 
 
+@pytest.mark.slow
 def test_of_a_lab_whose_cell_is_run_again_nothing_is_left(cell):
     def make() -> LatentLab:
         return LatentLab(some_digits(300), hidden=16, threads=1).run(3)
@@ -91,6 +92,7 @@ def test_of_a_lab_whose_cell_is_run_again_nothing_is_left(cell):
     lab.engine.close()
 
 
+@pytest.mark.slow
 def test_a_retired_lab_that_a_variable_holds_answers_its_widgets(cell):
     cell("a", "1")
     older = LatentLab(some_digits(300), hidden=16, threads=1)
@@ -102,6 +104,7 @@ def test_a_retired_lab_that_a_variable_holds_answers_its_widgets(cell):
     older.engine.close(), newer.engine.close()
 
 
+@pytest.mark.slow
 def test_outside_of_ipython_a_lab_is_freed_as_any_object_is():
     lab = LatentLab(some_digits(300), hidden=16, threads=1)
     lab.play()

@@ -152,6 +152,7 @@ def test_a_linear_models_deaths_are_the_theorys(labs):
     assert optimum.live.tolist() == [True, False, False]
 
 
+@pytest.mark.slow
 def test_the_deaths_follow_the_kind_and_the_data(labs):
     lab = labs(some_digits(1100), model=linear(2), kind="linear", twin=True)
     done(lab)

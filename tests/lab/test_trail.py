@@ -90,6 +90,7 @@ def at_pauses_only(monkeypatch):
     monkeypatch.setattr(Clock, "frame_is_due", lambda *_, **__: False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("twin", [False, True])
 def test_the_page_gets_the_frames_along_the_run_as_they_were_shown(labs, at_pauses_only, monkeypatch, twin):
     lab, shown, sent = labs(twin=twin), [], []

@@ -23,6 +23,7 @@ def found_again(images: ImageSet, data=None, **other) -> ImageSet:
     return find_images([images.name], recording.checked(), data, CPU)[images.name]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", DATA_SETS)
 def test_each_set_bears_the_name_of_its_row(name):
     images = DATA_SETS[name](CPU)
@@ -30,6 +31,7 @@ def test_each_set_bears_the_name_of_its_row(name):
     assert images_print(DATA_SETS[name](CPU).images) == images_print(images.images)  # the same each time
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("make", "older"),
     [
@@ -44,6 +46,7 @@ def test_what_anyone_can_have_is_found_again(make, older):
     assert torch.equal(found_again(images, source=older).images, images.images)  # in a recording of an older version
 
 
+@pytest.mark.slow
 def test_the_sha256_decides_and_not_the_name(refuses):
     for images in (
         ImageSet(mnist(device="cpu").images[:300] ^ 1, name="Handwritten digits"),

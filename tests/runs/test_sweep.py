@@ -61,6 +61,7 @@ def test_a_row_is_what_a_plain_loop_finds(digits):
         assert row[2:] == pytest.approx(by_hand(digits.images[:300], shown, row.beta, 3), rel=2e-6)
 
 
+@pytest.mark.slow
 def test_without_images_it_is_mnist_and_its_test_set_and_own_images_are_measured_by_their_first_2000(digits):
     expected = by_hand(digits.images, vaekit.mnist(train=False, device="cpu").images[:2000], 1.0, 0)
     assert sweep([1], **SMALL).rows[0][2:] == pytest.approx(expected, rel=2e-6)
@@ -77,6 +78,7 @@ def test_images_of_another_shape_and_of_floats(dtype):
     assert (row.loss, images.dtype) == (row.distortion + row.rate, dtype)
 
 
+@pytest.mark.slow
 def test_betas_and_seeds_may_come_in_any_list_order_and_twice(few, table):
     assert [(row.beta, row.seed) for row in table.rows] == [(0.5, 0), (0.5, 1), (4.0, 0), (4.0, 1)]
     for betas in (np.array([0.5, 4.0]), torch.tensor([0.5, 4.0]), (b for b in (0.5, 4, 4.0)), [np.float32(4), 0.5]):
@@ -113,6 +115,7 @@ def test_dask_gives_the_same_digits(few, table):
         assert sweep(BETAS, SEEDS, images=few, executor=client.get_executor(), **SMALL) == table
 
 
+@pytest.mark.slow
 def test_threads_do_and_each_run_has_one_of_torchs_and_the_caller_gets_the_own_number_back(few, table, monkeypatch):
     seen, measure = [], module._measure
     monkeypatch.setattr(module, "_measure", lambda *run: seen.append(torch.get_num_threads()) or measure(*run))
@@ -198,6 +201,7 @@ def test_a_run_that_diverges_is_a_row_of_nan(few, tmp_path):
         assert row.active == 0
 
 
+@pytest.mark.slow
 def test_a_second_call_goes_on_from_the_file(few, table, runs, tmp_path):
     path = tmp_path / "sweep.json"
     sweep([4.0], SEEDS, images=few, path=path, **SMALL | {"hidden": np.int64(16)})  # which JSON does not know
