@@ -37,7 +37,6 @@ PAIRS = [
     ),
     ("kl", lambda mu, logvar: -m.kl(mu, logvar).sum(), ("sign", "sum_over_batch")),
     ("kl", lambda mu, logvar: 2 * m.kl(mu, logvar).detach(), ("missing_half", "gradient_cut")),
-    ("kl", lambda mu, logvar: m.kl(mu, logvar).detach().numpy() * -1, ("wrong_type", "sign")),
     ("reconstruction", lambda x_logits, x: m.bce(x_logits, x), ("wrong_shape", "mean_over_pixels")),
     ("reconstruction", lambda x_logits, x: -m.raw_bce(x_logits, x), ("sign", "logits_as_probabilities")),
     ("loss", lambda *given: -m.loss_with()(*given).detach(), ("sign", "gradient_cut")),

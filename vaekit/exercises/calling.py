@@ -110,24 +110,20 @@ class Learner:
             raise Halt("wrong_type", came=type(function).__name__, expected="a function")
         self.function, self.roles = uncompiled(function), roles.split()
         try:
-            parameters = list(inspect.signature(self.function).parameters.values())
+            parameters = inspect.signature(self.function).parameters.values()
         except Exception:  # some callables have none
             parameters = []
-        named = [one for one in parameters if ROLE_OF.get(one.name) in self.roles]
-        names = {ROLE_OF[one.name]: one.name for one in named if one.kind is not one.POSITIONAL_ONLY}
-        is_known = len(named) == len(names) == len(self.roles)
-        only = {one.name: one.name for one in parameters if one.kind is one.KEYWORD_ONLY}
-        self.is_reordered = is_known and not only and list(names) != self.roles
-        self.names = names if self.is_reordered or (is_known and only) else only
+        names = {ROLE_OF.get(one.name): one.name for one in parameters if one.kind is not one.POSITIONAL_ONLY}
+        names = {role: name for role, name in names.items() if role in self.roles}
+        self.names = names if len(names) == len(self.roles) else {}
+        self.is_reordered = bool(self.names) and list(names) != self.roles
 
     def __call__(self, *values, gap_is_none: bool = True):
         # clones, and no leaves: what a learner does in place works as it would in a model
         values = [value.clone() if isinstance(value, Tensor) else value for value in values]
-        pairs = list(zip(self.roles, values, strict=True))
-        by_position = [value for role, value in pairs if role not in self.names]
-        by_name = {self.names[role]: value for role, value in pairs if role in self.names}
-        given = ", ".join(f"{role} {described(value)}" for role, value in pairs)
-        result = guarded(lambda: self.function(*by_position, **by_name), given)
+        given = ", ".join(f"{role} {described(value)}" for role, value in zip(self.roles, values, strict=True))
+        named = {self.names[role]: value for role, value in zip(self.roles, values, strict=True) if self.names}
+        result = guarded(lambda: self.function(**named) if named else self.function(*values), given)
         if gap_is_none and any(result is nothing for nothing in OPEN):
             raise Halt("not_started", input=given, came=type(result).__name__)
         return result
@@ -176,20 +172,13 @@ def numbers(values: Tensor, most: int = 4) -> str:
     return f"({', '.join(texts)}{', …' if values.numel() > most else ''})" if values.dim() else texts[0]
 
 
-def as_tensor(result) -> tuple[Tensor, str | None]:
-    """What came back as a tensor of floating point, and a code when it was none; Halt when it cannot be one."""
+def as_tensor(result) -> Tensor:
+    """What came back as a tensor of floating point; Halt when it is none."""
     if isinstance(result, Tensor) and not result.is_complex():
-        return (result if result.is_floating_point() else result.double()), None
-    if isinstance(result, float | int) and type(result).__module__ == "builtins":
-        return torch.tensor(float(result)), "gradient_cut"  # .item(): the number without its history
+        return result if result.is_floating_point() else result.double()
+    if isinstance(result, float | int):  # .item()
+        raise Halt("gradient_cut", came="a number without its history", expected="a tensor")
+    kind = type(result).__qualname__
     if isinstance(result, tuple):  # `return loss, kl`: which of them is meant?
-        parts = ", ".join(type(one).__name__ for one in result[:5])
-        raise Halt("wrong_type", came=f"a tuple of {len(result)}: {parts}", expected="one tensor")
-    try:
-        if isinstance(result, list):
-            return torch.stack([torch.as_tensor(value) for value in result]).double(), "wrong_type"
-        if type(result).__module__ == "numpy":
-            return torch.as_tensor(result).double(), "wrong_type"
-    except Exception:  # a list of anything
-        pass
-    raise Halt("wrong_type", came=type(result).__qualname__, expected="a tensor")
+        kind = f"a tuple of {len(result)}: {', '.join(type(one).__name__ for one in result[:5])}"
+    raise Halt("wrong_type", came=kind, expected="one tensor")
