@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from vaekit.exercises import wrong
-from vaekit.exercises.calling import Halt, Learner, as_tensor, described, guarded, numbers
+from vaekit.exercises.calling import Halt, Learner, as_tensor, described, guarded
 from vaekit.exercises.diagnosis import Diagnosis, Finding
 from vaekit.exercises.wrong import BATCH, LATENTS, Mistake
 
@@ -39,7 +39,7 @@ class Probe:
 
 @dataclass
 class Reading:
-    """What explains the values: mistakes, the effective β, the options of the formula that the mistakes make."""
+    """What explains the values: mistakes, the effective β, and the options of the formula that they make."""
 
     mistakes: list[Mistake]
     beta: float | None = None
@@ -66,9 +66,9 @@ def examine(exercise: str, function, declared: set[str]) -> Diagnosis:
     """The verdict on `kl`, `reconstruction` or `loss`. declared: those of REDUCTIONS that are meant."""
     learner = Learner(function, ARGUMENTS[exercise])
     verdict = _examined(exercise, learner, declared)
-    if verdict.ok or not learner.is_reordered:
+    if verdict.ok or list(learner.names) in ([], learner.roles):
         return verdict
-    learner.names = {}  # the names say one order: is it right in the other?
+    learner.names = {}  # the names say another order: is it right in the usual one?
     by_position = _examined(exercise, learner, declared)
     return by_position if by_position.ok else verdict
 
@@ -98,13 +98,12 @@ def conclude(exercise, mistakes: list[Mistake], beta, declared: set[str], probes
 
 
 def _finding(mistake: Mistake, evidence: Finding, shape: str, due: str) -> Finding:
-    if mistake.code in ("wrong_shape", "broadcast") and shape != due:
-        return Finding(mistake.code, f"a batch of {BATCH}", shape, due, mistake.note)
-    if mistake.code in ("gradient_cut", "zero_grad_missing", "wrong_gradient", "step_missing"):
-        return Finding(mistake.code, f"a batch of {BATCH}", note=mistake.note)
-    if evidence.came == evidence.expected:  # the loss is right, its gradient is not
-        return Finding(mistake.code, evidence.input, note=mistake.note)
-    return replace(evidence, code=mistake.code, note=mistake.note)
+    code, note = mistake.code, mistake.note
+    if code in ("wrong_shape", "broadcast") and shape != due:
+        return Finding(code, f"a batch of {BATCH}", shape, due, note)
+    if evidence.came == evidence.expected or code == "gradient_cut":  # not the loss is wrong, but its gradient
+        return Finding(code, evidence.input, note=note)
+    return replace(evidence, code=code, note=note)
 
 
 def _in_shape(value: Tensor, exercise: str, first: Tensor) -> tuple[Tensor, list[Mistake]]:
@@ -219,8 +218,8 @@ def evidence_of(exercise: str, probes: list[Probe], learner: Learner | None = No
         try:
             value = as_tensor(learner(mu, logvar))
             given = "μ = (0, 0) and (1, 0), σ = (2, 2) and (1, 1)"
-            return Finding("", given, numbers(value), numbers(wrong.kl(mu, logvar)))
+            return Finding("", given, described(value), described(wrong.kl(mu, logvar)))
         except Halt:  # it takes 3 latents only
             pass
     given = {"kl": "5 examples of 3 latents", "reconstruction": "5 images"}.get(exercise, f"5 images, β = {BETAS[0]}")
-    return Finding("", given, numbers(probes[0].value), numbers(formula(exercise, probes[0])))
+    return Finding("", given, described(probes[0].value), described(formula(exercise, probes[0])))

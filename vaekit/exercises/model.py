@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from vaekit.exercises import noise
-from vaekit.exercises.calling import OPEN, Halt, guarded
+from vaekit.exercises.calling import Halt, guarded, is_open
 from vaekit.exercises.diagnosis import Diagnosis, Finding
 from vaekit.exercises.noise import Draw, Tap
 
@@ -31,7 +31,7 @@ def examine(candidate, mean_at_eval: bool, shape: tuple[int, ...] | None) -> Dia
 
 def _with_images(candidate, shape: tuple[int, ...] | None) -> tuple[nn.Module, Tensor]:
     """The model, and images that come back as they went in; Halt with what is wrong if none do."""
-    if any(candidate is nothing for nothing in OPEN):
+    if is_open(candidate):
         raise Halt("not_started")
     kind = candidate if inspect.isclass(candidate) else type(candidate)
     if not issubclass(kind, nn.Module):
@@ -88,7 +88,7 @@ def outputs(model: nn.Module, method: str, given: Tensor) -> tuple[Tensor, ...]:
     """What a method gives back, as many tensors as METHODS says; else Halt."""
     names, call = METHODS[method], model if method == "forward" else getattr(model, method)
     out = guarded(lambda: call(given), f"{method}: {tuple(given.shape)}")
-    if any(out is nothing for nothing in OPEN):
+    if is_open(out):
         raise Halt("not_started", input=method, came=type(out).__name__, expected=", ".join(names))
     parts = tuple(out) if isinstance(out, tuple | list) else ()
     if isinstance(out, Tensor) and len(names) == 1:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from vaekit.exercises.calling import Halt, Learner, as_tensor, described, numbers
+from vaekit.exercises.calling import Halt, Learner, as_tensor, described
 from vaekit.exercises.diagnosis import Diagnosis, Finding
 
 ROWS, LATENTS, CALLS = 64, 2, 30
@@ -147,7 +147,7 @@ def faults_of(draw: Callable, rows: int = ROWS, latents: int = LATENTS) -> list[
     for name, slope, due in (("mu", of_mu, torch.ones_like(z)), ("logvar", of_logvar, power * off)):
         wrong = (slope - due).abs() > 1e-2 * due.abs() + 1e-3 * (1 + mu.abs())
         if wrong.any() and all(finding.code != "unrecognized" for finding in found):
-            came, expected = numbers(slope[wrong][0]), numbers(due[wrong][0])
+            came, expected = described(slope[wrong][0]), described(due[wrong][0])
             return [*found, Finding("gradient_cut", f"∂z/∂{name}", came, expected)]
     return found
 
@@ -173,9 +173,9 @@ def _of_power(power: float, eps: Tensor) -> list[Finding]:
         text = f"μ + {always:g} {POWERS[power]}"
         return [*found, Finding("noise_missing", came=f"z = {text}", expected="μ + σ ε", note=f"z is always {text}.")]
     kinds = (
-        ("noise_reused", f"ε = {numbers(eps[0, 0])} for the first example, at every call"),
-        ("noise_shared", f"ε = {numbers(eps[0, 0])} for every example"),
-        ("broadcast", f"ε = {numbers(eps[0, 0])}: one number for all latents of an example"),
+        ("noise_reused", f"ε = {described(eps[0, 0])} for the first example, at every call"),
+        ("noise_shared", f"ε = {described(eps[0, 0])} for every example"),
+        ("broadcast", f"ε = {described(eps[0, 0])}: one number for all latents of an example"),
     )
     found += [Finding(code, given, came, EXPECTED) for is_so, (code, came) in zip(fixed, kinds, strict=True) if is_so]
     if fixed[0] or fixed[1] or _is_normal(eps[:, :, :1] if fixed[2] else eps):

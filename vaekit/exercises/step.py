@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from vaekit.exercises import noise, wrong
-from vaekit.exercises.calling import OPEN, Halt, Learner, as_tensor
+from vaekit.exercises.calling import Halt, Learner, as_tensor, is_open
 from vaekit.exercises.diagnosis import Diagnosis, Finding
 from vaekit.exercises.formulas import BETAS, Probe, conclude, evidence_of, read, same
 from vaekit.exercises.noise import Draw, Tap
@@ -52,9 +52,8 @@ def make_model() -> VAE:
     """A VAE whose codes are far from 0, whose variances are far from 1, and whose logits are in (0, 1)."""
     model = VAE(LATENTS, 16, init_generator=torch.Generator().manual_seed(7))
     with torch.no_grad():
-        model.encoder.mu.weight *= 24
-        model.encoder.logvar.weight *= 24
-        model.decoder[2].weight *= 3
+        for layer, size in ((model.encoder.mu, 24), (model.encoder.logvar, 24), (model.decoder[2], 3)):
+            layer.weight *= size
     model.decoder.append(nn.Sigmoid())  # for steps that take the logits as probabilities
     return model
 
@@ -62,8 +61,8 @@ def make_model() -> VAE:
 def images(count: int, seed: int) -> Tensor:
     """Patches of grey, bright and dark ones: (count, 1, 28, 28) in [0, 1]."""
     generator = torch.Generator().manual_seed(seed)
-    coarse = torch.rand(count, 1, 4, 4, generator=generator).repeat_interleave(7, 2).repeat_interleave(7, 3)
-    return coarse * torch.rand(count, 1, 1, 1, generator=generator)
+    patches = torch.rand(count, 1, 4, 4, generator=generator) * torch.rand(count, 1, 1, 1, generator=generator)
+    return patches.repeat_interleave(7, 2).repeat_interleave(7, 3)
 
 
 @dataclass
@@ -118,8 +117,8 @@ class Examiner:
     def step(self, x: Tensor, beta: float) -> Tensor:
         """The learner's step, and the loss that it returns."""
         self.optimizer.clear()
-        value = self.learner(self.model, x, beta, self.optimizer, gap_is_none=False)
-        if any(value is nothing for nothing in OPEN):
+        value = self.learner(self.model, x, beta, self.optimizer)
+        if is_open(value):
             is_started = self.tap.encoded or self.optimizer.taken is not None
             raise Halt("wrong_type" if is_started else "not_started", came=type(value).__name__, expected="the loss")
         if not (self.tap.encoded and self.tap.decoded):
@@ -170,14 +169,6 @@ class Examiner:
             value = value + beta * (of_z - wrong.kl(mu, logvar)).mean()
         weights = list(self.model.parameters())
         return list(torch.autograd.grad(value, weights, allow_unused=True, materialize_grads=True))
-
-
-@torch.enable_grad()
-def warm_up() -> None:
-    """Make a step: torch loads seconds' worth of modules at the first, which no learner should pay for."""
-    weight = torch.zeros(1, requires_grad=True)
-    weight.sum().backward()
-    Standstill([weight]).step()
 
 
 def examine(function, declared: set[str]) -> Diagnosis:

@@ -25,24 +25,14 @@ def _mistake(code: str, note: str = "", reduction: str = "", **options) -> Mista
     return Mistake(code, options, note, reduction)
 
 
-_TABLE = tomllib.loads(files(__package__).joinpath("wrong.toml").read_text(encoding="utf-8"))
-KL, RECONSTRUCTION, LOSS = ([_mistake(**row) for row in _TABLE[name]] for name in ("kl", "reconstruction", "loss"))
+_ROWS = tomllib.loads(files(__package__).joinpath("wrong.toml").read_text(encoding="utf-8"))
+KL, RECONSTRUCTION, LOSS = ([_mistake(**row) for row in _ROWS[name]] for name in ("kl", "reconstruction", "loss"))
 
 
-def kl(
-    mu, logvar, *, power=1.0, spread=1.0, mean=1.0, one=1.0, log=1.0, half=0.5, kl_sign=1.0, latents=1, crossed=None
-) -> Tensor:
-    """½ Σ (σ² + μ² − 1 − log σ²) of each example, (B, D) → (B,); each number scales its part, `power` is of σ².
-
-    crossed: "μ² sum" means that μ² of each example met the rest of all examples, and that they were summed up.
-    """
-    of_mu = (mean * mu.square()).sum(1)
-    of_std = (spread * torch.exp(power * logvar) - one - log * logvar).sum(1)
-    total = of_mu + of_std
-    if crossed:
-        own, others = (of_mu, of_std) if "μ²" in crossed else (of_std, of_mu)
-        total = (len(own) * own + others.sum()) / (len(own) if "mean" in crossed else 1)
-    return kl_sign * half / latents * total
+def kl(mu, logvar, *, power=1.0, spread=1.0, mean=1.0, one=1.0, log=1.0, half=0.5, kl_sign=1.0, latents=1) -> Tensor:
+    """½ Σ (σ² + μ² − 1 − log σ²) of each example, (B, D) → (B,); each number scales its part, `power` is of σ²."""
+    terms = spread * torch.exp(power * logvar) + mean * mu.square() - one - log * logvar
+    return kl_sign * half / latents * terms.sum(1)
 
 
 def _logits(x_logits: Tensor, x: Tensor) -> Tensor:
@@ -53,7 +43,7 @@ def _probabilities(p: Tensor, x: Tensor) -> Tensor:
     return F.binary_cross_entropy(p.clamp(0, 1), x, reduction="none")
 
 
-def _log_softmax(x_logits: Tensor, axis: int | None) -> Tensor:
+def _log_softmax(x_logits: Tensor, axis: int | None = None) -> Tensor:
     return x_logits.log_softmax(axis) if axis is not None else x_logits.flatten(1).log_softmax(1).view_as(x_logits)
 
 
@@ -62,13 +52,11 @@ PIXEL = {
     "right": _logits,
     "no sigmoid": _probabilities,
     "two sigmoids": lambda x_logits, x: _logits(x_logits.sigmoid(), x),
-    "softmax and sigmoid": lambda x_logits, x: _logits(_log_softmax(x_logits, None).exp(), x),
+    "softmax and sigmoid": lambda x_logits, x: _logits(_log_softmax(x_logits).exp(), x),
     "each with all": lambda x_logits, x: len(x) * F.softplus(x_logits) - x_logits * x.sum(0),
     "itself": lambda x_logits, x: _logits(x_logits, x_logits.sigmoid()),
     "swapped": lambda x_logits, x: _logits(x, x_logits),
     "swapped after a sigmoid": lambda x_logits, x: _probabilities(x, x_logits.sigmoid()),
-    "negative": lambda x_logits, x: _logits(x_logits, 1 - x),
-    "two colours": lambda x_logits, x: _logits(x_logits, (x > 0.5).to(x)),
     "squared error": lambda x_logits, x: (x_logits.sigmoid() - x).square(),
     "squared error of logits": lambda x_logits, x: (x_logits - x).square(),
     "bright only": lambda x_logits, x: -x * F.logsigmoid(x_logits),
