@@ -153,7 +153,7 @@ def said(error: BaseException) -> str:
 
 
 def described(value) -> str:
-    """A value as evidence: a number, the shape of a tensor, or up to four of its numbers when it has few; a type else."""
+    """A value as evidence: a number, a tensor's shape, the first of a vector's numbers, or a type."""
     if isinstance(value, int | float):
         return f"{value:.4g}"
     if not isinstance(value, Tensor):

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from vaekit.exercises import noise, wrong
 from vaekit.exercises.calling import Halt, Learner, as_tensor, is_open
 from vaekit.exercises.diagnosis import Diagnosis, Finding
-from vaekit.exercises.formulas import BETAS, Probe, conclude, evidence_of, read, same
+from vaekit.exercises.formulas import BETAS, Probe, conclude, evidence_of, formula, read, same
 from vaekit.exercises.noise import Draw, Tap
 from vaekit.exercises.wrong import BATCH, LATENTS, Mistake
 from vaekit.model import VAE
@@ -151,7 +151,7 @@ class Examiner:
         is_exact = all(one.dtype == torch.float32 for one in (mu, logvar, x_logits))
         slopes = [None if x_logits.grad is None else x_logits.grad.float()]
         x_logits, mu, logvar = (one.detach().float() for one in (x_logits, mu, logvar))
-        probe = Probe([x_logits, given if is_shuffled else x, mu, logvar, beta], value, (), slopes)
+        probe = Probe([x_logits, given if is_shuffled else x, mu, logvar, beta], value, slopes)
         return Record(probe, given.float(), draw, is_plain, 1e-2 if is_exact else 0.1, self.optimizer.taken)
 
     def due(self, record: Record, options: dict, by_draw: bool = False) -> list[Tensor]:
@@ -163,7 +163,7 @@ class Examiner:
         mu, logvar = self.tap.encode(record.given)
         z = record.draw.z + record.draw.of_mu * (mu - mu.detach()) + record.draw.of_logvar * (logvar - logvar.detach())
         x, beta = record.probe.inputs[1], record.probe.inputs[4]
-        value = wrong.loss(self.tap.decode(z), x, mu, logvar, beta, **options)
+        value = formula("loss", Probe([self.tap.decode(z), x, mu, logvar, beta]), **options)
         if by_draw:
             of_z = (z.square() - (z - mu).square() / logvar.exp() - logvar).sum(1) / 2
             value = value + beta * (of_z - wrong.kl(mu, logvar)).mean()
@@ -192,7 +192,7 @@ def examine(function, declared: set[str]) -> Diagnosis:
                 unknown = Mistake("unrecognized", note=f"`backward()` is called on {factors[0]:.4g} times the loss.")
                 mistakes = [FACTORS.get(round(factors[0], 2), unknown)]
         mistakes += reading.mistakes
-    verdict = conclude("step", mistakes, beta, declared, probes, evidence_of("loss", probes))
+    verdict = conclude("step", mistakes, beta, declared, evidence_of("loss", probes[0]))
     return replace(verdict, findings=(*verdict.findings, *noisy))
 
 

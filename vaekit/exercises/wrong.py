@@ -13,12 +13,13 @@ LATENTS, BATCH = 3, 5  # of the probes, with 784 pixels: without common factors,
 
 @dataclass(frozen=True)
 class Mistake:
-    """One row of the table: its code, the options that it sets, a note, and the words that declare it to be meant."""
+    """One row of the table: its code, the options that it sets, a note, the words that declare it to be meant."""
 
     code: str
     options: dict = field(default_factory=dict, hash=False)
     note: str = ""
     reduction: str = ""
+    evidence: tuple[str, ...] = ()  # input, what came out, what should have
 
 
 def _mistake(code: str, note: str = "", reduction: str = "", **options) -> Mistake:
@@ -94,8 +95,7 @@ def loss(x_logits, x, mu, logvar, beta, *, weigh="KL", total=1, r_batch=1, k_bat
 def effective_beta(options: dict) -> float | None:
     """The KL's weight beside the reconstruction's at β = 1; None when one of the two is not a multiple of itself."""
     right = {"half": 0.5, "kl_sign": 1, "k_batch": 1, "latents": 1, "r_sign": 1, "r_batch": 1, "pixels": 1}
-    if options.keys() - {*right, "weigh", "total"} or options.get("weigh") == "no reconstruction":
+    if options.keys() - {*right, "weigh", "total", "batch"} or options.get("weigh") == "no reconstruction":
         return None
-    half, kl_sign, k_batch, latents, r_sign, r_batch, pixels = (options.get(name, right[name]) for name in right)
-    beta = 2 * half * kl_sign * k_batch / latents * pixels / (r_sign * r_batch)
-    return 0.0 if options.get("weigh") == "no KL" else beta
+    half, kl_sign, k_batch, latents, r_sign, r_batch, pixels = ((right | options)[name] for name in right)
+    return 2 * half * kl_sign * k_batch / latents * pixels / (r_sign * r_batch) * (options.get("weigh") != "no KL")
