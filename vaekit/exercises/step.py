@@ -20,30 +20,32 @@ FACTORS = {  # what the gradient due may have been multiplied by
 }
 
 
-class Standstill(torch.optim.SGD):
+class Standstill(torch.optim.Optimizer):
     """An optimizer that leaves the model as it is, and keeps the gradients of the last step."""
 
-    def __init__(self, weights: list[Tensor]):
-        super().__init__(weights, lr=0.0)
+    def __init__(self, weights: list[Tensor]):  # not by Optimizer's own, which loads a second's worth of modules
+        self.weights, self.param_groups = weights, [{"params": weights, "lr": 0.0}]
         self.clear()
         for i, weight in enumerate(weights):
             weight.register_hook(partial(self._gather, i))
 
     def clear(self) -> None:
         """Begin anew. What was left from before becomes nan: it will show where it is not cleared."""
-        weights = self.param_groups[0]["params"]
-        for weight in weights:
+        for weight in self.weights:
             if weight.grad is not None and weight.grad.any():
                 weight.grad.fill_(torch.nan)
-        self.fresh, self.taken = [torch.zeros_like(weight) for weight in weights], None
+        self.fresh, self.taken = [torch.zeros_like(weight) for weight in self.weights], None
 
     def _gather(self, i: int, slope: Tensor) -> None:
         self.fresh[i] += slope
 
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        for weight in self.weights:
+            weight.grad = None
+
     def step(self, closure=None):
         value = closure() if closure is not None else None
-        gradients = [weight.grad for weight in self.param_groups[0]["params"]]
-        taken = [torch.zeros_like(b) if a is None else a.clone() for a, b in zip(gradients, self.fresh, strict=True)]
+        taken = [torch.zeros_like(weight) if weight.grad is None else weight.grad.clone() for weight in self.weights]
         self.taken = taken, [slope.clone() for slope in self.fresh]
         return value
 
@@ -132,20 +134,16 @@ class Examiner:
     def draw(self, mu: Tensor, logvar: Tensor) -> Draw | None:
         """The z that the step makes of these codes; None when it makes several of each."""
         decoded, _ = self.tap.draw(mu, logvar, lambda: self.step(images(len(mu), 8), 1.0))
-        used = [draw for draw, x_logits in decoded if x_logits.grad is not None] or [decoded[-1][0]]
-        if used[0].z.shape[1:] != mu.shape[1:]:
-            raise Halt("wrong_shape", came=f"z {tuple(used[0].z.shape)}", expected=f"z {tuple(mu.shape)}")
-        return used[0] if len(used) == 1 and len(used[0].z) == len(mu) else None
+        (draw, _), *more = taking_part(decoded)
+        return None if more or draw.z.shape != mu.shape else draw
 
     def record(self, x: Tensor, beta: float) -> Record:
         """What the step does with these images."""
         self.tap.clear()
         value = self.step(x, beta)
-        # passes that gradients came back to, or else the last
-        encoded = [one for one in self.tap.encoded if any(code.grad is not None for code in one[1:])]
-        decoded = [one for one in self.tap.decoded if one[1].grad is not None]
-        (given, mu, logvar), (draw, x_logits) = (encoded or self.tap.encoded)[-1], (decoded or self.tap.decoded)[-1]
-        is_plain = len(encoded) <= 1 and len(decoded) <= 1 and len(given) == len(draw.z) == len(x)
+        encoded, decoded = taking_part(self.tap.encoded), taking_part(self.tap.decoded)
+        (given, mu, logvar), (draw, x_logits) = encoded[-1], decoded[-1]
+        is_plain = len(encoded) == len(decoded) == 1 and len(given) == len(draw.z) == len(x)
         # it may have put the images in another order
         is_shuffled = given.shape == x.shape and (given[:, None] == x[None]).flatten(2).all(2).any(1).all()
         is_exact = all(one.dtype == torch.float32 for one in (mu, logvar, x_logits))
@@ -169,6 +167,13 @@ class Examiner:
             value = value + beta * (of_z - wrong.kl(mu, logvar)).mean()
         weights = list(self.model.parameters())
         return list(torch.autograd.grad(value, weights, allow_unused=True, materialize_grads=True))
+
+
+def taking_part(passes: list[tuple]) -> list[tuple]:
+    """The passes that gradients came back to, or else the last."""
+    return [one for one in passes if any(isinstance(out, Tensor) and out.grad is not None for out in one)] or passes[
+        -1:
+    ]
 
 
 def examine(function, declared: set[str]) -> Diagnosis:
