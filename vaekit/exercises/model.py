@@ -118,7 +118,8 @@ def _decoded_shape(model: nn.Module) -> tuple[int, ...] | None:
 def _bounded(model: nn.Module, x: Tensor) -> list[Finding]:
     """Can the logits, and log σ², be as low as one likes?"""
     z = torch.randn(3, outputs(model, "encode", x)[0].shape[1], generator=torch.Generator().manual_seed(10))
-    lowest, found = _lowest(model, lambda: outputs(model, "decode", z)[0], -1.01), []  # a tanh ends at -1
+    found: list[Finding] = []
+    lowest = _lowest(model, lambda: outputs(model, "decode", z)[0], -1.01)  # a tanh ends at -1
     if lowest is not None:
         came, due = f"logits from {lowest:.2g} up, whatever the weights", "logits far below 0 where a pixel is black"
         found = _not_logits("decode", outputs(model, "decode", 20 * z)[0])
@@ -169,11 +170,10 @@ def _noise(model: nn.Module, x: Tensor, tap: Tap) -> list[Finding]:
         return [Finding("unrecognized", "encode", "mu and logvar are the same numbers", "a layer for each")]
 
     def draw(mu: Tensor, logvar: Tensor) -> Draw | None:
-        decoded, (x_logits, of_forward, _) = tap.draw(
-            mu, logvar, lambda: outputs(model, "forward", x[:1].expand(len(mu), *x.shape[1:]))
-        )
+        images = x[:1].expand(len(mu), *x.shape[1:])
+        decoded, (x_logits, own_mu, _) = tap.draw(mu, logvar, lambda: outputs(model, "forward", images))
         drawn = _draw_of(decoded, x_logits)
-        return drawn if drawn and drawn.z.shape == mu.shape and of_forward.equal(mu) else None
+        return drawn if drawn and drawn.z.shape == mu.shape and own_mu.equal(mu) else None
 
     found = noise.faults_of(draw, latents=own_mu.shape[1])
     if not found and outputs(model, "forward", x)[0].equal(outputs(model, "forward", x)[0]):
@@ -190,8 +190,7 @@ def _cut(model: nn.Module, x: Tensor) -> list[Finding]:
     paths = [("mu", mu, weights), ("logvar", logvar, weights), ("x_logits", x_logits, weights)]
     for name, out, inputs in [*paths, ("decode(z)", model.decode(z), [z])]:
         mixed = (torch.randn(out.shape, generator=torch.Generator().manual_seed(11)) * out).sum()
-        options = {"allow_unused": True, "materialize_grads": True, "retain_graph": True}
-        if not (out.requires_grad and any(slope.any() for slope in torch.autograd.grad(mixed, inputs, **options))):
+        if not (out.requires_grad and any(slope.any() for slope in noise.slopes_of(mixed, inputs))):
             return [Finding("gradient_cut", "forward", f"no gradient behind {name}", "gradients to the weights")]
     return []
 

@@ -96,7 +96,7 @@ class Record:
             return Mistake("wrong_gradient", note="A part of it was cleared, or turned round, on the way.")
         return None
 
-    def factor(self, due: list[Tensor]) -> float | None:
+    def factor(self, due: tuple[Tensor, ...]) -> float | None:
         """What the gradients due were multiplied by for the step, but for clipping; None if they are others."""
         for gradients in self.taken:
             product = sum(float((one * other).sum()) for one, other in zip(gradients, due, strict=True))
@@ -152,7 +152,7 @@ class Examiner:
         probe = Probe([x_logits, given if is_shuffled else x, mu, logvar, beta], value, slopes)
         return Record(probe, given.float(), draw, is_plain, 1e-2 if is_exact else 0.1, self.optimizer.taken)
 
-    def due(self, record: Record, options: dict, by_draw: bool = False) -> list[Tensor]:
+    def due(self, record: Record, options: dict, by_draw: bool = False) -> tuple[Tensor, ...]:
         """The gradients of the loss with these options, with the z that the step drew.
 
         by_draw: with log q(z|x) − log p(z) in place of the KL.
@@ -165,8 +165,7 @@ class Examiner:
         if by_draw:
             of_z = (z.square() - (z - mu).square() / logvar.exp() - logvar).sum(1) / 2
             value = value + beta * (of_z - wrong.kl(mu, logvar)).mean()
-        weights = list(self.model.parameters())
-        return list(torch.autograd.grad(value, weights, allow_unused=True, materialize_grads=True))
+        return noise.slopes_of(value, list(self.model.parameters()))
 
 
 def taking_part(passes: list[tuple]) -> list[tuple]:
