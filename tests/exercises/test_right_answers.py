@@ -339,9 +339,10 @@ class Backbone(OneHead):
         return self.head(F.silu(h)).chunk(2, dim=1)
 
 
-class ByAttribute(vaekit.VAE):
+class ByAttribute(nn.Module):
     def __init__(self):
-        super().__init__(2, 32)
+        super().__init__()
+        self.encode, self.decoder = vaekit.Encoder(2, 32), vaekit.Decoder(2, 32)
         self.decode = lambda code, *, scale=1.0: self.decoder(code) * scale
 
     def forward(self, x, generator=None):

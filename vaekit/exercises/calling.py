@@ -84,7 +84,8 @@ class Examination(threading.Thread):
         try:
             while self.is_alive() and time.monotonic() < min((self.in_call_since or end) + LIMIT_S, end):
                 self.join(0.02)
-                if self.in_call_since and self._is_importing():  # torch loads much of itself at its first use, which is nobody's loop
+                # torch loads much of itself at its first use: that is nobody's loop
+                if self.in_call_since and self._is_importing():
                     self.in_call_since = time.monotonic()
         finally:
             late = self.is_alive()

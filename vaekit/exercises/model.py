@@ -36,9 +36,6 @@ def _with_images(candidate, shape: tuple[int, ...] | None) -> tuple[nn.Module, T
     kind = candidate if inspect.isclass(candidate) else type(candidate)
     if not issubclass(kind, nn.Module):
         raise Halt("wrong_type", came=kind.__name__, expected="a torch.nn.Module")
-    for name in METHODS:
-        if not callable(getattr(candidate, name, None)):
-            raise Halt("not_started", came=f"no method {name}", expected="encode(x), decode(z), forward(x)")
     try:
         return _checked(candidate, tuple(shape or DIGIT))
     except Halt as halt:
@@ -59,6 +56,9 @@ def _made(candidate) -> nn.Module:
     else:  # what it keeps of earlier results is kept without its history, which cannot be copied
         results = [one for one in gc.get_objects() if type(one) is Tensor and one.grad_fn is not None]
         model = guarded(lambda: copy.deepcopy(candidate, {id(one): one.detach() for one in results}))
+    for name in METHODS:
+        if not callable(getattr(model, name, None)):
+            raise Halt("not_started", came=f"no method {name}", expected="encode(x), decode(z), forward(x)")
     if not list(model.parameters()):
         raise Halt("unrecognized", came="a model without parameters", expected="weights to train")
     return nn.Module.train(model.cpu().float())
