@@ -9,10 +9,12 @@ PYTEST := OMP_NUM_THREADS=1 $(PY) -m pytest
 unexport PYTHONDONTWRITEBYTECODE
 NBVAL := --nbval-lax --nbval-current-env --nbval-cell-timeout=120 --nbval-sanitize-with tests/sanitize.cfg
 
-# nbval takes seconds to load, and finds no notebooks among the tests. Two processes share the live lab: most of these
-# tests wait for a kernel or a frame. Those of pace have the machine to themselves (tests/browser/conftest.py).
-QUICK := -p no:nbval --numprocesses auto --dist worksteal -m "not browser and not slow and not release" tests
-UNITS := $(NBVAL) --numprocesses auto --dist loadscope -m "not browser and not release" tests notebooks
+# nbval takes seconds to load, and finds no notebooks among the tests. Two processes share the live lab, each with one
+# page and one kernel: most of these tests wait for a frame.
+QUICK := -p no:nbval --numprocesses auto --dist worksteal -m "not slow and not release" --ignore tests/browser tests
+# Each lecture is run once: the first one in the browser, the others by nbval.
+LECTURES := $(filter-out %/00_start_here.ipynb,$(wildcard notebooks/*.ipynb))
+UNITS := $(NBVAL) --numprocesses auto --dist loadscope -m "not browser and not release" tests $(LECTURES)
 BROWSER := -p no:nbval --numprocesses 2 --dist loadscope -m "browser and not release" tests/browser
 RELEASE := -p no:nbval --numprocesses 2 --dist loadscope -m release tests
 

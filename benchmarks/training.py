@@ -78,19 +78,20 @@ def vaekit_train(precision: str) -> Iterator[torch.Tensor | float]:
 
 
 def products() -> Iterator[torch.Tensor | float]:
-    """The matrix products of one step and nothing else, float32, in the layouts that autograd uses with nn.Linear."""
-    # (in, out) of each layer; the two heads, μ and log σ², as one product
-    layers = [(PIXELS, HIDDEN), (HIDDEN, 2 * LATENTS), (LATENTS, HIDDEN), (HIDDEN, PIXELS)]
+    """The matrix products of one step and nothing else, float32, in the layouts that autograd uses with nn.Linear.
+
+    Each lands in memory of its own, as what comes after needs them all.
+    """
+    # (in, out) of each layer: encoder, μ, log σ², decoder
+    layers = [(PIXELS, HIDDEN), (HIDDEN, LATENTS), (HIDDEN, LATENTS), (LATENTS, HIDDEN), (HIDDEN, PIXELS)]
     weights = [torch.randn(n_out, n_in) / n_in**0.5 for n_in, n_out in layers]
     inputs = [torch.rand(BATCH, n_in) for n_in, _ in layers]
     grads = [torch.rand(BATCH, n_out) for _, n_out in layers]
     while True:
-        for x, weight in zip(inputs, weights, strict=True):
-            torch.mm(x, weight.t())  # (B, in) (in, out)
-        for x, grad in zip(inputs, grads, strict=True):
-            torch.mm(grad.t(), x)  # (out, B) (B, in)
-        for weight, grad in list(zip(weights, grads, strict=True))[1:]:  # the image needs no gradient
-            torch.mm(grad, weight)  # (B, out) (out, in)
+        kept = [torch.mm(x, weight.t()) for x, weight in zip(inputs, weights, strict=True)]  # (B, in) (in, out)
+        kept += [torch.mm(grad.t(), x) for x, grad in zip(inputs, grads, strict=True)]  # (out, B) (B, in)
+        # (B, out) (out, in); the image needs no gradient
+        kept += [torch.mm(grad, weight) for weight, grad in zip(weights[1:], grads[1:], strict=True)]
         yield 0.0
 
 

@@ -7,10 +7,10 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -69,6 +69,35 @@ def plain_loop(model: nn.Module, sets: dict, recording, steps: int) -> dict:
     return weights(model)
 
 
+def is_plain(run: Run, model: nn.Module | None = None) -> bool:
+    """Has the run the weights that a plain loop comes to, which knows of no lab, with the knobs that it recorded?"""
+    plain = plain_loop(model or small_vae(), run.sets, run.recording, run.number)
+    return same_bits(weights(run.model), plain)
+
+
+def done(lab) -> None:
+    """Wait until the lab's thread has done all that was posted."""
+    lab.engine.post(lambda: None).result(SECONDS)
+
+
+def say_as_page(lab, **content) -> None:
+    """Have a message come from the page, and wait until it is answered."""
+    lab.view.plane._handle_custom_msg(content, [])
+    done(lab)
+
+
+def encoded(lab, side: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+    """mu and logvar of the images that `labs` shows, by the model itself."""
+    with torch.no_grad():
+        return lab.sides[side].model.encode(lab.engine.run.images[:100].float() / 255)
+
+
+def greys(model: nn.Module, z: torch.Tensor) -> np.ndarray:
+    """What a model decodes z to, as grey levels from 0 to 255: (N, H, W)."""
+    with torch.no_grad():
+        return torch.sigmoid(model.decode(z)).mul(255)[:, 0].numpy()
+
+
 def trainers() -> list[threading.Thread]:
     return [thread for thread in threading.enumerate() if thread.name == "vaekit-trainer"]
 
@@ -78,16 +107,6 @@ def wait_for(condition, seconds: float = SECONDS) -> None:
     while not condition():
         assert time.monotonic() < end, "it did not happen in time"
         time.sleep(0.002)
-
-
-@contextmanager
-def playing_on(lab):
-    """What is done inside must not stop a lab that plays."""
-    lab.play()
-    wait_for(lambda: lab.steps_taken > 3)
-    yield
-    assert lab.playing and lab.error is None
-    wait_for(lambda now=lab.steps_taken: lab.steps_taken > now + 3)
 
 
 class CountingView:

@@ -150,6 +150,7 @@ def r_squared(read: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
     return 1 - (read - truth).square().sum(0) / (truth - truth.mean(0)).square().sum(0)
 
 
+@pytest.mark.slow
 def test_a_line_through_the_pixels_reads_off_every_factor():
     train, test = faces(3000, 16, device="cpu"), faces(500, 16, seed=1, device="cpu")
     x, unseen = (as_floats(part.images).flatten(1) for part in (train, test))

@@ -159,23 +159,16 @@ def save(turn):
     assert os.listdir(tmp_path) == ["file"]
 
 
-def test_what_is_no_file_or_too_large_is_not_read(tmp_path, refuses):
-    with open(tmp_path / "large", "wb") as file:
-        file.truncate(2 * 2**30)  # 2 GB of nothing
+def test_what_is_no_file_is_not_read(tmp_path, refuses):
     os.mkfifo(tmp_path / "pipe")
-    for path, pattern in (
-        (tmp_path, "this is a folder"),
-        (tmp_path / "none", "it cannot be read .No such file"),
-        (tmp_path / "pipe", "this is not a file"),
-        (tmp_path / "large", "2,147,483,648 bytes are too many, 1,000,000 are the most"),
-    ):
-        with refuses(ZeroDivisionError, pattern):
-            read_whole(path, 1_000_000, ZeroDivisionError)
+    for name, pattern in (("", "it is a folder"), ("none", "No such file"), ("pipe", "it is no file")):
+        with refuses(ZeroDivisionError, f"it cannot be read .{pattern}"):
+            read_whole(tmp_path / name, ZeroDivisionError)
 
 
 @pytest.mark.parametrize("path", [3, None, b"file", "a\0b", ""])
 def test_what_is_no_path(refuses, path):
-    for use in (lambda: write_whole(path, NEW), lambda: read_whole(path, 9, OSError)):
+    for use in (lambda: write_whole(path, NEW), lambda: read_whole(path, OSError)):
         with refuses(TypeError if not isinstance(path, str) else ValueError, "path of a file"):
             use()
 

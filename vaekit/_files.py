@@ -25,15 +25,12 @@ def as_path(path) -> Path:
     return Path(os.path.realpath(os.path.expanduser(path)))
 
 
-def read_whole(path, largest: int, fault: type[Exception]) -> bytes:
-    """The bytes of a file of at most `largest`. Raises `fault`, in one line."""
+def read_whole(path, fault: type[Exception]) -> bytes:
+    """The bytes of a file. Raises `fault`, in one line."""
     place = as_path(path)
     try:
-        size = place.stat().st_size
-        if not place.is_file():
-            raise fault(f"{short_path(path)}: this is {'a folder' if place.is_dir() else 'not a file'}")
-        if size > largest:
-            raise fault(f"{short_path(path)}: {size:,} bytes are too many, {largest:,} are the most")
+        if place.exists() and not place.is_file():
+            raise OSError("it is a folder" if place.is_dir() else "it is no file")
         return place.read_bytes()
     except OSError as error:
         raise fault(f"{short_path(path)}: it cannot be read ({error.strerror or error})") from None

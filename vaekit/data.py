@@ -4,7 +4,6 @@ import gzip
 import hashlib
 import os
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -51,15 +50,15 @@ class ImageSet:
 
     def first(self, n: int) -> "ImageSet":
         """The first `n` images, as a set of its own."""
-        return self._each(lambda rows: rows[:n], f"{n} {self.name[:1].lower()}{self.name[1:]}")
+        few = {field: rows[:n] for field, rows in self._tensors()}
+        return replace(self, name=f"{n} {self.name[:1].lower()}{self.name[1:]}", **few)
 
     def to(self, where: str | torch.device) -> "ImageSet":
         """The same set on another device."""
-        return self._each(lambda rows: rows.to(where), self.name)
+        return replace(self, **{field: rows.to(where) for field, rows in self._tensors()})
 
-    def _each(self, change: Callable[[Tensor], Tensor], name: str) -> "ImageSet":
-        rows = {field: change(value) for field, value in vars(self).items() if isinstance(value, Tensor)}
-        return replace(self, name=name, **rows)
+    def _tensors(self) -> list[tuple[str, Tensor]]:
+        return [(field, value) for field, value in vars(self).items() if isinstance(value, Tensor)]
 
 
 def _as_labels(given, images: Tensor) -> Tensor:
@@ -75,10 +74,9 @@ def _as_labels(given, images: Tensor) -> Tensor:
         raise ValueError(f"{allowed}; the shape of these is {tuple(labels.shape)}{hint}")
     if labels.is_floating_point() or labels.is_complex():
         raise TypeError(f"{allowed}; these are {labels.dtype}")
-    labels = labels.to(images.device, torch.int64)
-    if labels.device.type != "meta" and len(labels) and labels.min() < 0:
+    if labels.device.type != "meta" and (labels < 0).any():
         raise ValueError(f"{allowed}; these go down to {labels.min().item()}")
-    return labels
+    return labels.to(images.device, torch.int64)
 
 
 def choose_device(name: str | torch.device | None = None) -> torch.device:
@@ -87,16 +85,13 @@ def choose_device(name: str | torch.device | None = None) -> torch.device:
     A device that is asked for but not there is answered with a warning, and the CPU.
     Raises ValueError when the name is not a device's at all.
     """
-    name = name or os.environ.get("VAEKIT_DEVICE")
-    if not name:
-        has_mps = torch.backends.mps.is_available()
-        return torch.device("cuda" if torch.cuda.is_available() else "mps" if has_mps else "cpu")
+    has = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    name = name or os.environ.get("VAEKIT_DEVICE") or next(kind for kind in has if has[kind])
     try:
         device = torch.device(name)
     except (RuntimeError, TypeError):
         raise ValueError(f"device {name!r} is unknown: use 'cpu', 'cuda', 'cuda:0' or 'mps'") from None
-    has_cuda = torch.cuda.is_available() and (device.index or 0) < torch.cuda.device_count()
-    if not {"cpu": True, "cuda": has_cuda, "mps": torch.backends.mps.is_available()}.get(device.type):
+    if not has.get(device.type) or (device.index and device.index >= torch.cuda.device_count()):
         warnings.warn(f"device '{device}' is not available on this machine: using the CPU instead", stacklevel=2)
         return torch.device("cpu")
     return device
@@ -137,7 +132,7 @@ def _mnist_on_cpu(root: str, train: bool) -> tuple[Tensor, Tensor]:
 
 
 def _download_mnist(root: str, raw: Path) -> None:
-    from torchvision.datasets import MNIST
+    from torchvision.datasets import MNIST  # slow to import
 
     try:
         MNIST(root, download=True)

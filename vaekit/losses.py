@@ -46,19 +46,11 @@ class _BinaryCrossEntropy(torch.autograd.Function):
     @staticmethod
     def backward(ctx, grad: Tensor) -> tuple[Tensor, Tensor | None]:
         x_logits, x = ctx.saved_tensors
-        return grad * (x_logits.sigmoid() - x), -grad * x_logits if ctx.needs_input_grad[1] else None
+        return (x_logits.sigmoid() - x).mul_(grad), -grad * x_logits if ctx.needs_input_grad[1] else None
 
 
-def _bernoulli(x_logits: Tensor, x: Tensor, noise_variance: float) -> Tensor:
-    return _BinaryCrossEntropy.apply(x_logits, x)
-
-
-def _gaussian(x_logits: Tensor, x: Tensor, noise_variance: float) -> Tensor:
-    return _linear(x_logits.sigmoid(), x, noise_variance)
-
-
-def _linear(mean: Tensor, x: Tensor, noise_variance: float) -> Tensor:
-    return (x - mean).square() / (2 * noise_variance) + 0.5 * math.log(2 * math.pi * noise_variance)
+def _gaussian(mean: Tensor, x: Tensor, variance: float) -> Tensor:
+    return (x - mean).square() / (2 * variance) + 0.5 * math.log(2 * math.pi * variance)
 
 
 class Likelihood(NamedTuple):
@@ -70,9 +62,11 @@ class Likelihood(NamedTuple):
 
 
 LIKELIHOODS = {
-    "bernoulli": Likelihood("BCE", torch.sigmoid, _bernoulli),
-    "gaussian": Likelihood("squared error", torch.sigmoid, _gaussian),
-    "linear": Likelihood("squared error, linear", lambda x_logits: x_logits, _linear),
+    "bernoulli": Likelihood("BCE", torch.sigmoid, lambda x_logits, x, _: _BinaryCrossEntropy.apply(x_logits, x)),
+    "gaussian": Likelihood(
+        "squared error", torch.sigmoid, lambda x_logits, *given: _gaussian(x_logits.sigmoid(), *given)
+    ),
+    "linear": Likelihood("squared error, linear", lambda x_logits: x_logits, _gaussian),
 }
 KINDS = tuple(LIKELIHOODS)
 

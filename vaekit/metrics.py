@@ -11,8 +11,8 @@ from vaekit.data import as_floats, check_images
 from vaekit.losses import reconstruction_nll
 from vaekit.model import watching
 
+IMAGES = 512  # decoded at once
 PLACES = 64  # measured against all codes at once: (64, N) numbers stay in a CPU's cache
-DECODED = 2**22  # pixels that the importance samples hold at once: 16 MB a copy
 
 
 def spread(mu: Tensor) -> Tensor:
@@ -108,10 +108,9 @@ def completeness(mu: Tensor, logvar: Tensor | None, generator: torch.Generator, 
     """The share of draws from the prior that are `covered` by at least one code, as defined here.
 
     mu, logvar: (N, D), by convention those of 1,000 test images: more codes cover more. Returns (), 0 to 1; its
-    standard error is at most ½ / √draws. To show them: z = prior_draws(...), hit = covered(z, mu, logvar).
-    It does not look at the images: whether they are good or varied, or codes lie far outside the prior, is not seen.
-    A collapsed or untrained model scores high, each posterior being the prior itself (86 % in 2-D): never show this
-    without the reconstruction and the active units. A plain autoencoder (logvar None) scores 0.
+    standard error is at most ½ / √draws. A plain autoencoder (logvar None) scores 0.
+    It does not look at the images. A collapsed or untrained model scores high, each posterior being the prior itself
+    (86 % in 2-D): never show this without the reconstruction and the active units.
     """
     check_whole("draws", draws)
     return covered(prior_draws(mu, draws, generator), mu, logvar).float().mean()
@@ -122,11 +121,8 @@ def continuity(
 ) -> Tensor:
     """The share of places on straight walks between two codes that are `covered` by at least one, as defined here.
 
-    mu, logvar: (N, D), N ≥ 2, by convention those of 1,000 test images: more codes cover more. Returns (), 0 to 1.
-    `pairs` walks of `points` places, which go together: the standard error is at most ½ / √pairs, seen about half that.
-    It does not look at the images: a decoder may jump within an ellipse, or go smoothly where none is.
-    A collapsed or untrained model scores high, its ellipses being larger than the whole cloud: never show this
-    without the reconstruction and the active units. A plain autoencoder (logvar None) scores 0.
+    mu, logvar: (N, D), N ≥ 2. Returns (), 0 to 1; its standard error is at most ½ / √pairs. What is said of
+    `completeness` holds here too: a decoder may jump within an ellipse, or go smoothly where none is.
     """
     check_whole("pairs", pairs)
     return covered(walks(mu, pairs, points, generator), mu, logvar).float().mean()
@@ -165,7 +161,7 @@ def log_likelihood(
     """The importance-weighted bound of log p(x), in nats: log (1/k) Σ p(x|z) p(z) / q(z|x), k = `samples` draws z ~ q.
 
     x: (B, C, H, W), uint8 or floating point. Returns (B,): at k = 1 the ELBO by one draw; on average below log p(x),
-    and closer with every k. No gradients; the model's mode is put back. Without a generator: one seeded with 0.
+    and closer with every k. No gradients. Without a generator: one seeded with 0.
     "bernoulli" is a likelihood on black and white pixels (0 and 1) only: BCE on grey ones bounds no log p(x).
     Raises ValueError for a plain autoencoder, which has no q; TypeError or ValueError when something does not fit.
     Source: Burda et al. 2016, eq. 8.
@@ -176,27 +172,23 @@ def log_likelihood(
         check_images(x)
     generator = generator or torch.Generator(x.device).manual_seed(0)
     with watching(model):
-        return torch.cat([_bound(model, as_floats(part), samples, generator, kind) for part in x.split(PLACES)])
+        return torch.cat([_bound(model, as_floats(part), samples, generator, kind) for part in x.split(IMAGES)])
 
 
 def _bound(model, x: Tensor, samples: int, generator: torch.Generator, kind: str) -> Tensor:
     mu, logvar = model.encode(x)
     if logvar is None:
         raise ValueError("a plain autoencoder has no q(z|x), so no bound of log p(x): give a VAE")
-    at_once = max(1, DECODED // x.numel())
-    counts = [min(at_once, samples - start) for start in range(0, samples, at_once)]
-    log_w = torch.cat([_log_weights(model, x, mu, logvar, n, generator, kind) for n in counts])  # (samples, B)
-    return torch.logsumexp(log_w, 0) - math.log(samples)
+    log_w = [_log_weight(model, x, mu, logvar, generator, kind) for _ in range(samples)]
+    return torch.logsumexp(torch.stack(log_w), 0) - math.log(samples)  # (samples, B) → (B,)
 
 
-def _log_weights(model, x: Tensor, mu: Tensor, logvar: Tensor, n: int, generator, kind: str) -> Tensor:
-    """log p(x|z) + log p(z) − log q(z|x) of `n` draws z ~ q(z|x) of each image. Returns (n, B)."""
-    eps = torch.randn(n, *mu.shape, generator=generator, device=mu.device, dtype=mu.dtype)
-    z = mu + torch.exp(0.5 * logvar) * eps  # (n, B, D)
-    x_logits = model.decode(z.flatten(0, 1))  # (n·B, C, H, W)
-    nll = reconstruction_nll(x_logits, x.expand(n, *x.shape).flatten(0, 1), kind).view(n, -1)
+def _log_weight(model, x: Tensor, mu: Tensor, logvar: Tensor, generator: torch.Generator, kind: str) -> Tensor:
+    """log p(x|z) + log p(z) − log q(z|x) of one draw z ~ q(z|x) of each image. Returns (B,)."""
+    eps = torch.randn(mu.shape, generator=generator, device=mu.device, dtype=mu.dtype)
+    z = mu + torch.exp(0.5 * logvar) * eps
     # Both densities have the same 2π, and (z − μ)/σ is ε: exact for the narrowest q.
-    return 0.5 * (eps.square() + logvar - z.square()).sum(2) - nll
+    return 0.5 * (eps.square() + logvar - z.square()).sum(1) - reconstruction_nll(model.decode(z), x, kind)
 
 
 class Gap(NamedTuple):
@@ -255,9 +247,8 @@ def _information(codes: Tensor, factor: Tensor, bins: int) -> Tensor:
     return (torch.xlogy(joint, joint) - torch.xlogy(joint, independent)).sum((1, 2)).clamp(min=0)
 
 
-def _check_table(name: str, values) -> None:
-    if not isinstance(values, Tensor):
-        raise TypeError(f"{name} must be a tensor (N, columns), not a {type(values).__name__}")
+def _check_table(name: str, values: Tensor) -> None:
+    check_type(name, values, Tensor, "a tensor (N, columns)")
     if values.ndim != 2 or 0 in values.shape:
         raise ValueError(f"{name} must be (N, columns), none of them 0; these are {tuple(values.shape)}")
     if not values.isfinite().all():

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from vaekit._checks import check_whole, short_repr
+from vaekit._checks import check_type, check_whole
 
 DIGIT = (1, 28, 28)
 
@@ -154,22 +154,17 @@ class LinearVAE(VAE):
         init_generator: torch.Generator | None = None,
     ):
         check_whole("latent_dim", latent_dim)
-        mean = _check_mean(torch.zeros(image_shape) if mean is None else mean, image_shape)
+        allowed = f"one image {tuple(image_shape)} of floating point, such as as_floats(images).mean(0)"
+        mean = check_type("mean", torch.zeros(image_shape) if mean is None else mean, Tensor, allowed)
+        if mean.shape != tuple(image_shape) or not mean.is_floating_point():
+            raise ValueError(f"mean must be {allowed}, not {tuple(mean.shape)} of {mean.dtype}")
+        mean = mean.detach().to("cpu", torch.get_default_dtype()).clone()
         affine = nn.Linear(latent_dim, mean.numel())
         decoder = nn.Sequential(affine, nn.Unflatten(1, image_shape))
         encoder = LinearEncoder(latent_dim, mean)
         super().__init__(latent_dim, encoder=encoder, decoder=decoder, init_generator=init_generator)
         with torch.no_grad():
             affine.bias.copy_(mean.flatten())
-
-
-def _check_mean(mean, image_shape: tuple[int, ...]) -> Tensor:
-    allowed = f"mean must be one image {tuple(image_shape)} of floating point, such as as_floats(images).mean(0)"
-    if not isinstance(mean, Tensor) or not mean.is_floating_point():
-        raise TypeError(f"{allowed}; not {short_repr(mean)}")
-    if mean.shape != tuple(image_shape) or not mean.isfinite().all():
-        raise ValueError(f"{allowed}; this has the shape {tuple(mean.shape)}, or values that are not finite")
-    return mean.detach().to("cpu", torch.get_default_dtype()).clone()
 
 
 def from_seed(kind: type[VAE], latent_dim: int, hidden: int, image_shape: tuple[int, ...], seed: int) -> VAE:

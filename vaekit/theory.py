@@ -29,7 +29,7 @@ from vaekit.model import LinearVAE
 from vaekit.training import Knobs
 
 CHUNK = 512  # images at a time: a few megabytes in float64
-LARGE = 1024  # pixels or images from which on all eigenvalues take seconds
+LARGE = 1024  # pixels from which on all eigenvalues take seconds
 SPARE = 12  # directions beyond those asked for, so that the iteration converges
 
 
@@ -54,9 +54,9 @@ def linear_vae(eigenvalues, k: int, noise_variance: float, beta: float = 1.0) ->
     """The optimum of a linear β-VAE with k latent dimensions, from the data's covariance eigenvalues alone.
 
     eigenvalues: (d,), one a pixel, in any order. noise_variance: σ² of p(x|z); `train(kind="linear")` has ½.
-    Live means λ > βσ² exactly: at its death a dimension is dead. Seen from outside it fades: a model's
-    `metrics.active_units` (0.01) already counts it as dead from 1 % below its death on, where it carries 0.005 nats.
-    At β = 0 the rate is infinite and the ELBO −∞: the squared error is PCA's. Raises ValueError, TypeError.
+    Live means λ > βσ² exactly. Seen from outside a dimension fades: `metrics.active_units` (0.01) counts it as dead
+    from 1 % below its death on, where it carries 0.005 nats. At β = 0 the rate is infinite and the ELBO −∞.
+    Raises ValueError or TypeError, in one line.
     Source: derived above; Lucas et al. 2019.
     """
     variances = _check_eigenvalues(eigenvalues)  # (d,), descending
@@ -79,25 +79,17 @@ def eigenvalues(images: Tensor, k: int | None = None) -> Tensor:
     """The eigenvalues of the images' covariance over pixels: the variances along their principal directions.
 
     images: (N, C, H, W), uint8 in 0..255 or floating point in [0, 1]; read as numbers in [0, 1].
-    Returns (C·H·W,), float64, descending, never negative; they sum to the squared distance from the mean image,
-    averaged over the N images (divided by N, not N − 1). Takes min(N, C·H·W)³ operations: of large images, ask for
-    the `k` largest. The others then share what is left, which is all that `linear_vae` asks of them.
+    Returns (C·H·W,), float64, descending, never negative; divided by N, not N − 1. Takes (C·H·W)³ operations:
+    of large images, ask for the `k` largest. The others then share what is left, all that `linear_vae` asks of them.
     Raises as `check_images` does, and ValueError when k is no whole number from 1 to C·H·W.
     """
     check_images(images)
     n, d = len(images), images[0].numel()
     mean = sum(x.sum(0) for x in _chunks(images)) / n  # (C·H·W,)
-    if k is not None and check_whole("k", k, 1, d) + SPARE < min(n, d) > LARGE:
+    if k is not None and check_whole("k", k, 1, d) + SPARE < d > LARGE:
         return _largest(images, mean, k)
-    if n < d:  # X Xᵀ and Xᵀ X have the same eigenvalues, but for zeros
-        x = torch.cat(list(_chunks(images))) - mean
-        ascending = torch.linalg.eigvalsh(x @ x.T / n)
-        return torch.cat([ascending.flip(0), mean.new_zeros(d - n)]).clamp(min=0)
-    covariance = torch.zeros(d, d, dtype=mean.dtype, device=mean.device)
-    for x in _chunks(images):
-        x -= mean
-        covariance.addmm_(x.T, x)
-    return torch.linalg.eigvalsh(covariance / n).flip(0).clamp(min=0)  # a pixel that never varies comes out as ± 1e-16
+    covariance = sum((x - mean).T @ (x - mean) for x in _chunks(images)) / n
+    return torch.linalg.eigvalsh(covariance).flip(0).clamp(min=0)  # a pixel that never varies comes out as ± 1e-16
 
 
 def _largest(images: Tensor, mean: Tensor, k: int) -> Tensor:
@@ -124,28 +116,24 @@ def applies_to(model: nn.Module, kind: str) -> bool:
 
 
 def _chunks(images: Tensor):
-    """The images as numbers in [0, 1], some at a time: (≤ CHUNK, C·H·W), float64, fresh memory."""
+    """The images as numbers in [0, 1], some at a time: (≤ CHUNK, C·H·W), float64."""
     scale = 1 / 255 if images.dtype == torch.uint8 else 1.0
     for chunk in images.detach().split(CHUNK):
-        yield _float64(chunk).flatten(1) * scale
-
-
-def _float64(values: Tensor) -> Tensor:
-    """In double precision on its own device, or on the CPU where the device has none."""
-    return (values.cpu() if values.device.type == "mps" else values).to(torch.float64)
+        chunk = chunk.cpu() if chunk.device.type == "mps" else chunk  # which has no float64
+        yield chunk.to(torch.float64).flatten(1) * scale
 
 
 def _check_eigenvalues(values) -> Tensor:
     wanted = "eigenvalues must be real numbers (d,), such as vaekit.theory.eigenvalues(images)"
     try:
-        found = values.detach() if isinstance(values, Tensor) else torch.from_numpy(np.array(values, np.float64))
+        values = values.detach().cpu().double().numpy() if isinstance(values, Tensor) else values
+        found = np.array(values, np.float64)
     except (TypeError, ValueError):
         raise TypeError(f"{wanted}; this {type(values).__name__} is not") from None
-    if found.ndim != 1 or len(found) == 0:
-        raise ValueError(f"{wanted}; the shape of these is {tuple(found.shape)}")
-    found = _float64(found)
-    low, high = float(found.min()), float(found.max())
+    if found.ndim != 1 or not found.size:
+        raise ValueError(f"{wanted}; the shape of these is {found.shape}")
+    low, high = found.min(), found.max()
     # What an eigenvalue solver leaves of a zero, in single precision at worst, is one.
     if not (low >= -1e-5 * abs(high) and high < math.inf):
         raise ValueError(f"{wanted}; variances are finite and not negative, these reach from {low:g} to {high:g}")
-    return found.clamp(min=0).sort(descending=True).values
+    return torch.from_numpy(found).clamp(min=0).sort(descending=True).values

@@ -1,42 +1,48 @@
-"""JupyterLab, Chromium and a lab in a notebook, shared by the tests of a file; a picture of every failure."""
+"""One JupyterLab, page and kernel for the tests of all files; for each test a lab as new; pictures of failures."""
 
-import fcntl
 import os
 from contextlib import contextmanager, suppress
-from pathlib import Path
 
 import pytest
 from jupyter import (
     ARTIFACTS,
+    LAB_CELL,
     PANEL,
-    SMALL,
     Lab,
     browser,
+    execute,
     find_chromium,
     jupyterlab,
-    lab_as_new,
     new_page,
     open_notebook,
     run_cell,
+    set_cells,
 )
 
 FILLER = "for _ in range(60):\n    print('something to scroll past the lab to')"
 # Back to how every test finds the lab: 300 steps old, all knobs as they were at first, paused, nothing chosen.
 AS_NEW = """
 lab.pause()
-vars(lab.model).pop("forward", None)
+for name, lock in lab.controls.locks.items():
+    lock.value = name != "prior"
 lab.set(beta=1.0, prior=True, lr=1e-3, kind="bernoulli", data="Handwritten digits")
+if len(lab.sides) == 2:
+    lab.set(side="left", prior=False)
 lab.controls.pace.value, lab.controls.digits.value, lab.controls.more.value = 0.0, False, False
 lab.controls.showing.value = ""
 lab.engine.patience = 120
 lab.reset()
 lab.engine.post(lambda: lab.view.choose(lab.engine, 0)).result()
 lab.run(300)
-lab.steps_taken
 """
 
 NO_BROWSER = "There is no Chromium: install one, or let VAEKIT_CHROMIUM name it"
 pages: list = []  # open now: a failure takes their pictures
+
+
+def pytest_collection_modifyitems(items):
+    """The browser's tests come last: Playwright keeps an event loop running, and other tests want none."""
+    items.sort(key=lambda item: item.get_closest_marker("browser") is not None)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -47,18 +53,6 @@ def pytest_runtest_makereport(item, call):
             with suppress(Exception):
                 page.screenshot(path=ARTIFACTS / f"failed-{item.name}-{number}.png".replace("/", "_"))
     return report
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_protocol(item, nextitem):
-    """Two processes share these tests. What is of pace waits for the other's test to end, and has the machine alone."""
-    ARTIFACTS.mkdir(exist_ok=True)
-    how = fcntl.LOCK_EX if item.get_closest_marker("pace") else fcntl.LOCK_SH
-    with open(ARTIFACTS / ".turn", "w") as turn, open(ARTIFACTS / ".room", "w") as room:
-        fcntl.flock(turn, fcntl.LOCK_EX)  # whoever waits for the room keeps others from slipping in
-        fcntl.flock(room, how)
-        fcntl.flock(turn, fcntl.LOCK_UN)
-        return (yield)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -80,60 +74,39 @@ def chromium_path() -> str:
     return path
 
 
-class Server:
-    """A running JupyterLab: its address, and the folder of its notebooks."""
+@pytest.fixture(scope="session")
+def server(chromium_path, tmp_path_factory):
+    """The URL of a running JupyterLab, with the lectures and an empty notebook, desk.ipynb."""
+    import nbformat  # takes seconds, in whichever process collects this file
 
-    def __init__(self, url: str, root: Path):
-        self.url, self.root = url, root
-
-    def write(self, name: str, *cells: str) -> str:
-        """A new notebook of code cells. Returns its name."""
-        import nbformat  # takes seconds, in whichever process collects this file
-
-        made = [nbformat.v4.new_code_cell(text) for text in cells]
-        kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
-        nbformat.write(nbformat.v4.new_notebook(cells=made, metadata=kernel), self.root / name)
-        return name
+    folder = tmp_path_factory.mktemp("jupyterlab")
+    (folder / "notebooks").mkdir()
+    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    empty = [nbformat.v4.new_code_cell(), nbformat.v4.new_code_cell()]
+    nbformat.write(nbformat.v4.new_notebook(cells=empty, metadata=kernel), folder / "notebooks" / "desk.ipynb")
+    with jupyterlab(folder) as url:
+        yield url
 
 
 @pytest.fixture(scope="session")
-def make_server(chromium_path, tmp_path_factory):
-    """`with make_server(dark=..., subshells=...) as server:` runs a JupyterLab."""
-
-    @contextmanager
-    def make(**settings):
-        folder = tmp_path_factory.mktemp("jupyterlab")
-        with jupyterlab(folder, **settings) as url:
-            yield Server(url, folder / "notebooks")
-
-    return make
-
-
-@pytest.fixture(scope="session")
-def server(make_server):
-    with make_server() as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
 def chromium(chromium_path):
-    # not for the whole session: Playwright keeps an event loop running, and other tests want none
+    ARTIFACTS.mkdir(exist_ok=True)
     with browser() as chromium:
         yield chromium
 
 
-@pytest.fixture(scope="module")
-def open_page(chromium):
-    """`with open_page(server, notebook) as page:` opens a notebook; at the end its kernel is gone."""
+@pytest.fixture(scope="session")
+def open_page(server, chromium):
+    """`with open_page(notebook) as page:` opens a notebook; at the end its kernel is gone."""
 
     @contextmanager
-    def open_(server: Server, name: str, **options):
+    def open_(name: str, **options):
         page = new_page(chromium, **options)
         page.sent = []
         page.on("websocket", lambda socket: socket.on("framesent", lambda frame: page.sent.append(frame)))
         pages.append(page)
         try:
-            open_notebook(page, server.url, name)
+            open_notebook(page, server, name)
             yield page
         finally:
             pages.remove(page)
@@ -144,18 +117,35 @@ def open_page(chromium):
     return open_
 
 
-@pytest.fixture(scope="module")
-def desk(server, open_page, request):
-    """A page with a notebook whose first cell shows `lab`: a file's own CELL, or a small one."""
-    cell = getattr(request.module, "CELL", SMALL)
-    with open_page(server, server.write(f"{request.module.__name__}.ipynb", cell, FILLER)) as page:
-        run_cell(page, 0)
-        run_cell(page, 1)
+@pytest.fixture(scope="session")
+def one_page(open_page):
+    with open_page("desk.ipynb") as page:
         yield page
+
+
+@pytest.fixture(scope="module")
+def desk(one_page, request):
+    """A page with a notebook whose first cell shows `lab`: a file's own CELL, or a small one.
+
+    Page and kernel are the same for all files: to open others would take longer than most of the tests.
+    """
+    one_page.problems.clear()
+    set_cells(one_page, getattr(request.module, "CELL", LAB_CELL), FILLER)
+    run_cell(one_page, 0)
+    run_cell(one_page, 1)
+    return one_page
 
 
 @pytest.fixture
 def lab(desk) -> Lab:
     """The lab of `desk`, as new and in sight. Whatever a test does, the console must stay free of errors."""
-    with lab_as_new(desk, AS_NEW, "d.step === 300 && d.playing === 'false' && d.decoderStep === 300") as lab:
-        yield lab
+    desk.problems.clear()
+    execute(desk, AS_NEW)
+    lab = Lab(desk)
+    lab.show()
+    lab.wait("[d, r].every((it) => it.step === 300 && it.decoderStep === 300 || it.step === undefined)")
+    lab.wait("d.playing === 'false'")
+    yield lab
+    execute(desk, "lab.pause()")
+    set_cells(desk)  # without those that a test has added
+    assert desk.problems == []

@@ -18,9 +18,10 @@ import numpy as np
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 ARTIFACTS = REPOSITORY / "artifacts"  # pictures
-LAB_CELL = "import vaekit\n\nlab = vaekit.LatentLab()\nlab.run(steps=50)\nlab"
-# A fourth of the hidden units, so that the 300 steps before each test take a second.
-SMALL = LAB_CELL.replace("LatentLab()", "LatentLab(hidden=100)")
+# A small model and small batches, so that the 300 steps before each test take half a second.
+LAB_CELL = "import vaekit\n\nlab = vaekit.LatentLab(hidden=64, batch_size=48)\nlab.run(steps=50)\nlab"
+# The page decodes with float16 weights and rounds to whole grey levels, torch with float32 and not at all.
+MOST, MEAN = 2 / 255, 0.5 / 255
 # Chromium as root in a container, without its calls home.
 FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update")
 
@@ -44,17 +45,16 @@ def _playwrights_own() -> str | None:
 
 
 @contextmanager
-def jupyterlab(folder: Path, *, dark: bool = False, subshells: bool = True):
+def jupyterlab(folder: Path):
     """JupyterLab on a free port of localhost, with `folder`/notebooks as its root and settings of its own.
 
     Yields the URL of the lab, token included. The notebooks are a copy: nothing in the clone is touched.
     """
     shutil.copytree(REPOSITORY / "notebooks", folder / "notebooks", dirs_exist_ok=True)
-    settings = folder / "settings" / "@jupyterlab"
-    _write(settings / "apputils-extension/themes", {"theme": f"JupyterLab {'Dark' if dark else 'Light'}"})
-    _write(settings / "apputils-extension/notification", {"fetchNews": "false", "checkForUpdates": False})
-    if not subshells:
-        _write(settings / "apputils-extension/kernels-settings", {"commsOverSubshells": "disabled"})
+    settings = folder / "settings" / "@jupyterlab" / "apputils-extension"
+    settings.mkdir(parents=True)
+    no_news = json.dumps({"fetchNews": "false", "checkForUpdates": False})
+    (settings / "notification.jupyterlab-settings").write_text(no_news)
     environment = os.environ | {
         "JUPYTERLAB_SETTINGS_DIR": str(folder / "settings"),
         "JUPYTERLAB_WORKSPACES_DIR": str(folder / "workspaces"),
@@ -66,25 +66,17 @@ def jupyterlab(folder: Path, *, dark: bool = False, subshells: bool = True):
     }
     command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--port=0", "--port-retries=0"]
     command += ["--LabApp.expose_app_in_browser=True"]  # the tests run code and commands through it
-    log = (folder / "jupyterlab.log").open("w+")
-    server = subprocess.Popen(
-        [*command, f"--ServerApp.root_dir={folder / 'notebooks'}"], env=environment, stdout=log, stderr=log
-    )
-    try:
-        yield _url(server, folder / "jupyterlab.log")
-    finally:
-        server.terminate()
+    command += [f"--ServerApp.root_dir={folder / 'notebooks'}"]
+    with (folder / "jupyterlab.log").open("w+") as log:
+        server = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
         try:
-            server.wait(20)
-        except subprocess.TimeoutExpired:
-            server.kill()
-            server.wait()
-        log.close()
-
-
-def _write(path: Path, settings: dict) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.with_suffix(".jupyterlab-settings").write_text(json.dumps(settings))
+            yield _url(server, folder / "jupyterlab.log")
+        finally:
+            server.terminate()
+            try:
+                server.wait(20)
+            except subprocess.TimeoutExpired:
+                server.kill()
 
 
 def _url(server: subprocess.Popen, log: Path, seconds: float = 60) -> str:
@@ -164,13 +156,8 @@ def pixels(canvas) -> np.ndarray:
 
 def decoded_by_torch(page, codes: list[tuple[float, float]], model: str = "lab.model") -> np.ndarray:
     """What the kernel's `model` decodes codes (n, D) to: (n, 28, 28) in [0, 1]."""
-    code = f"""
-import base64, torch
-with torch.no_grad():
-    x_hat = torch.sigmoid({model}.decode(torch.tensor({json.dumps(codes)})))
-print(base64.b64encode(x_hat.numpy().tobytes()).decode())
-"""
-    return np.frombuffer(base64.b64decode(execute(page, code)), np.float32).reshape(len(codes), 28, 28)
+    decoded = f"torch.sigmoid({model}.decode(torch.tensor({json.dumps(codes)}))).squeeze(1).tolist()"
+    return np.array(ask(page, decoded, "import torch"))
 
 
 # The notebook, in the page.
@@ -182,6 +169,12 @@ KERNEL_READY = """async () => {
     const kernel = context?.session?.kernel;
     await kernel?.info;
     return kernel?.connectionStatus === "connected" && kernel.status === "idle";
+}"""
+
+SET_CELLS = """(sources) => {
+    const cells = %s.content.model.sharedModel;
+    cells.deleteCellRange(2, cells.cells.length);
+    sources.forEach((source, index) => cells.getCell(index).setSource(source));
 }"""
 
 EXECUTE = """async ([code, seconds]) => {
@@ -210,11 +203,21 @@ def execute(page, code: str, seconds: float = 90) -> str:
     return text.strip()
 
 
+def ask(page, expression: str, first: str = ""):
+    """The value of an expression in the notebook's kernel, as JSON has it; after `first` was run."""
+    return json.loads(execute(page, f"{first}\nimport json\nprint(json.dumps({expression}))"))
+
+
 def add_cell(page, source: str) -> int:
     """Put a code cell under the others and run it. Returns its place."""
     index = page.evaluate(ADD_CELL % PANEL, source)
     run_cell(page, index)
     return index
+
+
+def set_cells(page, *sources: str) -> None:
+    """Take away all cells but the first two, and put code into these; they stay the cells that they are."""
+    page.evaluate(SET_CELLS % PANEL, sources)
 
 
 def run_cell(page, index: int) -> None:
@@ -229,11 +232,6 @@ def command(page, name: str, **arguments) -> None:
     page.evaluate("([name, arguments]) => jupyterapp.commands.execute(name, arguments)", [name, arguments])
 
 
-def scroll_to(page, index: int) -> None:
-    """Scroll the notebook so that a cell begins at the top."""
-    page.evaluate(f"(index) => {PANEL}.content.widgets[index].node.scrollIntoView()", index)
-
-
 def show_cell(page, index: int):
     """Scroll a cell into sight, which has JupyterLab draw it; its place in the page."""
     page.evaluate(f"(index) => {PANEL}.content.scrollToItem(index, 'start')", index)
@@ -242,30 +240,15 @@ def show_cell(page, index: int):
     return cell
 
 
-def sources(page) -> list[str]:
-    """What stands in the notebook's cells."""
-    return page.evaluate(f"() => {PANEL}.content.model.sharedModel.cells.map((cell) => cell.source)")
-
-
-def widget_cells(page) -> list[int]:
-    """The places of the cells that show a widget."""
-    return page.evaluate(
-        f"""() => {PANEL}.content.model.sharedModel.cells.flatMap((cell, index) =>
-            (cell.outputs ?? []).some((it) => it.data?.["application/vnd.jupyter.widget-view+json"]) ? [index] : [])"""
-    )
+def cells(page) -> list[dict]:
+    """The notebook's cells as its file has them: source, outputs, ..."""
+    return page.evaluate(f"() => {PANEL}.content.model.sharedModel.toJSON().cells")
 
 
 def restart(page) -> None:
     """Restart the notebook's kernel, and wait until it answers."""
     page.evaluate(f"() => {PANEL}.sessionContext.restartKernel()")
     wait_for_kernel(page)
-
-
-def errors_in_cells(page) -> list[str]:
-    return page.evaluate(
-        f"""() => {PANEL}.content.model.sharedModel.cells.flatMap((cell) =>
-            (cell.outputs ?? []).filter((it) => it.output_type === "error").map((it) => it.evalue))"""
-    )
 
 
 def sent_messages(page) -> list[tuple[dict, dict]]:
@@ -289,19 +272,6 @@ def wait_until(condition, seconds: float = 20) -> None:
         if time.monotonic() > end:
             raise TimeoutError(f"not true within {seconds:.0f} seconds")
         time.sleep(0.1)
-
-
-@contextmanager
-def lab_as_new(page, as_new: str, ready: str):
-    """The lab of `page` after the kernel ran `as_new`, in sight and `ready`; the console must stay free of errors."""
-    page.problems.clear()
-    execute(page, as_new)
-    lab = Lab(page)
-    lab.show()
-    lab.wait(ready)
-    yield lab
-    execute(page, "lab.pause()")
-    assert page.problems == []
 
 
 RIGHT = ".querySelector('.vk-lab-right')"  # of a twin's node: its right plane's
@@ -369,15 +339,12 @@ class Lab:
         self.button(label).click()
 
     def box(self, name: str, side: int = 0):
-        """The text box for "beta" or "lr"."""
-        return self.root.locator(".vk-controls input[type=text]").nth(2 * side + ("beta", "lr").index(name))
+        """The text box for "β" or "learning rate"."""
+        return self.root.get_by_role("textbox", name=name).nth(side)
 
     def type(self, name: str, text: str, side: int = 0) -> None:
         self.box(name, side).fill(text)
         self.box(name, side).press("Enter")
-
-    def type_beta(self, text: str) -> None:
-        self.type("beta", text)
 
     def choose(self, option: str) -> None:
         """Choose an entry of whichever menu has it."""
@@ -406,6 +373,31 @@ class Lab:
         with self.page.expect_file_chooser() as chooser:
             self.press("Load")
         chooser.value.set_files(*files)
+
+    def decoded(self, side: int = 0) -> np.ndarray:
+        """The image that is decoded under the pointer: u8 (28, 28)."""
+        return pixels(self.root.locator(".vk-decoded").nth(side))[..., 0]
+
+    def thumb(self, number: int) -> np.ndarray:
+        """Of the chosen image: x, and of each run x̂ at μ and three draws. u8 (28, 28)."""
+        return pixels(self.root.locator(".vk-thumb").nth(number))[..., 0]
+
+    def drag(self, *goal: float, start: tuple[float, float] = (0.2, 0.1), side: int = 0) -> dict:
+        """With the mouse from one place of the plane to another. Returns the state."""
+        self.planes.nth(side).scroll_into_view_if_needed()
+        self.page.mouse.move(*self.client(*start, side))
+        self.page.mouse.down()
+        self.page.mouse.move(*self.client(*goal, side), steps=5)
+        self.page.mouse.up()
+        state = self.state()
+        assert (abs(state["z1"] - goal[0]) < 0.05) and (abs(state["z2"] - goal[1]) < 0.05)
+        return state
+
+    def look_back(self, where: int) -> None:
+        """Pull the slider along the run to `where` out of 1000, as the keyboard or a finger does."""
+        slider = self.root.locator(".vk-way")
+        slider.focus()
+        slider.fill(str(where))
 
     def client(self, z1: float, z2: float, side: int = 0) -> tuple[float, float]:
         """Where a place of the plane is in the window."""

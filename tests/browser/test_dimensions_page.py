@@ -1,16 +1,14 @@
 """More than two latents: bars, pairs and traversals. And a linear model: where the theory has its dimensions die."""
 
-import json
 import math
 
 import numpy as np
 import pytest
-from jupyter import PANEL, Lab, add_cell, decoded_by_torch, execute, pixels, wait_until
+from jupyter import MOST, Lab, add_cell, ask, decoded_by_torch, execute, pixels, set_cells, wait_until
 
 pytestmark = pytest.mark.browser
 
-CELL = "import vaekit\n\nlab = vaekit.LatentLab(latent_dim=5, hidden=100)\nlab.run(steps=300)\nlab"
-MOST = 2 / 255  # see test_live
+CELL = "import vaekit\n\nlab = vaekit.LatentLab(latent_dim=5, hidden=64)\nlab.run(steps=300)\nlab"
 
 
 @pytest.fixture(scope="module")
@@ -25,6 +23,7 @@ def five(desk) -> Lab:
 def console(desk):
     desk.problems.clear()
     yield
+    set_cells(desk)
     assert desk.problems == []
 
 
@@ -34,22 +33,18 @@ def shown(lab) -> list[int]:
 
 
 def pressed(lab) -> list[int]:
-    return [
-        dim for dim, bar in enumerate(lab.root.locator(".vk-bar").all()) if bar.get_attribute("aria-pressed") == "true"
-    ]
+    bars = lab.root.locator(".vk-bar").all()
+    return [dim for dim, bar in enumerate(bars) if bar.get_attribute("aria-pressed") == "true"]
 
 
-def selected(menu) -> str:
-    return menu.evaluate("(it) => it.selectedOptions[0].text").replace("\xa0", " ")
-
-
-def corner(lab) -> np.ndarray:
-    """The plane's lower right corner, where the axis is named."""
-    return pixels(lab.plane)[-26:, -60:]
+def sigma_is_of(desk, lab, pair: list[int]) -> None:
+    """Wait until the plane shows the σ of this pair of dimensions."""
+    sigma = ask(desk, f"std[:, {pair}].mean().item()", CODES)
+    wait_until(lambda: lab.state()["sigma"] == pytest.approx(sigma, rel=0.01))
 
 
 def test_bars_and_the_menu_choose_the_pair(desk, five):
-    kl = json.loads(execute(desk, "import json; print(json.dumps(lab.view.sides[0].kl))"))
+    kl = ask(desk, "lab.view.sides[0].kl")
     bars = five.root.locator(".vk-bar")
     assert bars.count() == 5
     heights = [bar.locator("i").bounding_box()["height"] for bar in bars.all()]
@@ -61,24 +56,20 @@ def test_bars_and_the_menu_choose_the_pair(desk, five):
     assert shown(five) == first == pressed(five)
 
     menu = five.root.locator("select", has=desk.locator('option:text-is("most active")'))
-    before, axis = five.state(), corner(five)
+    before = five.state()
     other = next(dim for dim in range(5) if dim not in first)
     bars.nth(other).click()
     pair = sorted([first[1], other])
     five.wait(f"d.pair === '{pair[0]},{pair[1]}' && d.frame > {before['frame']}")
     wait_until(lambda: pressed(five) == pair)
-    assert selected(menu) == f"z{pair[0] + 1}, z{pair[1] + 1}"
-    if pair[0] != first[0]:
-        wait_until(lambda: (corner(five) != axis).any())
-    execute(desk, CODES)
-    wait_until(lambda: five.state()["sigma"] == pytest.approx(sigma_of(desk, pair), rel=0.01))
-    assert sigma_of(desk, pair) != pytest.approx(sigma_of(desk, first), rel=0.01)
-
+    chosen = menu.evaluate("(it) => it.selectedOptions[0].text").replace("\xa0", " ")
+    assert chosen == f"z{pair[0] + 1}, z{pair[1] + 1}"
+    sigma_is_of(desk, five, pair)
     five.press("More")
     menu.select_option(label="z1, z2")
     five.wait("d.pair === '0,1'")
     wait_until(lambda: pressed(five) == [0, 1])
-    wait_until(lambda: five.state()["sigma"] == pytest.approx(sigma_of(desk, [0, 1]), rel=0.01))
+    sigma_is_of(desk, five, [0, 1])
     menu.select_option(label="most active")
     five.wait(f"d.pair === '{first[0]},{first[1]}'")
     five.press("More")
@@ -92,24 +83,17 @@ with torch.no_grad():
 """
 
 
-def sigma_of(desk, pair: list[int]) -> float:
-    return float(execute(desk, f"std[:, {pair}].mean().item()"))
-
-
 def test_the_decoder_and_the_traversals_show_the_other_dimensions(desk, five):
     pair = shown(five)
     desk.mouse.click(*five.client(1.1, -0.8))
     state = five.wait("d.z1 > 0.9")
     code = [0.0] * 5
     code[pair[0]], code[pair[1]] = state["z1"], state["z2"]
-    off = np.abs(pixels(five.root.locator(".vk-decoded"))[..., 0] / 255 - decoded_by_torch(desk, [code])[0])
-    assert off.max() <= MOST
+    assert np.abs(five.decoded() / 255 - decoded_by_torch(desk, [code])[0]).max() <= MOST
 
     # the chosen image's code, with one dimension after the other from −3 to 3, those that say most first
-    execute(desk, CODES)
-    chosen, kl, mu = json.loads(
-        execute(desk, "i = lab.view.sides[0].chosen; print(json.dumps([i, lab.view.sides[0].kl, mu[i].tolist()]))")
-    )
+    chosen = "lab.view.sides[0].chosen"
+    kl, mu = ask(desk, f"[lab.view.sides[0].kl, mu[{chosen}].tolist()]", CODES)
     rows = five.root.locator(".vk-traversals .vk-row")
     assert rows.count() == 5
     for row, dim in zip(rows.all(), sorted(range(5), key=lambda dim: -kl[dim]), strict=True):
@@ -126,26 +110,22 @@ WIDTHS = "(it) => [it, ...it.querySelectorAll('.vk-lab')].map((each) => each.scr
 
 
 def test_128_dimensions_wrap(desk, five):
-    cell = add_cell(desk, MANY)
+    add_cell(desk, MANY)
     many = Lab(desk, 1)
     many.show()
     wait_until(lambda: many.root.locator(".vk-bar").count() == 128)
     assert max(many.root.evaluate(WIDTHS)) <= 1
     execute(desk, "many.engine.close()")
-    desk.evaluate(f"(index) => {PANEL}.content.model.sharedModel.deleteCell(index)", cell)
 
 
 # -- a linear model ---------------------------------------------------------------------------------------
 
 LINEAR = """\
-linear = vaekit.LatentLab(model=vaekit.LinearVAE(8, init_generator=torch.Generator().manual_seed(0)), kind="linear")
-linear.run(20)
+import torch
+first = torch.Generator().manual_seed(0)
+linear = vaekit.LatentLab(model=vaekit.LinearVAE(8, init_generator=first), kind="linear").run(20)
 linear"""
-DEATHS = """
-import json
-from vaekit import theory
-print(json.dumps(theory.linear_vae(theory.eigenvalues(vaekit.mnist().images), 8, 0.5).deaths.tolist()))
-"""
+DEATHS = "theory.linear_vae(theory.eigenvalues(vaekit.mnist().images), 8, 0.5).deaths.tolist()"
 # of the β slider: the middle of its handle and of each mark, in px
 PLACES = """(slider) => {
     const middle = (it) => { const { left, right } = it.getBoundingClientRect(); return (left + right) / 2; };
@@ -154,12 +134,10 @@ PLACES = """(slider) => {
 
 
 def test_the_slider_is_marked_where_the_theory_has_dimensions_die(desk, five):
-    execute(desk, "import torch")
-    add_cell(desk, LINEAR)
-    lab = Lab(desk, 1)
+    lab = Lab(desk, add_cell(desk, LINEAR) - 1)
     lab.show()
     marks, slider = lab.root.locator(".vk-death"), lab.root.locator(".vk-beta")
-    deaths = json.loads(execute(desk, DEATHS))
+    deaths = ask(desk, DEATHS, "from vaekit import theory")
     wait_until(lambda: marks.count() == 8, 60)
     left = [float(style.split("left: ")[1].split("%")[0]) for style in marks.evaluate_all(STYLES)]
     assert left == pytest.approx([100 * (math.log10(beta) + 2) / 4 for beta in deaths], abs=0.01)
@@ -168,7 +146,7 @@ def test_the_slider_is_marked_where_the_theory_has_dimensions_die(desk, five):
     # they stand where the handle stands at that β, but for the slider's own places
     width = slider.locator(".noUi-base").bounding_box()["width"]
     for number in (0, 7):
-        lab.type_beta(f"{deaths[number]:.4g}")
+        lab.type("β", f"{deaths[number]:.4g}")
         wait_until(lambda: abs(handle_and_mark(slider, number)) < 0.03 / 4 * width + 1)  # noqa: B023
     # with another reconstruction the theory has nothing to say
     lab.choose("BCE")

@@ -1,11 +1,10 @@
 """How it looks: pictures to look at, and what of it can be measured, in both themes and at two sizes."""
 
 import pytest
-from jupyter import ARTIFACTS, LAB_CELL, command, execute, pixels, scroll_to, wait_until
+from jupyter import ARTIFACTS, ask, command, execute, pixels, wait_until
 
 pytestmark = pytest.mark.browser
 
-CELL = LAB_CELL  # the lab as the learner has it: these pictures are looked at
 # name: what brings it about from 300 steps on, the state that the page then names
 STATES = {
     "prior on": ("lab.run(300)", "cloud"),
@@ -77,20 +76,6 @@ TEXTS = """(root) => {
 }"""
 
 
-@pytest.fixture(params=STATES)
-def state(request, desk, lab):
-    code, name = STATES[request.param]
-    execute(desk, code)
-    scroll_to(desk, 0)
-    lab.press("More")
-    lab.button("Save").wait_for()
-    lab.show()
-    lab.wait(f"d.state === '{name}' && d.decoderStep === {execute(desk, 'lab.steps_taken')}")
-    yield request.param
-    desk.set_viewport_size({"width": 1280, "height": 800})
-    command(desk, "apputils:change-theme", theme="JupyterLab Light")
-
-
 def overlapping(boxes: list[dict]) -> list[tuple[str, str]]:
     def over(a, b) -> bool:
         across = min(a["right"], b["right"]) - max(a["left"], b["left"])
@@ -107,27 +92,36 @@ def outside(root: dict, boxes: list[dict]) -> list[str]:
     return [box["name"] for box in boxes if out(box)]
 
 
+@pytest.mark.parametrize("state", STATES)
 def test_legible_and_nothing_over_another(desk, lab, state):
+    code, name = STATES[state]
+    execute(desk, code)
+    lab.press("More")
+    lab.button("Save").wait_for()
+    lab.wait(f"d.state === '{name}' && d.decoderStep === {ask(desk, 'lab.steps_taken')}")
     wrong = []
-    for dark in (False, True):
-        command(desk, "apputils:change-theme", theme=f"JupyterLab {'Dark' if dark else 'Light'}")
-        for width, height in SIZES if state == "prior on" else SIZES[:1]:
-            desk.set_viewport_size({"width": width, "height": height})
-            lab.show()
-            wait_until(lambda: (pixels(lab.plane)[..., :3].mean() < 110) == dark)  # noqa: B023
-            desk.mouse.move(5, 5)
-            desk.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
-            where = f"{state} {width}x{height} {'dark' if dark else 'light'}"
-            ARTIFACTS.mkdir(exist_ok=True)
-            desk.screenshot(path=ARTIFACTS / f"{where}.png".replace(" ", "-"))
-            root, boxes = lab.root.evaluate(BOXES)
-            texts = lab.root.evaluate(TEXTS)
-            found = {
-                "over each other": overlapping(boxes),
-                "outside": outside(root, boxes),
-                "cut": lab.root.evaluate(CUT),
-                "small": [text for text in texts if text[1] < 13],
-                "faint": [text for text in texts if text[2] < 4.5],
-            }
-            wrong += [(where, what, items) for what, items in found.items() if items]
+    try:
+        for theme in ("Light", "Dark"):
+            command(desk, "apputils:change-theme", theme=f"JupyterLab {theme}")
+            wait_until(lambda: (pixels(lab.plane)[..., :3].mean() < 110) == (theme == "Dark"))  # noqa: B023
+            for width, height in SIZES if state == "prior on" else SIZES[:1]:
+                desk.set_viewport_size({"width": width, "height": height})
+                lab.show()
+                desk.mouse.move(5, 5)
+                desk.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+                where = f"{state} {width}x{height} {theme}"
+                desk.screenshot(path=ARTIFACTS / f"{where}.png".replace(" ", "-"))
+                root, boxes = lab.root.evaluate(BOXES)
+                texts = lab.root.evaluate(TEXTS)
+                found = {
+                    "over each other": overlapping(boxes),
+                    "outside": outside(root, boxes),
+                    "cut": lab.root.evaluate(CUT),
+                    "small": [text for text in texts if text[1] < 13],
+                    "faint": [text for text in texts if text[2] < 4.5],
+                }
+                wrong += [(where, what, items) for what, items in found.items() if items]
+    finally:
+        desk.set_viewport_size({"width": 1280, "height": 800})
+        command(desk, "apputils:change-theme", theme="JupyterLab Light")
     assert wrong == []

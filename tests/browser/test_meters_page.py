@@ -1,42 +1,33 @@
 """The meters in the page, and what they are measured on, shown in the plane."""
 
-import json
 import re
 
 import numpy as np
 import pytest
-from jupyter import execute, pixels, wait_until
+from jupyter import ask, execute, pixels, wait_until
 
 pytestmark = pytest.mark.browser
 
 BLUE, ORANGE = (11, 87, 208), (179, 71, 11)  # --vk-blue, --vk-orange by day
 # Hits and misses anew, in float64 from the codes that the plane shows.
 WITHIN = """
-import json, struct, numpy as np
+import numpy as np
 from vaekit.lab.frames import unpack_json
 header, _ = unpack_json(lab.view.plane.probe)
 frame = lab.view.sides[0].last
 z = np.array([point[:2] for point in header["points"]])
-mu, std = frame.mu.astype(float), frame.std.astype(float)
-distance = np.sqrt((((z[:, None] - mu) / std) ** 2).sum(-1)).min(1)
-print(json.dumps([header, distance.tolist()]))
+distance = np.sqrt((((z[:, None] - frame.mu.astype(float)) / frame.std) ** 2).sum(-1)).min(1)
 """
-
-
-def one(lab) -> dict[str, float]:
-    return {name: values[0] for name, values in lab.meters().items()}
+MEASURED = "[getattr(lab.measured, name) for name in 'mean_std spread kl overlap continuity completeness'.split()]"
 
 
 def test_the_meters_say_what_python_measures(desk, lab):
-    for code in ("lab.run(200)", "lab.set(prior=False); lab.run(300)"):
-        step = execute(desk, f"{code}; lab.steps_taken")
-        lab.wait(f"d.step === {step}")
-        exact = execute(
-            desk, "m = lab.measured; print(m.mean_std, m.spread, m.kl, m.overlap, m.continuity, m.completeness)"
-        )
-        names = ["mean σ", "spread of means", "KL, nats", "overlap", "continuity", "completeness"]
-        wait_until(lambda: [one(lab)[name] for name in names] == pytest.approx([*map(float, exact.split())], abs=0.006))  # noqa: B023
-    assert list(one(lab)) == [*names[:3], "active units", *names[3:], "reconstruction"]
+    execute(desk, "lab.set(prior=False); lab.run(200)")
+    lab.wait("d.step === 500")
+    names = ["mean σ", "spread of means", "KL, nats", "overlap", "continuity", "completeness"]
+    exact = ask(desk, MEASURED)
+    wait_until(lambda: [lab.meters()[name][0] for name in names] == pytest.approx(exact, abs=0.006))
+    assert list(lab.meters()) == [*names[:3], "active units", *names[3:], "reconstruction"]
 
 
 TITLES = {"draws": r"(\d+) of (\d+) draws from the prior within 2σ", "walk": r"(\d+) of (\d+) stops on a walk"}
@@ -46,15 +37,15 @@ TITLES = {"draws": r"(\d+) of (\d+) draws from the prior within 2σ", "walk": r"
     ("what", "option", "images"), [("draws", "draws from the prior", 10), ("walk", "a walk between two codes", 11)]
 )
 def test_what_is_measured_can_be_seen_hits_and_misses_apart(desk, lab, what, option, images):
-    execute(desk, "lab.set(prior=False); lab.run(600)")
-    lab.wait("d.step === 900 && d.state === 'points'")
+    execute(desk, "lab.set(prior=False); lab.run(400)")
+    lab.wait("d.step === 700 && d.state === 'points'")
     lab.press("More")
     strip = lab.root.locator(".vk-strips")
     assert strip.locator("canvas").count() == 0
     lab.choose(option)
     strip.locator("h4").wait_for()
     said, all_of_them = [int(number) for number in re.search(TITLES[what], strip.inner_text()).groups()]
-    header, distance = json.loads(execute(desk, WITHIN))
+    header, distance = ask(desk, "[header, distance.tolist()]", WITHIN)
     sure = [abs(d - 2) > 0.02 for d in distance]  # the rest hangs on the places' rounding
     hits = [bool(point[2]) for point in header["points"]]
     assert header["what"] == what

@@ -38,10 +38,7 @@ def broken(*given):
 KL = {
     "not_started": [untouched],
     "raises": [broken, lambda mu: mu, lambda mu, logvar: mu @ logvar],
-    "wrong_type": [
-        lambda mu, logvar: kl(mu, logvar).detach().numpy(),
-        lambda mu, logvar: "nats",
-    ],
+    "wrong_type": [lambda mu, logvar: kl(mu, logvar).detach().numpy(), lambda mu, logvar: "nats"],
     "wrong_shape": [
         lambda mu, logvar: 0.5 * (mu.square() + logvar.exp() - 1 - logvar),
         lambda mu, logvar: kl(mu, logvar).mean(),
@@ -58,7 +55,7 @@ KL = {
     "std_for_variance": [lambda mu, logvar: 0.5 * (mu.square() + (logvar / 2).exp() - 1 - logvar).sum(1)],
     "log_std_for_logvar": [lambda mu, logvar: 0.5 * (mu.square() + logvar.exp() - 1 - logvar / 2).sum(1)],
     "exp_logvar_as_std": [
-        lambda mu, logvar: 0.5 * (mu.square() + logvar.exp() ** 2 - 1 - 2 * logvar).sum(1),
+        lambda mu, logvar: kl(mu, 2 * logvar),
         lambda mu, logvar: 0.5 * (mu.square() + logvar.exp() ** 2 - 1 - logvar).sum(1),
     ],
     "mean_over_latents": [lambda mu, logvar: 0.5 * (mu.square() + logvar.exp() - 1 - logvar).mean(1)],
@@ -153,8 +150,12 @@ def seeded(mu, logvar):
 
 
 def own_seed(mu, logvar):
-    eps = torch.randn(mu.shape, generator=torch.Generator().manual_seed(1))
-    return mu + torch.exp(0.5 * logvar) * eps
+    return mu + torch.exp(0.5 * logvar) * torch.randn(mu.shape, generator=torch.Generator().manual_seed(1))
+
+
+def with_noise(draw):
+    """z = μ + σ ε with ε = draw(μ)."""
+    return lambda mu, logvar: mu + torch.exp(0.5 * logvar) * draw(mu)
 
 
 # These take the tensors they get, whatever their size: `step` and `model` use them too.
@@ -164,21 +165,16 @@ NOISE = {
         lambda mu, logvar: mu + logvar.exp() * torch.randn_like(mu),
         lambda mu, logvar: Normal(mu, logvar.exp()).rsample(),
     ],
-    "noise_missing": [
-        lambda mu, logvar: mu,
-        lambda mu, logvar: mu + torch.exp(0.5 * logvar),
-    ],
+    "noise_missing": [lambda mu, logvar: mu, lambda mu, logvar: mu + torch.exp(0.5 * logvar)],
     "noise_reused": [seeded, own_seed],
-    "noise_shared": [
-        lambda mu, logvar: mu + torch.exp(0.5 * logvar) * torch.randn(mu.shape[1]),
-    ],
-    "broadcast": [lambda mu, logvar: mu + torch.exp(0.5 * logvar) * torch.randn(len(mu), 1)],
+    "noise_shared": [with_noise(lambda mu: torch.randn(mu.shape[1]))],
+    "broadcast": [with_noise(lambda mu: torch.randn(len(mu), 1))],
     "gradient_cut": [
         lambda mu, logvar: Normal(mu, torch.exp(0.5 * logvar)).sample(),
-        lambda mu, logvar: mu + torch.exp(0.5 * logvar).detach() * torch.randn_like(mu),
+        lambda mu, logvar: reparameterize(mu, logvar.detach()),
         torch.no_grad()(reparameterize),
     ],
-    "unrecognized": [lambda mu, logvar: mu + torch.exp(0.5 * logvar) * torch.rand_like(mu)],
+    "unrecognized": [with_noise(torch.rand_like)],
 }
 
 
@@ -195,12 +191,12 @@ REPARAMETERIZE = NOISE | {
     + [lambda mu, logvar: (reparameterize(mu, logvar), mu)],
     "wrong_shape": [
         lambda mu, logvar: reparameterize(mu, logvar).T,
-        lambda mu, logvar: mu + torch.exp(0.5 * logvar) * torch.randn(2, *mu.shape),
+        with_noise(lambda mu: torch.randn(2, *mu.shape)),
     ],
     "noise_reused": [
         *NOISE["noise_reused"],
-        lambda mu, logvar: mu + torch.exp(0.5 * logvar) * FIXED,
-        lambda mu, logvar: mu + torch.exp(0.5 * logvar) * ANOTHER_SIZE,
+        with_noise(lambda mu: FIXED),
+        with_noise(lambda mu: ANOTHER_SIZE),
     ],
     "gradient_cut": [
         *NOISE["gradient_cut"],
@@ -220,37 +216,36 @@ def loss_with(kl=kl, reconstruction=reconstruction):
     return lambda x_logits, x, mu, logvar, beta: (reconstruction(x_logits, x) + beta * kl(mu, logvar)).mean()
 
 
-def terms(x_logits, x, mu, logvar):
-    return reconstruction(x_logits, x), kl(mu, logvar)
+def of_terms(combined):
+    """The loss combined(reconstruction, kl, beta) of these terms, (B,) each."""
+    return lambda x_logits, x, mu, logvar, beta: combined(reconstruction(x_logits, x), kl(mu, logvar), beta)
+
+
+def mean_over_latents(mu, logvar):
+    return -0.5 * torch.mean(1 + logvar - mu.square() - logvar.exp())
 
 
 LOSS = {
     "beta_ignored": [
-        lambda x_logits, x, mu, logvar, beta: sum(terms(x_logits, x, mu, logvar)).mean(),
-        lambda x_logits, x, mu, logvar, beta: (beta * sum(terms(x_logits, x, mu, logvar))).mean(),
-        lambda x_logits, x, mu, logvar, beta: reconstruction(x_logits, x).mean(),
-        lambda x_logits, x, mu, logvar, beta: (beta * reconstruction(x_logits, x) + kl(mu, logvar)).mean(),
+        of_terms(lambda r, kl, beta: (r + kl).mean()),
+        of_terms(lambda r, kl, beta: (beta * (r + kl)).mean()),
+        of_terms(lambda r, kl, beta: r.mean()),
+        of_terms(lambda r, kl, beta: (beta * r + kl).mean()),
     ],
     "sum_over_batch": [
-        lambda x_logits, x, mu, logvar, beta: loss_with()(x_logits, x, mu, logvar, beta) * len(x),
-        lambda x_logits, x, mu, logvar, beta: bce(x_logits, x, reduction="sum") + beta * kl(mu, logvar).mean(),
+        of_terms(lambda r, kl, beta: (r + beta * kl).sum()),
+        of_terms(lambda r, kl, beta: r.sum() + beta * kl.mean()),
     ],
-    "mean_over_pixels": [
-        lambda x_logits, x, mu, logvar, beta: bce(x_logits, x) + beta * kl(mu, logvar).mean(),
-    ],
-    "mean_over_latents": [
-        lambda x_logits, x, mu, logvar, beta: (
-            reconstruction(x_logits, x).mean() - 0.5 * beta * torch.mean(1 + logvar - mu.square() - logvar.exp())
-        ),
-    ],
+    "mean_over_pixels": [loss_with(reconstruction=bce)],
+    "mean_over_latents": [loss_with(mean_over_latents)],
     "gradient_cut": [
-        lambda x_logits, x, mu, logvar, beta: reconstruction(x_logits, x).mean() + beta * kl(mu, logvar).mean().item(),
-        lambda x_logits, x, mu, logvar, beta: (reconstruction(x_logits.detach(), x) + beta * kl(mu, logvar)).mean(),
+        of_terms(lambda r, kl, beta: r.mean() + beta * kl.mean().item()),
+        of_terms(lambda r, kl, beta: (r.detach() + beta * kl).mean()),
     ],
     "sign": [
-        lambda x_logits, x, mu, logvar, beta: -loss_with()(x_logits, x, mu, logvar, beta),
-        loss_with(kl=lambda mu, logvar: -kl(mu, logvar)),
-        loss_with(reconstruction=lambda x_logits, x: -reconstruction(x_logits, x)),
+        of_terms(lambda r, kl, beta: -(r + beta * kl).mean()),
+        of_terms(lambda r, kl, beta: (r - beta * kl).mean()),
+        of_terms(lambda r, kl, beta: (beta * kl - r).mean()),
     ],
 }
 for _code in ("missing_half", "std_for_variance", "log_std_for_logvar", "exp_logvar_as_std"):
@@ -311,7 +306,8 @@ def steps_first(model, x, beta, optimizer):
 
 
 def clears_in_between(model, x, beta, optimizer):
-    reconstructed, kept = (term.mean() for term in terms(*pass_through(model, x)))
+    x_logits, x, mu, logvar = pass_through(model, x)
+    reconstructed, kept = reconstruction(x_logits, x).mean(), kl(mu, logvar).mean()
     optimizer.zero_grad()
     reconstructed.backward(retain_graph=True)
     optimizer.zero_grad()
@@ -320,8 +316,11 @@ def clears_in_between(model, x, beta, optimizer):
     return reconstructed + beta * kept
 
 
-def own_optimizer(model, x, beta, optimizer):
-    return step_with()(model, x, beta, torch.optim.Adam(model.parameters(), lr=1e-3))
+def by_hand(model, x, beta, optimizer):
+    value = step_with(move=False)(model, x, beta, optimizer)
+    for weight in model.parameters():
+        weight.data -= 1e-3 * weight.grad
+    return value
 
 
 def backward_of(change):
@@ -344,7 +343,7 @@ def without_the_encoder(model, x, beta, optimizer):
 
 def clears_too_late(model, x, beta, optimizer):
     x_logits, mu, logvar = model(x)
-    value = loss_with()(x_logits, x, mu, logvar, beta)
+    value = RIGHT_LOSS(x_logits, x, mu, logvar, beta)
     value.backward()
     optimizer.zero_grad()
     optimizer.step()
@@ -361,7 +360,7 @@ STEP |= {
     "wrong_shape": [lambda model, x, beta, optimizer: step_with()(model, x, beta, optimizer) * torch.ones(3)],
     "zero_grad_missing": [step_with(zero=False), clipped],
     "wrong_gradient": [steps_first, clears_in_between],
-    "step_missing": [step_with(move=False), step_with(move=False, back=False), clears_too_late, own_optimizer],
+    "step_missing": [step_with(move=False), step_with(move=False, back=False), clears_too_late, by_hand],
 }
 STEP["wrong_type"] += [lambda *given: (step_with()(*given), 3)]
 STEP["gradient_cut"] += [step_with(back=False), without_the_encoder]
@@ -374,22 +373,11 @@ STEP["noise_reused"] += [
 LOSS |= {
     "not_started": [untouched],
     "raises": [broken, lambda x_logits, x: x.mean()],
-    "wrong_type": [
-        lambda *given: loss_with()(*given).detach().numpy(),
-        lambda x_logits, x, mu, logvar, beta: terms(x_logits, x, mu, logvar),
-    ],
-    "wrong_shape": [
-        lambda x_logits, x, mu, logvar, beta: reconstruction(x_logits, x) + beta * kl(mu, logvar),
-        lambda x_logits, x, mu, logvar, beta: x_logits,
-    ],
-    "broadcast": [
-        lambda x_logits, x, mu, logvar, beta: reconstruction(x_logits, x) + beta * kl(mu, logvar)[:, None],
-    ],
-    "gradient_cut": [*LOSS["gradient_cut"], lambda *given: loss_with()(*given).item()],
-    "unrecognized": [
-        lambda *given: 0.37 * loss_with()(*given),
-        lambda x_logits, x, mu, logvar, beta: beta * kl(mu, logvar).mean(),
-    ],
+    "wrong_type": [lambda *given: RIGHT_LOSS(*given).detach().numpy(), of_terms(lambda *terms: terms)],
+    "wrong_shape": [of_terms(lambda r, kl, beta: r + beta * kl), lambda x_logits, x, mu, logvar, beta: x_logits],
+    "broadcast": [of_terms(lambda r, kl, beta: r + beta * kl[:, None])],
+    "gradient_cut": [*LOSS["gradient_cut"], lambda *given: RIGHT_LOSS(*given).item()],
+    "unrecognized": [lambda *given: 0.37 * RIGHT_LOSS(*given), of_terms(lambda r, kl, beta: beta * kl.mean())],
 }
 
 

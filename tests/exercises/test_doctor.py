@@ -6,8 +6,16 @@ import torch
 
 from vaekit.exercises import diagnose
 
+SLOW = {("loss", "unrecognized")}  # all pairs of rows of the table are tried
 CASES = [
-    pytest.param(exercise, code, wrong, id=f"{exercise}-{code}-{i}")
+    # quick: the first way of each mistake
+    pytest.param(
+        exercise,
+        code,
+        wrong,
+        id=f"{exercise}-{code}-{i}",
+        marks=[pytest.mark.slow] * (i > 0 or (exercise, code) in SLOW),
+    )
     for exercise, table in m.TABLE.items()
     for code, ways in table.items()
     for i, wrong in enumerate(ways)
@@ -19,50 +27,27 @@ def test_each_mistake_by_its_name(exercise, code, wrong):
     assert diagnose(**{exercise: wrong}).faults == (code,)
 
 
-def plus_variance(mu, logvar):
-    return mu + logvar.exp()
+def circulated(mu, logvar):
+    """−½ Σ(σ + μ² − 1 − log σ): the formula in circulation, without its sum."""
+    return -0.5 * ((logvar / 2).exp() + mu.square() - 1 - logvar / 2)
 
 
+CIRCULATED = ("sign", "std_for_variance", "log_std_for_logvar")
 PAIRS = [
-    # the formula in circulation: −½ Σ(σ + μ² − 1 − log σ)
-    (
-        "kl",
-        lambda mu, logvar: -0.5 * ((logvar / 2).exp() + mu.square() - 1 - logvar / 2).sum(1),
-        ("sign", "std_for_variance", "log_std_for_logvar"),
-    ),
-    (
-        "kl",
-        lambda mu, logvar: -0.5 * torch.mean((logvar / 2).exp() + mu.square() - 1 - logvar / 2),
-        ("wrong_shape", "sign", "std_for_variance", "log_std_for_logvar", "mean_over_latents"),
-    ),
+    ("kl", lambda *given: circulated(*given).sum(1), CIRCULATED),
+    ("kl", lambda *given: circulated(*given).mean(), ("wrong_shape", *CIRCULATED, "mean_over_latents")),
     ("kl", lambda mu, logvar: -m.kl(mu, logvar).sum(), ("sign", "sum_over_batch")),
     ("kl", lambda mu, logvar: 2 * m.kl(mu, logvar).detach(), ("missing_half", "gradient_cut")),
-    ("kl", lambda mu, logvar: m.kl(mu, logvar).detach().numpy() * -1, ("wrong_type", "sign")),
-    ("reconstruction", lambda x_logits, x: m.bce(x_logits, x), ("wrong_shape", "mean_over_pixels")),
+    ("reconstruction", m.bce, ("wrong_shape", "mean_over_pixels")),
     ("reconstruction", lambda x_logits, x: -m.raw_bce(x_logits, x), ("sign", "logits_as_probabilities")),
     ("loss", lambda *given: -m.loss_with()(*given).detach(), ("sign", "gradient_cut")),
-    (
-        "loss",
-        lambda x_logits, x, mu, logvar, beta: m.bce(x_logits, x) + m.kl(mu, logvar).mean(),
-        ("mean_over_pixels", "beta_ignored"),
-    ),
-    (
-        "loss",
-        m.loss_with(lambda mu, logvar: -m.kl(mu, logvar), m.raw_bce),
-        ("sign", "logits_as_probabilities"),
-    ),
-    (
-        "reparameterize",
-        lambda mu, logvar: m.Normal(mu, logvar.exp()).sample(),
-        ("exp_logvar_as_std", "gradient_cut"),
-    ),
-    (
-        "reparameterize",
-        lambda mu, logvar: mu + torch.exp(0.5 * logvar) * m.ONE_ROW,
-        ("noise_reused", "noise_shared"),
-    ),
-    ("reparameterize", lambda mu, logvar, eps=m.FIXED: mu + logvar.exp() * eps, ("exp_logvar_as_std", "noise_reused")),
-    ("reparameterize", lambda mu, logvar: mu + torch.exp(0.5 * logvar) * torch.randn(1), ("noise_shared", "broadcast")),
+    ("loss", lambda *given: m.LOSS["mean_over_pixels"][0](*given[:4], 1), ("mean_over_pixels", "beta_ignored")),
+    ("loss", m.loss_with(m.KL["sign"][0], m.raw_bce), ("sign", "logits_as_probabilities")),
+    ("reparameterize", lambda mu, logvar: m.Normal(mu, logvar.exp()).sample(), ("exp_logvar_as_std", "gradient_cut")),
+    ("reparameterize", m.with_noise(lambda mu: m.ONE_ROW), ("noise_reused", "noise_shared")),
+    ("reparameterize", lambda mu, logvar: mu + logvar.exp() * m.FIXED, ("exp_logvar_as_std", "noise_reused")),
+    ("reparameterize", m.with_noise(lambda mu: torch.randn(1)), ("noise_shared", "broadcast")),
+    ("reparameterize", lambda mu, logvar: mu + logvar.exp(), ("exp_logvar_as_std", "noise_missing")),
     ("step", m.step_with(m.LOSS["sum_over_batch"][0], zero=False), ("sum_over_batch", "zero_grad_missing")),
     (
         "step",
@@ -70,7 +55,6 @@ PAIRS = [
         ("exp_logvar_as_std", "mean_over_pixels"),
     ),
     ("model", m.model_with(forward=m.upside_down), ("noise_missing", "noise_at_eval")),
-    ("reparameterize", plus_variance, ("exp_logvar_as_std", "noise_missing")),
     (
         "model",
         m.model_with(forward=m.forward_with(m.seeded), decode=lambda self, z: self.decoder(z).sigmoid()),
@@ -84,48 +68,38 @@ def test_two_mistakes_at_once_by_both_names(exercise, wrong, codes):
     assert diagnose(**{exercise: wrong}).faults == codes
 
 
-@pytest.mark.parametrize(
-    ("exercise", "code", "beta"),
-    [
-        ("kl", "sign", -1),
-        ("kl", "mean_over_latents", 1 / 3),
-        ("kl", "sum_over_batch", 5),
-        ("kl", "std_for_variance", None),
-        ("reconstruction", "mean_over_pixels", 784),
-        ("reconstruction", "softmax", None),
-        ("loss", "mean_over_pixels", 784),
-        ("loss", "sum_over_batch", 1),
-        ("step", "mean_over_pixels", 784),
-        ("loss", "gradient_cut", None),
-        ("reparameterize", "noise_missing", None),
-    ],
-)
+BETAS = [
+    ("kl", "sign", -1),
+    ("kl", "mean_over_latents", 1 / 3),
+    ("kl", "sum_over_batch", 5),
+    ("kl", "std_for_variance", None),
+    ("reconstruction", "mean_over_pixels", 784),
+    ("loss", "sum_over_batch", 1),
+    ("step", "mean_over_pixels", 784),
+    ("loss", "gradient_cut", None),
+    ("reparameterize", "noise_missing", None),
+]
+
+
+@pytest.mark.parametrize(("exercise", "code", "beta"), BETAS)
 def test_the_effective_beta(exercise, code, beta):
     found = diagnose(**{exercise: m.TABLE[exercise][code][0]}).effective_beta
     assert found == (None if beta is None else pytest.approx(beta, rel=1e-5))
 
 
-@pytest.mark.parametrize(
-    ("exercise", "function", "reduction", "beta"),
-    [
-        ("kl", lambda mu, logvar: 0.5 * (mu.square() + logvar.exp() - 1 - logvar), "none", 1),
-        ("kl", lambda mu, logvar: m.kl(mu, logvar).sum(), "sum over batch", 5),
-        ("reconstruction", lambda x_logits, x: m.bce(x_logits, x), ("mean over batch", "mean over pixels"), 784),
-        ("loss", m.loss_with(), "mean over batch", 1),
-        ("loss", m.LOSS["mean_over_pixels"][0], "mean over pixels", 784),
-        ("step", m.step_with(lambda *given: 5 * m.loss_with()(*given)), "sum over batch", 1),
-    ],
-)
+DECLARED = [
+    ("kl", m.KL["wrong_shape"][0], "none", 1),
+    ("kl", m.KL["sum_over_batch"][0], "sum over batch", 5),
+    ("reconstruction", m.bce, ("mean over batch", "mean over pixels"), 784),
+    ("step", m.step_with(m.LOSS["sum_over_batch"][0]), "sum over batch", 1),
+]
+
+
+@pytest.mark.parametrize(("exercise", "function", "reduction", "beta"), DECLARED)
 def test_a_declared_reduction_is_no_fault(exercise, function, reduction, beta):
     found = diagnose(**{exercise: function}, reduction=reduction)
-    assert found.ok
+    assert found.ok and not diagnose(**{exercise: function}).ok
     assert found.effective_beta == pytest.approx(beta, rel=1e-5)
-    assert diagnose(**{exercise: function}).ok == (reduction == "mean over batch" and exercise == "loss")
-
-
-def seeded_for_all(mu, logvar):
-    """One number, the same at every call: no constant that the learner wrote down, but a draw."""
-    return mu + torch.exp(0.5 * logvar) * torch.randn(1, generator=torch.Generator().manual_seed(3))
 
 
 @pytest.mark.parametrize(
@@ -149,7 +123,10 @@ def test_evidence_that_shows_no_difference_is_not_shown(asked):
 
 
 def test_a_draw_is_not_taken_for_a_constant():
-    assert diagnose(reparameterize=seeded_for_all).faults == ("noise_reused", "noise_shared", "broadcast")
+    """One number, the same at every call: no constant that the learner wrote down, but a draw."""
+    one_for_all = lambda mu: torch.randn(1, generator=torch.Generator().manual_seed(3))  # noqa: E731
+    found = diagnose(reparameterize=lambda mu, logvar: mu + torch.exp(0.5 * logvar) * one_for_all(mu))
+    assert found.faults == ("noise_reused", "noise_shared", "broadcast")
 
 
 def test_the_evidence_can_be_worked_out_by_hand():
@@ -160,9 +137,7 @@ def test_the_evidence_can_be_worked_out_by_hand():
     assert finding.expected == "(1.614, 0.5)"
 
 
-@pytest.mark.parametrize(
-    "asked", [{}, {"kl": m.kl, "loss": m.kl}, {"elbo": m.kl}, {"kl": m.kl, "elbo": None}], ids=", ".join
-)
+@pytest.mark.parametrize("asked", [{}, {"kl": m.kl, "loss": m.kl}, {"elbo": m.kl}], ids=", ".join)
 def test_a_call_that_makes_no_sense(refuses, asked):
     with refuses(TypeError, "exactly one of kl, reconstruction, reparameterize, loss, step, model"):
         diagnose(**asked)

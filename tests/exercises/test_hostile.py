@@ -65,37 +65,34 @@ RETURNS = {
 def test_hostile_code_gets_a_verdict(exercise, what):
     code, fault = HOSTILE[what]
     found = diagnose(**{exercise: code})
-    if exercise == "model" and callable(code):
-        fault = "wrong_type"
-    assert found.faults == (fault,)
-    assert "\n" not in repr(found)
-    assert found._repr_html_()
+    assert found.faults == ("wrong_type" if exercise == "model" and callable(code) else fault,)
+    assert "\n" not in repr(found) and found._repr_html_()
 
 
-@pytest.mark.parametrize("exercise", [name for name in EXERCISES if name != "model"])
+def around(function, exercise):
+    """The function, or a model whose encoder it is."""
+    return type("Odd", (vaekit.VAE,), {"encode": function}) if exercise == "model" else function
+
+
+@pytest.mark.parametrize("exercise", EXERCISES)
 @pytest.mark.parametrize("what", RETURNS)
 def test_whatever_comes_back_gets_a_verdict(exercise, what):
-    found = diagnose(**{exercise: lambda *given: RETURNS[what]})
-    assert not found.ok
-    assert "not_started" not in found.faults
+    found = diagnose(**{exercise: around(lambda *given: RETURNS[what], exercise)})
+    assert not found.ok and "not_started" not in found.faults
     assert found._repr_html_()
 
 
-@pytest.mark.parametrize("what", RETURNS)
-def test_a_model_that_gives_back_anything(what):
-    assert not diagnose(model=type("Odd", (vaekit.VAE,), {"encode": lambda self, *given: RETURNS[what]})).ok
+class Cut(torch.autograd.Function):
+    @staticmethod
+    def forward(context, value):
+        return value.clone()
+
+    @staticmethod
+    def backward(context, slope):
+        raise SystemExit
 
 
 def test_a_backward_pass_that_raises():
-    class Cut(torch.autograd.Function):
-        @staticmethod
-        def forward(context, value):
-            return value.clone()
-
-        @staticmethod
-        def backward(context, slope):
-            raise SystemExit
-
     assert not diagnose(kl=lambda mu, logvar: vaekit.kl_to_prior(Cut.apply(mu), logvar).sum(1)).ok
 
 
@@ -122,9 +119,8 @@ LOOPS += [("kl", stubborn), ("model", stubborn), ("kl", lambda *given: time.slee
 @pytest.mark.parametrize(("exercise", "loop"), LOOPS)
 def test_a_loop_is_left_and_its_thread_ends(monkeypatch, exercise, loop):
     monkeypatch.setattr(calling, "LIMIT_S", 0.3)
-    candidate = type("Slow", (vaekit.VAE,), {"forward": loop}) if exercise == "model" else loop
     start = time.monotonic()
-    assert diagnose(**{exercise: candidate}).faults == ("timeout",)
+    assert diagnose(**{exercise: around(loop, exercise)}).faults == ("timeout",)
     assert time.monotonic() - start < 1.4
     end = time.monotonic() + 5
     while [one for one in threading.enumerate() if one.name == "vaekit-exercise"]:
@@ -143,39 +139,26 @@ def meddling(mu, logvar):
 @pytest.mark.parametrize("exercise", ["kl", "reparameterize", "step", "model"])
 def test_the_notebooks_state_is_left_alone(exercise):
     def state():
-        return torch.get_rng_state(), random.getstate(), numpy.random.get_state()[1].tolist()
+        return torch.get_rng_state().tolist(), random.getstate(), numpy.random.get_state()[1].tolist()
 
-    torch.manual_seed(17)
     before = state()
     diagnose(**{exercise: vaekit.VAE if exercise == "model" else meddling})
-    after = state()
-    assert torch.equal(before[0], after[0])
-    assert before[1:] == after[1:]
+    assert state() == before
     assert torch.get_default_dtype() == torch.float32
 
 
 def test_a_model_without_parameters():
-    class Empty(torch.nn.Module):
-        def encode(self, x):
-            return x.flatten(1)[:, :2], x.flatten(1)[:, 2:4]
-
-        decode = encode
-
-    assert diagnose(model=Empty).faults == ("unrecognized",)
+    assert diagnose(model=type("Empty", (torch.nn.Module,), {"encode": deep, "decode": deep})).faults == (
+        "unrecognized",
+    )
 
 
 def test_a_model_is_examined_as_a_copy():
     model = vaekit.VAE(2, 8).eval()
     start = {name: value.clone() for name, value in model.state_dict().items()}
-    assert diagnose(model=model).ok
+    with torch.no_grad():
+        assert diagnose(model=model).ok
     assert not model.training
     assert all(torch.equal(start[name], value) for name, value in model.state_dict().items())
     assert all(weight.grad is None for weight in model.parameters())
     assert "decode" not in vars(model)
-    assert not any(part._forward_pre_hooks for part in model.modules())
-
-
-def test_works_inside_no_grad():
-    with torch.no_grad():
-        assert diagnose(kl=lambda mu, logvar: vaekit.kl_to_prior(mu, logvar).sum(1)).ok
-        assert diagnose(model=vaekit.VAE).ok

@@ -1,17 +1,20 @@
-"""No false alarm: right answers, written in other ways, with two seeds."""
+"""No false alarm: right answers in the ways that people write and publish them."""
 
 import copy
+import threading
+import time
 from functools import partial
 from itertools import pairwise
 
 import pytest
 import torch
 import torch.nn.functional as F
+from mistakes import RIGHT_LOSS, kl, model_with, pass_through, reconstruction, reparameterize, step_with
 from torch import nn
 from torch.distributions import Bernoulli, Normal, kl_divergence
 
 import vaekit
-from vaekit.exercises import diagnose
+from vaekit.exercises import check, diagnose
 
 pytestmark = pytest.mark.slow  # all of them together
 
@@ -37,14 +40,21 @@ def kl_by_name(*, logvar, mu):
     return vaekit.kl_to_prior(mu, logvar).sum(1)
 
 
+def kl_by_its_own_draw(mu, logvar):
+    q = Normal(mu, std_of(logvar))
+    z = q.rsample()
+    return (q.log_prob(z) - Normal(0, 1).log_prob(z)).sum(1)
+
+
 KL = [
     kl_of_distributions,
     kl_in_place,
     kl_by_name,
     partial(lambda scale, mu, logvar: scale * (mu**2 + logvar.exp() - 1 - logvar).sum(1), 0.5),
-    lambda mu, logvar: -0.5 * torch.sum(1 + logvar - mu.pow(2) - logvar.exp(), dim=1),
     lambda mu, logvar: (std_of(logvar) ** 2 / 2 + mu**2 / 2 - 0.5 - torch.log(std_of(logvar))).sum(1),
     lambda mu, logvar: 0.5 * (mu.double() ** 2 + logvar.double().exp() - 1 - logvar.double()).sum(1),
+    lambda logvar, mu: kl(mu, logvar),
+    torch.compile(kl),
 ]
 
 
@@ -52,42 +62,34 @@ def bernoulli_images(x_logits, x):
     return -Bernoulli(logits=x_logits, validate_args=False).log_prob(x).flatten(1).sum(1)
 
 
-def image_by_image(x_logits, x):
-    losses = [F.binary_cross_entropy_with_logits(a, b, reduction="sum") for a, b in zip(x_logits, x, strict=True)]
-    return torch.stack(losses)
-
-
 RECONSTRUCTION = [
     lambda x_logits, x: (
         -(x * (x_logits.sigmoid() + 1e-5).log() + (1 - x) * (1 - x_logits.sigmoid() + 1e-5).log()).flatten(1).sum(1)
     ),
-    vaekit.reconstruction_nll,
     bernoulli_images,
-    image_by_image,
     lambda x_logits, x: (F.softplus(x_logits) - x_logits * x).flatten(1).sum(1),
     lambda x_logits, x: F.binary_cross_entropy(x_logits.sigmoid(), x, reduction="none").view(len(x), -1).sum(-1),
+    lambda target, output: reconstruction(output, target),
+    lambda input, target: reconstruction(input, target),
+    lambda x, x_hat: reconstruction(x, x_hat),  # right as it is called, whatever the names say
 ]
 
 
-def row_by_row(mu, logvar):
+def row_by_row(mu, logvar, generator=None):
     return torch.stack([m + std_of(v) * torch.randn(len(m)) for m, v in zip(mu, logvar, strict=True)])
-
-
-def with_generator(mu, logvar, generator=None):
-    return mu + torch.randn(mu.shape, generator=generator) * logvar.mul(0.5).exp()
 
 
 OWN = torch.Generator().manual_seed(0)
 
 REPARAMETERIZE = [
-    vaekit.reparameterize,
-    with_generator,
     row_by_row,
-    lambda mu, logvar: Normal(mu, std_of(logvar)).rsample(),
-    lambda mu, logvar: torch.addcmul(mu, logvar.exp().sqrt(), torch.randn_like(logvar)),
     lambda mu, logvar: mu - std_of(logvar) * torch.empty_like(mu).normal_(),
     lambda mu, logvar: mu + std_of(logvar) * torch.randn(mu.shape, generator=OWN),
     lambda *, mu, logvar: mu + std_of(logvar) * Normal(0, 1).sample(mu.shape),
+    lambda logvar, mu: reparameterize(mu, logvar),
+    lambda mu, logvar: reparameterize(mu, logvar.clamp(-6, 2)),
+    # a notebook on a machine with a GPU names its device; the doctor's own is the CPU
+    lambda mu, logvar: mu + std_of(logvar) * torch.randn(mu.shape, device=torch.device("cuda")),
 ]
 
 
@@ -96,27 +98,14 @@ def pytorch_example(x_logits, x, mu, logvar, beta):
     return (bce - beta * 0.5 * torch.sum(1 + logvar - mu.pow(2) - logvar.exp())) / len(x)
 
 
+compiled = torch.compile(reconstruction)
 LOSS = [
     pytorch_example,
     lambda x_logits, x, mu, logvar, beta: vaekit.neg_elbo(x_logits, x, mu, logvar, beta).mean(),
-    lambda x_logits, x, mu, logvar, beta: (
-        bernoulli_images(x_logits, x).mean() + beta * kl_of_distributions(mu, logvar).mean()
-    ),
-    lambda x_logits, x, mu, logvar, beta: torch.lerp(
-        image_by_image(x_logits, x).mean(),
-        image_by_image(x_logits, x).mean() + vaekit.kl_to_prior(mu, logvar).sum(1).mean(),
-        beta,
-    ),
+    lambda x, logits, mean, log_var, beta=1.0: RIGHT_LOSS(logits, x, mean, log_var, beta),
+    lambda x_logits, x, mu, logvar, beta: (compiled(x_logits, x) + beta * kl(mu, logvar)).mean(),
+    lambda a, x, mu, logvar, beta: (reconstruction(a, x) + beta * kl_by_its_own_draw(mu, logvar)).mean(),
 ]
-
-
-def plain(model, x, beta, optimizer):
-    x_logits, mu, logvar = model(x)
-    loss = vaekit.neg_elbo(x_logits, x, mu, logvar, beta).mean()
-    optimizer.zero_grad()
-    loss.backward()
-    optimizer.step()
-    return loss
 
 
 def with_closure(model, x, beta, optimizer):
@@ -141,8 +130,13 @@ def by_halves(model, x, beta, optimizer):
     return loss.detach()
 
 
-def one_pixel_loss_for_the_log(model, x, beta, optimizer):
-    return plain(model, x, beta, optimizer).item() / 784
+def clears_at_the_end(model, x, beta, optimizer):
+    loss = RIGHT_LOSS(*pass_through(model, x), beta)
+    loss.backward()
+    nn.utils.clip_grad_value_(model.parameters(), 0.1)
+    optimizer.step()
+    optimizer.zero_grad()
+    return loss.item() / 784  # per pixel, for the log
 
 
 def in_two_parts(model, x, beta, optimizer):
@@ -158,33 +152,86 @@ def in_two_parts(model, x, beta, optimizer):
     return loss
 
 
-def term_by_term(model, x, beta, optimizer):
-    x_logits, mu, logvar = model(x)
-    reconstruction, kl = bernoulli_images(x_logits, x).mean(), vaekit.kl_to_prior(mu, logvar).sum(1).mean()
-    optimizer.zero_grad()
-    reconstruction.backward(retain_graph=True)
-    (beta * kl).backward()
-    optimizer.step()
-    return reconstruction + beta * kl
-
-
 def looks_at_the_terms_first(model, x, beta, optimizer):
-    """And keeps an average of the weights beside the model."""
+    """Goes back term by term, and keeps an average of the weights beside the model."""
     x_logits, mu, logvar = model(x)
-    kl = vaekit.kl_to_prior(mu, logvar).sum(1).mean()
-    torch.autograd.grad(kl, list(model.encoder.parameters()), retain_graph=True)  # to print its size
-    loss = bernoulli_images(x_logits, x).mean() + beta * kl
+    divergence = kl(mu, logvar).mean()
+    torch.autograd.grad(divergence, list(model.encoder.parameters()), retain_graph=True)  # to print its size
     averaged = copy.deepcopy(model)
     optimizer.zero_grad()
-    loss.backward()
+    bernoulli_images(x_logits, x).mean().backward(retain_graph=True)
+    (beta * divergence).backward()
     optimizer.step()
     for average, weight in zip(averaged.parameters(), model.parameters(), strict=True):
         average.detach().lerp_(weight.detach(), 0.1)
-    return loss
+    return bernoulli_images(x_logits, x).mean() + beta * divergence
 
 
-STEP = [plain, with_closure, by_halves, one_pixel_loss_for_the_log]
-STEP += [in_two_parts, term_by_term, looks_at_the_terms_first]
+def recomputed(model, x, beta, optimizer):
+    step_with()(model, x, beta, optimizer)
+    return RIGHT_LOSS(*pass_through(model, x), beta)
+
+
+def step_of(loss):
+    """A step around `loss(model, x, beta)`."""
+
+    def step(model, x, beta, optimizer):
+        value = loss(model, x, beta)
+        optimizer.zero_grad()
+        value.backward()
+        optimizer.step()
+        return value
+
+    return step
+
+
+def autocast(model, x, beta, factor=1.0):
+    with torch.autocast("cpu", torch.bfloat16):
+        x_logits, mu, logvar = model(x)
+        return (reconstruction(x_logits.float(), x) + beta * factor * kl(mu, logvar)).mean()
+
+
+def scaled(model, x, beta, optimizer, clip=False):
+    scaler = torch.amp.GradScaler("cpu")
+    optimizer.zero_grad()
+    loss = autocast(model, x, beta)
+    scaler.scale(loss).backward()
+    if clip:
+        scaler.unscale_(optimizer)
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    scaler.step(optimizer)
+    scaler.update()
+    return loss.item()
+
+
+def two_draws(model, x, beta):
+    mu, logvar = model.encode(x)
+    draws = [reconstruction(model.decode(reparameterize(mu, logvar)), x) for _ in range(2)]
+    return (sum(draws) / 2 + beta * kl(mu, logvar)).mean()
+
+
+def kl_by_the_draw(model, x, beta):
+    mu, logvar = model.encode(x)
+    q = Normal(mu, std_of(logvar))
+    z = q.rsample()
+    nll = bernoulli_images(model.decode(z), x)
+    return (nll + beta * (q.log_prob(z) - Normal(0, 1).log_prob(z)).sum(1)).mean()
+
+
+def dropout_on_z(model, x, beta):
+    mu, logvar = model.encode(x)
+    return RIGHT_LOSS(model.decode(F.dropout(reparameterize(mu, logvar), 0.1)), x, mu, logvar, beta)
+
+
+STEP = [with_closure, by_halves, clears_at_the_end, in_two_parts, looks_at_the_terms_first, recomputed]
+STEP += [step_of(autocast), scaled, partial(scaled, clip=True)]
+STEP += [step_of(loss) for loss in (two_draws, kl_by_the_draw, dropout_on_z)]
+STEP += [
+    step_of(lambda model, x, beta: RIGHT_LOSS(*pass_through(model, x[torch.randperm(len(x))]), beta)),
+    lambda model, optimizer, batch, beta: step_with()(model, batch, beta, optimizer),
+    torch.compile(step_with()),
+    lambda model, x, *others: step_with()(model.to("cuda:0"), x.cuda(), *others),
+]
 
 
 class OneHead(nn.Module):
@@ -208,13 +255,19 @@ class OneHead(nn.Module):
 
 
 class MeanAtEval(OneHead):
+    def reparameterize(self, mu, logvar):
+        return reparameterize(mu, logvar) if self.training else mu
+
+    def kl(self, mu, logvar):
+        return kl(mu, logvar)
+
     def forward(self, x, generator=None):
         mu, logvar = self.encode(x)
-        return self.decode(vaekit.reparameterize(mu, logvar) if self.training else mu), mu, logvar
+        return self.decode(self.reparameterize(mu, logvar)), mu, logvar
 
 
-class Convolutions(nn.Module):
-    """Batch norm and dropout, and a decoder without a method of the encoder's calls in forward."""
+class Normalized(nn.Module):
+    """Batch norm and dropout, and a forward that calls neither encode nor decode."""
 
     def __init__(self, latent_dim):
         super().__init__()
@@ -234,35 +287,6 @@ class Convolutions(nn.Module):
         h = self.down(x)
         mu, logvar = self.mu(h), self.logvar(h)
         return self.last(self.up(mu + torch.randn_like(mu) * std_of(logvar))), mu, logvar
-
-
-class LogStd(OneHead):
-    """The head gives log σ; what leaves the model is log σ² all the same, on a path of its own."""
-
-    def encode(self, x):
-        mu, log_std = super().encode(x)
-        return mu, 2 * log_std
-
-    def forward(self, x):
-        mu, log_std = super().encode(x)
-        return self.decode(mu + log_std.exp() * torch.randn_like(mu)), mu, 2 * log_std
-
-
-class Sampling(nn.Module):
-    """As tutorials of another library write it: the draw is a layer."""
-
-    def forward(self, mu, logvar):
-        return mu + std_of(logvar) * torch.randn_like(mu)
-
-
-class DrawsInALayer(vaekit.VAE):
-    def __init__(self):
-        super().__init__(2, 32)
-        self.sampling = Sampling()
-
-    def forward(self, x, generator=None):
-        mu, logvar = self.encoder(x)
-        return self.decoder(self.sampling(mu, logvar)), mu, logvar
 
 
 class OneWidthForAll(OneHead):
@@ -294,22 +318,20 @@ class KeepsEverything(OneHead):
         return self.last
 
 
-class LooksTwice(OneHead):
-    """Decodes the mean as well, to show it."""
+class LooksThrice(OneHead):
+    """Decodes the mean as well, to show it, before and after the draw."""
 
     def forward(self, x):
         mu, logvar = self.encode(x)
         with torch.no_grad():
-            self.preview = self.decode(mu)
-        return self.decode(vaekit.reparameterize(mu, logvar)), mu, logvar
+            self.before = self.decode(mu)
+        x_logits = self.decode(reparameterize(mu, logvar))
+        self.after = self.decode(mu).detach()
+        return x_logits, mu, logvar
 
 
 class Backbone(OneHead):
     """The first layer is another model's, and stays as it is."""
-
-    def __init__(self):
-        super().__init__()
-        self.body.requires_grad_(False)
 
     def encode(self, x):
         with torch.no_grad():
@@ -317,9 +339,10 @@ class Backbone(OneHead):
         return self.head(F.silu(h)).chunk(2, dim=1)
 
 
-class ByAttribute(vaekit.VAE):
+class ByAttribute(nn.Module):
     def __init__(self):
-        super().__init__(2, 32)
+        super().__init__()
+        self.encode, self.decoder = vaekit.Encoder(2, 32), vaekit.Decoder(2, 32)
         self.decode = lambda code, *, scale=1.0: self.decoder(code) * scale
 
     def forward(self, x, generator=None):
@@ -338,22 +361,30 @@ class Lazy(OneHead):
         return self.back(z).view(-1, 3, 32, 32)
 
 
-class LargeImages(OneHead):
-    """As in PyTorch-VAE: colour images of 64 × 64 pixels, five convolutions of up to 512 channels, each half."""
+def convolutional(sides, features, side, latents, last=None):
+    """As in PyTorch-VAE: convolutions of so many channels, each half as high and wide."""
+    down = [nn.Sequential(nn.Conv2d(a, b, 3, 2, 1), nn.BatchNorm2d(b), nn.LeakyReLU()) for a, b in pairwise(sides)]
+    up = [nn.Sequential(nn.LeakyReLU(), nn.ConvTranspose2d(b, a, 3, 2, 1, 1)) for a, b in pairwise(sides)]
 
-    def __init__(self, last=None):
-        super().__init__(128)
-        wide = (3, 32, 64, 128, 256, 512)
-        down = [nn.Sequential(nn.Conv2d(a, b, 3, 2, 1), nn.BatchNorm2d(b), nn.LeakyReLU()) for a, b in pairwise(wide)]
-        up = [nn.Sequential(nn.LeakyReLU(), nn.ConvTranspose2d(b, a, 3, 2, 1, 1)) for a, b in pairwise(wide)]
-        self.body, self.head = nn.Sequential(*down, nn.Flatten()), nn.Linear(2048, 256)
-        self.back = nn.Sequential(nn.Linear(128, 2048), nn.Unflatten(1, (512, 2, 2)), *up[::-1], last or nn.Identity())
+    class Convolutions(OneHead):
+        def __init__(self):
+            super().__init__(latents)
+            self.body, self.head = nn.Sequential(*down, nn.Flatten()), nn.Linear(features, 2 * latents)
+            shape = (sides[-1], side, side)
+            start = nn.Sequential(nn.Linear(latents, features), nn.Unflatten(1, shape))
+            self.back = nn.Sequential(start, *up[::-1], last or nn.Identity())
 
-    def encode(self, x):
-        return self.head(self.body(x)).chunk(2, 1)
+        def encode(self, x):
+            return self.head(self.body(x)).chunk(2, 1)
 
-    def decode(self, z):
-        return self.back(z)
+        def decode(self, z):
+            return self.back(z)
+
+    return Convolutions
+
+
+LargeImages = partial(convolutional, (3, 32, 64, 128, 256, 512), 2048, 2, 128)  # of 64 × 64 pixels
+Rounded = convolutional((1, 8, 16, 32), 512, 4, 5)  # makes 4 × 4 of 28 × 28 pixels, and of 32 × 32
 
 
 def run_once(model):
@@ -367,51 +398,40 @@ def frozen():
     return model
 
 
-MODEL = [
-    vaekit.VAE,
-    lambda: vaekit.VAE(4, 16, (3, 64, 64)),
-    lambda: vaekit.LinearVAE(2),
-    OneHead,
-    MeanAtEval,
-    Convolutions,
-    LogStd,
-    frozen,
-    lambda: run_once(OneHead()),
-    DrawsInALayer,
-    OneWidthForAll,
-    Lazy,
-    lambda: OneHead().double(),
-    LargeImages,
-    KeepsEverything,
-    lambda: run_once(KeepsEverything()),
-    LooksTwice,
-    Backbone,
-    ByAttribute,
+def drawn(draw):
+    def forward(self, x, generator=None):
+        mu, logvar = self.encode(x)
+        return self.decode(draw(self, mu, logvar)), mu, logvar
+
+    return model_with(forward=forward)
+
+
+MODEL = [vaekit.VAE, OneHead, MeanAtEval, Normalized, OneWidthForAll, Lazy, LargeImages()]
+MODEL += [KeepsEverything, LooksThrice, Backbone, ByAttribute]
+MODEL += [
+    drawn(lambda self, mu, logvar: reparameterize(mu, logvar.clamp(-8, 2))),
+    drawn(lambda self, *q: F.dropout(reparameterize(*q), 0.2, self.training)),
+    vaekit.LinearVAE(2),
+    frozen(),
+    run_once(KeepsEverything()),
+    OneHead().double(),
+    torch.compile(vaekit.VAE(2, 16)),
+    *(vaekit.VAE(2, 16, shape) for shape in ((3, 64, 64), (1, 14, 14), (1, 28, 56), (4, 32, 32))),
 ]
 
+TABLE = {"kl": KL, "reconstruction": RECONSTRUCTION, "reparameterize": REPARAMETERIZE}
+TABLE |= {"loss": LOSS, "step": STEP, "model": MODEL}
 CASES = [
     pytest.param(exercise, right, id=f"{exercise}-{i}")
-    for exercise, ways in (
-        ("kl", KL),
-        ("reconstruction", RECONSTRUCTION),
-        ("reparameterize", REPARAMETERIZE),
-        ("loss", LOSS),
-        ("step", STEP),
-        ("model", MODEL),
-    )
+    for exercise, ways in TABLE.items()
     for i, right in enumerate(ways)
 ]
 
 
-@pytest.mark.parametrize("seed", [0, 1])
 @pytest.mark.parametrize(("exercise", "right"), CASES)
-def test_right_answers_are_right(exercise, right, seed):
-    torch.manual_seed(seed)
-    OWN.manual_seed(seed)
-    if exercise == "model" and not isinstance(right, type):
-        right = right()  # an instance
+def test_right_answers_are_right(exercise, right):
     found = diagnose(**{exercise: right})
-    assert found.ok, found.findings
+    assert found.findings == ()
     assert found.effective_beta == (1.0 if exercise in ("kl", "reconstruction", "loss", "step") else None)
 
 
@@ -429,6 +449,68 @@ class OwnNoise(vaekit.VAE):
 def test_noise_that_happens_to_look_odd_is_still_right(seed):
     """No seed of the learner's own generator may look like a mistake; nor may a model with one latent."""
     OWN.manual_seed(100 + seed)
-    assert diagnose(reparameterize=REPARAMETERIZE[7]).ok
-    if seed < 4:
-        assert diagnose(model=OwnNoise(1, 8, init_generator=torch.Generator().manual_seed(seed))).ok
+    assert diagnose(reparameterize=REPARAMETERIZE[2]).ok
+    assert diagnose(model=OwnNoise(1, 8, init_generator=torch.Generator().manual_seed(seed))).ok
+
+
+def test_a_wrong_step_in_half_precision_is_named():
+    assert diagnose(step=step_of(partial(autocast, factor=2.0))).faults == ("missing_half",)
+
+
+def test_the_order_of_unknown_names_is_that_of_the_exercise():
+    assert diagnose(reconstruction=lambda a, b: reconstruction(b, a)).faults == ("wrong_target",)
+
+
+def test_a_kl_by_one_draw_is_an_estimate():
+    found = diagnose(kl=kl_by_its_own_draw)
+    assert found.ok and "by one draw" in found.summary and "estimate" in repr(check(kl=kl_by_its_own_draw))
+    assert not diagnose(kl=lambda mu, logvar: 2 * kl_by_its_own_draw(mu, logvar)).ok
+
+
+def test_methods_of_a_model_in_eval_mode():
+    model = MeanAtEval().eval()
+    assert diagnose(reparameterize=model.reparameterize).ok and diagnose(kl=model.kl).ok
+    assert not model.training and not model.head.training
+
+
+def test_32_pixels_made_of_28():
+    (finding,) = diagnose(model=Rounded).findings
+    assert finding.code == "wrong_shape" and "(8, 1, 32, 32)" in finding.evidence and "shape=" in finding.words
+    assert diagnose(model=Rounded, shape=(1, 32, 32)).ok
+    assert diagnose(model=vaekit.VAE(2, 16, (1, 13, 17)), shape=[1, 13, 17]).ok
+
+
+def test_noise_in_models():
+    wide = drawn(lambda self, mu, logvar: reparameterize(mu, 2 * logvar))
+    assert diagnose(model=wide).faults == ("exp_logvar_as_std",)
+    at_eval = drawn(lambda self, mu, logvar: reparameterize(mu, logvar) if self.training else mu + std_of(logvar))
+    assert diagnose(model=at_eval).faults == ("noise_missing",)
+
+
+def test_what_a_model_gives_back_is_counted():
+    four = model_with(forward=lambda self, x: (*vaekit.VAE.forward(self, x), x))
+    named = model_with(encode=lambda self, x: dict(zip(("mu", "logvar"), self.encoder(x), strict=True)))
+    assert "came 4 things, 3 tensors are wanted: x_logits, mu, logvar" in diagnose(model=four).findings[0].words
+    assert "came a dict, 2 tensors are wanted: mu, logvar" in diagnose(model=named).findings[0].words
+
+
+def test_a_large_model_beside_other_work():
+    """No time limit is blamed on a loop: each single call is short."""
+    stop, work = threading.Event(), torch.randn(300, 300)
+    busy = threading.Thread(target=lambda: [work @ work for _ in iter(stop.is_set, True)])
+    busy.start()
+    try:
+        assert diagnose(model=LargeImages(nn.Tanh())).faults == ("logits_bounded",)
+    finally:
+        stop.set()
+        busy.join()
+
+
+def test_many_short_calls_are_no_loop(monkeypatch):
+    monkeypatch.setattr("vaekit.exercises.calling.LIMIT_S", 0.5)
+
+    def slow(mu, logvar):
+        time.sleep(0.03)
+        return reparameterize(mu, logvar)
+
+    assert diagnose(reparameterize=slow).ok

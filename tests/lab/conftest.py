@@ -6,7 +6,7 @@ import pytest
 import torch
 from lab_helpers import CountingView, make_run, some_digits, trainers
 
-from vaekit.lab import LatentLab
+from vaekit.lab import LatentLab, clock
 from vaekit.lab.engine import Engine
 
 
@@ -75,3 +75,12 @@ def labs(no_trainer_left):
 @pytest.fixture
 def watched():
     return CountingView()
+
+
+@pytest.fixture
+def stared_at(monkeypatch):
+    """A page that looks after every step, and snapshots as often."""
+    for name in ("FRAME_SECONDS", "DETAIL_SECONDS", "KEEP_SECONDS"):
+        monkeypatch.setattr(clock, name, 0.0)
+    monkeypatch.setattr(clock, "FRAME_SHARE", 1e9)
+    monkeypatch.setattr(clock, "SILENCE_SECONDS", 1e9)

@@ -8,7 +8,7 @@ import threading
 
 import pytest
 import torch
-from lab_helpers import SECONDS, small_vae, some_digits, wait_for
+from lab_helpers import SECONDS, say_as_page, some_digits, wait_for
 from test_training import SYNCS, Calls
 
 from vaekit import LinearVAE
@@ -50,7 +50,7 @@ def do_all(lab, steps: int = 20) -> None:
     for what in ("draws", "walk", ""):
         lab.show(what)
     for message in ({"kind": "choose", "index": 3}, {"kind": "decode", "z": [0.5, -1.0]}, {"kind": "trail"}):
-        lab._on_message(None, message, [])
+        say_as_page(lab, **message)
     lab.set(beta=2.0)
     lab.play()
     wait_for(lambda: lab.steps_taken > steps + 3)
@@ -59,6 +59,7 @@ def do_all(lab, steps: int = 20) -> None:
     assert lab.view.plane.message == ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [{}, {"twin": True}, {"latent_dim": 4}], ids=["single", "twin", "four latents"])
 def test_the_lab_makes_everything_on_the_images_device(elsewhere, labs, options):
     lab = labs(**options)
@@ -70,14 +71,13 @@ def test_the_lab_makes_everything_on_the_images_device(elsewhere, labs, options)
     assert not elsewhere
 
 
+@pytest.mark.slow
 def test_other_models_too(elsewhere, labs):
     mean = some_digits(300).images.float().mean(0) / 255
     do_all(labs(model=LinearVAE(3, mean=mean), kind="linear"))
-    do_all(
-        labs(model=small_vae(decoder=torch.nn.Sequential(torch.nn.Linear(2, 784), torch.nn.Unflatten(1, (1, 28, 28)))))
-    )
 
 
+@pytest.mark.slow
 def test_a_saved_lab_goes_on_there(elsewhere, labs, tmp_path):
     lab = labs(twin=True)
     lab.run(5)

@@ -5,7 +5,6 @@ import subprocess
 import sys
 import threading
 import time
-from pathlib import Path
 
 import pytest
 import torch
@@ -13,22 +12,17 @@ from lab_helpers import (
     SECONDS,
     CountingView,
     Flaky,
+    is_plain,
     make_run,
-    plain_loop,
-    same_bits,
-    small_vae,
     trainers,
     wait_for,
-    weights,
 )
 
 import vaekit
 from vaekit.lab import clock
-from vaekit.runs.run import Run
 
 
 def moves(engine, by: int = 3) -> bool:
-    """Does it train on?"""
     start = engine.run.number
     wait_for(lambda: engine.run.number > start + by)
     return True
@@ -40,54 +34,21 @@ def rests(engine) -> bool:
     return engine.run.number == start and not engine.playing
 
 
-def plain(run: Run, steps: int | None = None) -> dict:
-    return plain_loop(small_vae(), run.sets, run.recording, run.number if steps is None else steps)
-
-
 # -- commands ---------------------------------------------------------------------------------------------
 
 
-def test_play_pause_step_and_reset(engines, watched):
-    engine = engines(view=watched)
-    engine.post(lambda: None).result(SECONDS)
-    assert rests(engine) and engine.run.number == 0
-    engine.play().result(SECONDS)
-    assert moves(engine) and engine.playing
-    engine.pause().result(SECONDS)
-    assert rests(engine)
-    at = engine.run.number
-    assert engine.train_for(1).result(SECONDS) == at + 1 and rests(engine)
-    assert engine.train_for(5).result(SECONDS) == at + 6
-    engine.reset().result(SECONDS)
-    assert engine.run.number == 0 and engine.history.full == 0 and rests(engine)
-    assert same_bits(weights(engine.run.model), weights(small_vae()))
-
-
-def test_the_numbers_of_every_step_reach_the_history(engines):
-    engine = engines()
-    engine.train_for(40).result(SECONDS)
-    rows = engine.history.array()
-    assert rows[:, 0].tolist() == list(range(1, 41)) and (rows[:, 1] > 0).all()
-    torch.testing.assert_close(torch.tensor(rows[:, 3]), torch.tensor(rows[:, 1] + rows[:, 2]))
-
-
-def test_slow_motion_takes_about_as_many_steps_as_it_says(engines, watched):
+def test_slow_motion_slows_steps_and_nothing_else(engines, watched):
     engine = engines(view=watched)
     engine.pace = 50.0
     engine.play().result(SECONDS)
     start = time.monotonic()
-    time.sleep(0.5)
+    time.sleep(0.4)
     taken, seconds = engine.run.number, time.monotonic() - start
-    assert 10 <= taken <= 50 * seconds + 2
-    engine.pace = 1.0
-    time.sleep(0.1)
-    at = engine.run.number
-    time.sleep(0.3)
-    assert engine.run.number <= at + 1
-    begin = time.monotonic()  # however slow the steps are, a command is obeyed at once
+    assert 8 <= taken <= 50 * seconds + 2
+    engine.pace, begin = 1.0, time.monotonic()  # however slow the steps are, a command is obeyed at once
     engine.set_knobs({"beta": 3.0}).result(SECONDS)
     engine.pause().result(SECONDS)
-    assert time.monotonic() - begin < 0.5
+    assert time.monotonic() - begin < 0.5 and engine.run.number <= taken + 2
     assert engine.train_for(20).result(SECONDS) == engine.run.number  # steps asked for are not slowed down
     assert time.monotonic() - begin < 2
 
@@ -107,46 +68,37 @@ def test_frames_flow_while_a_page_looks_and_come_back_when_it_does(quick, engine
     engine = engines(view=watched)
     engine.play().result(SECONDS)
 
-    def frames_in(seconds: float, heartbeats: bool) -> int:
+    def frames_in(seconds: float, **heartbeats: bool) -> int:
         start = time.monotonic()
         while time.monotonic() < start + seconds:
             if heartbeats:
-                engine.heartbeat()
+                engine.heartbeat(**heartbeats)
             time.sleep(0.02)
         return watched.count("frame", start)
 
-    assert frames_in(0.5, heartbeats=False) <= 4  # nobody looks: one in 0.2 s
-    assert frames_in(0.5, heartbeats=True) >= 15  # one in 0.01 s, as far as the machine can
-    rest = watched.count("details")
-    assert rest >= 2
+    assert frames_in(0.5) <= 4  # nobody looks: one in 0.2 s
+    assert frames_in(0.5, visible=True) >= 15  # one in 0.01 s, as far as the machine can
+    details = watched.count("details")
+    assert details >= 2
     time.sleep(0.4)  # silence
-    assert frames_in(0.5, heartbeats=False) <= 4
-    assert watched.count("details") <= rest + 4  # what is large is not sent at all into the dark
-    assert engine.playing
+    engine.patience = 0.4
+    assert frames_in(0.8, visible=False) <= 6 and engine.playing  # out of sight; but there is a page
+    assert watched.count("details") <= details + 4  # what is large is not sent at all into the dark
     start = time.monotonic()
     engine.heartbeat()
     wait_for(lambda: watched.count("frame", start) >= 2)
     assert time.monotonic() - start < 0.15  # at once, not at the next try
 
 
-def test_a_page_out_of_sight_gets_few_frames_but_keeps_the_run_going(quick, engines, watched):
-    engine = engines(view=watched)
-    engine.patience = 0.6
-    engine.heartbeat()
-    engine.play().result(SECONDS)
-    time.sleep(0.3)  # until it is no longer seen
-    start = time.monotonic()
-    while time.monotonic() < start + 0.8:
-        engine.heartbeat(visible=False)
-        time.sleep(0.02)
-    assert engine.playing and watched.count("frame", start) <= 6
-
-
-def test_a_lab_unseen_for_long_pauses_and_says_so(quick, engines, watched):
-    engine = engines(view=watched)
+def test_a_lab_unseen_for_long_pauses_and_says_so_but_not_while_a_cell_runs(engines):
+    busy = [True]
+    engine = engines(is_busy=lambda: busy[0])  # then no heartbeat can be heard
     engine.patience = 0.1
     engine.heartbeat()
     engine.play().result(SECONDS)
+    time.sleep(0.3)
+    assert engine.playing
+    busy[0] = False
     wait_for(lambda: not engine.playing)
     assert "no page has shown this lab for 0 seconds" in engine.notice and engine.error is None
     engine.play().result(SECONDS)  # and it can be played again, with a new spell of patience
@@ -164,16 +116,6 @@ def test_a_knob_is_answered_with_a_frame_of_the_very_next_step(engines, watched)
     wait_for(lambda: watched.count("frame") == frames + 1)
     assert [number for what, number, _ in watched.calls if what == "frame"][-1] == at + 1
     assert moves(engine, 30) and watched.count("frame") == frames + 1  # one, and no more
-
-
-def test_a_knob_turned_while_paused_is_shown(engines, watched):
-    engine = engines(view=watched)
-    engine.train_for(1).result(SECONDS)
-    before = watched.count("frame"), watched.count("details")
-    engine.set_knobs({"prior": False}).result(SECONDS)
-    assert (watched.count("frame"), watched.count("details")) == (before[0] + 1, before[1])
-    engine.set_knobs({"data": "few"}).result(SECONDS)  # other images: all there is to see
-    assert (watched.count("frame"), watched.count("details")) == (before[0] + 2, before[1] + 1)
 
 
 def test_a_knob_turned_while_the_runs_are_replaced_is_not_lost(engines):
@@ -194,6 +136,7 @@ def test_a_knob_turned_while_the_runs_are_replaced_is_not_lost(engines):
     assert engine.settings[0] == run.settings == {**run.settings, "beta": 7.0, "prior": False}
 
 
+@pytest.mark.slow
 def test_frames_take_no_more_than_their_share(monkeypatch, engines):
     class Slow(CountingView):
         def frame(self, engine) -> None:
@@ -208,19 +151,7 @@ def test_frames_take_no_more_than_their_share(monkeypatch, engines):
     time.sleep(0.4)  # the cost is learned
     start = time.monotonic()
     time.sleep(0.8)
-    assert watched_share(view, start, 0.02) < 0.2
-
-
-def watched_share(view: CountingView, since: float, cost: float) -> float:
-    return view.count("frame", since) * cost / (time.monotonic() - since)
-
-
-def test_say_shows_one_line_until_something_else_is_done(engines, watched):
-    engine = engines(view=watched)
-    engine.say("A line.").result(SECONDS)
-    assert engine.notice == "A line." and watched.calls[-1][0] == "status"
-    engine.play().result(SECONDS)
-    assert engine.notice is None
+    assert view.count("frame", start) * 0.02 / (time.monotonic() - start) < 0.2
 
 
 # -- threads ----------------------------------------------------------------------------------------------
@@ -230,32 +161,24 @@ def test_say_shows_one_line_until_something_else_is_done(engines, watched):
 def test_torch_threads_are_set_for_the_trainer_alone_and_given_back():
     """In a process of its own: what torch does at its first use in a thread cannot be seen twice."""
     code = """
-import threading, torch
+import torch
+from concurrent.futures import ThreadPoolExecutor
 from lab_helpers import make_run
 from vaekit.lab.engine import Engine
-
-def seen_by_a_new_thread():
-    found = []
-    thread = threading.Thread(target=lambda: found.append(torch.get_num_threads()))
-    thread.start()
-    thread.join()
-    return found[0]
 
 one, three = Engine(make_run, threads=1), Engine(make_run, threads=3)
 assert one.post(torch.get_num_threads).result() == 1
 assert three.post(torch.get_num_threads).result() == 3
 one.train_for(3).result()
 assert torch.get_num_threads() == 2, "the main thread, which asks for the first time, has its own"
-one.close()
-three.close()
-assert seen_by_a_new_thread() == 2, "given back"
+one.close(), three.close()
+assert ThreadPoolExecutor().submit(torch.get_num_threads).result() == 2, "given back: a new thread has as many"
 one.play()
 one.post(lambda: None).result()
 """  # the process ends while it plays: it must end all the same, and in peace
     env = os.environ | {"OMP_NUM_THREADS": "2", "PYTHONPATH": os.pathsep.join(sys.path)}
-    command = [sys.executable, "-W", "error", "-c", code]
-    ended = subprocess.run(command, env=env, timeout=60, cwd=Path(__file__).parent, capture_output=True, text=True)
-    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
+    ended = subprocess.run([sys.executable, "-W", "error", "-c", code], env=env, timeout=60, capture_output=True)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, b"", b"")
 
 
 def test_after_close_there_is_no_thread_and_a_command_starts_another(engines):
@@ -269,41 +192,14 @@ def test_after_close_there_is_no_thread_and_a_command_starts_another(engines):
     engine.close()
     assert engine.train_for(10).result(SECONDS) == engine.run.number
     assert len(trainers()) == 1
-    assert same_bits(weights(engine.run.model), plain(engine.run))
+    assert is_plain(engine.run)
 
 
 # -- faults -----------------------------------------------------------------------------------------------
 
 
-def test_a_run_that_cannot_be_made_is_the_callers_exception(engines):
-    tries = []
-
-    def fail() -> Run:
-        tries.append(1)
-        raise ValueError("no such data")
-
-    engine = engines(fail)
-    with pytest.raises(ValueError, match="no such data"):
-        engine.play().result(SECONDS)
-    with pytest.raises(ValueError, match="no such data"):
-        engine.train_for(3).result(SECONDS)
-    engine.close()
-    assert len(tries) == 2 and not trainers()  # closing does not try once more
-
-
 class Stop(BaseException):
     pass
-
-
-@pytest.mark.parametrize("error", [RuntimeError("no"), SystemExit(3), KeyboardInterrupt(), Stop()])
-def test_an_exception_in_a_command_is_its_callers(engines, error):
-    def command():
-        raise error
-
-    engine = engines()
-    future = engine.post(command)
-    assert future.exception(SECONDS) is error
-    assert engine.train_for(3).result(SECONDS) == 3 and len(trainers()) == 1
 
 
 @pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt(), Stop("stop")])
@@ -313,11 +209,10 @@ def test_whatever_a_step_raises_the_thread_lives_and_who_waits_is_answered(engin
     assert engine.error.startswith(f"Step 5 failed ({type(error).__name__}") and "\n" not in engine.error
     assert rests(engine) and len(trainers()) == 1
     assert engine.train_for(6).result(SECONDS) == 10 and engine.error is None
-    assert same_bits(weights(engine.run.model), plain(engine.run))
+    assert is_plain(engine.run)
 
 
-@pytest.mark.parametrize("error", [RuntimeError, Stop])
-@pytest.mark.parametrize("method", ["frame", "details", "status"])
+@pytest.mark.parametrize(("method", "error"), [("frame", RuntimeError), ("details", Stop), ("status", RuntimeError)])
 def test_what_cannot_be_shown_pauses_the_run_and_says_so(quick, engines, method, error):
     engine = engines(view=CountingView(method, error=error))
     engine.heartbeat()
@@ -327,39 +222,23 @@ def test_what_cannot_be_shown_pauses_the_run_and_says_so(quick, engines, method,
     assert said.startswith("The lab could not show step") and f"{error.__name__}: no {method} today" in said
     assert "second line" not in said and rests(engine)
     assert engine.train_for(4).result(SECONDS) == engine.run.number  # every other driver goes on
-    engine.pause().result(SECONDS)
     engine.reset().result(SECONDS)
-    engine.set_knobs({"beta": 2.0}).result(SECONDS)
     assert engine.train_for(3).result(SECONDS) >= 1 and engine.error and len(trainers()) == 1
-    engine.view.fail_in = ()
-    at = engine.run.number
+    engine.view.fail_in, at = (), engine.run.number
     assert engine.train_for(3).result(SECONDS) == at + 3 and engine.error is None
-    assert same_bits(weights(engine.run.model), plain(engine.run))
+    assert is_plain(engine.run)
 
 
-@pytest.mark.parametrize("error", [RuntimeError("the device is gone"), Stop("the device is gone")])
-def test_a_fault_with_no_way_back_still_answers_who_waits(engines, error):
+def test_a_fault_with_no_way_back_still_answers_who_waits(engines):
     engine = engines(lambda: make_run(Flaky(5)))
     engine.post(lambda: None).result(SECONDS)
 
     def lost(number: int) -> None:
-        raise error
+        raise Stop("the device is gone")
 
     engine.run.go_back = lost
     engine.train_for(10).result(SECONDS)
     assert "the device is gone" in engine.error and rests(engine) and len(trainers()) == 1
-
-
-@pytest.mark.slow
-def test_reset_during_steps_takes_those_still_to_come_from_the_beginning(engines):
-    engine = engines()
-    engine.train_for(200).result(SECONDS)
-    engine.pace = None
-    done = engine.train_for(300)
-    wait_for(lambda: engine.run.number > 210)
-    left = engine.post(lambda: (500 - engine.run.number, engine.reset())).result(SECONDS)[0]
-    assert done.result(SECONDS) == left == engine.run.number
-    assert same_bits(weights(engine.run.model), plain(engine.run))
 
 
 def test_no_command_is_lost_however_fast_they_come_and_go(engines):
@@ -382,8 +261,12 @@ def test_the_trainer_that_asks_for_itself_does_not_wait_for_itself(engines):
     assert engine.train_for(1).result(SECONDS) == 1
 
 
-def test_what_nobody_waits_for_is_said(engines, watched):
+def test_a_line_is_shown_until_something_else_is_done_and_so_is_what_nobody_waits_for(engines, watched):
     engine = engines(view=watched)
+    engine.say("A line.").result(SECONDS)
+    assert engine.notice == "A line." and watched.calls[-1][0] == "status"
+    engine.play().result(SECONDS)
+    assert engine.notice is None
     engine.post(lambda: 1 / 0)
     engine.post(lambda: None).result(SECONDS)
     assert engine.notice == "The lab could not do that (ZeroDivisionError: division by zero)."
@@ -405,16 +288,3 @@ def test_a_step_that_fails_each_time_does_not_advise_to_try_again(engines):
     engine = engines(lambda: make_run(model))
     assert engine.train_for(5).result(SECONDS) == 1 and "Press play to try again." in engine.error
     assert engine.train_for(5).result(SECONDS) == 1 and "It failed there before" in engine.error
-
-
-def test_while_a_long_cell_runs_no_heartbeat_is_missed(engines):
-    busy = [True]
-    engine = engines(is_busy=lambda: busy[0])
-    engine.patience = 0.1
-    engine.heartbeat()
-    engine.play().result(SECONDS)
-    time.sleep(0.3)
-    assert engine.playing
-    busy.clear(), busy.append(False)
-    wait_for(lambda: engine.notice)
-    assert "no page has shown this lab" in engine.notice and not engine.playing

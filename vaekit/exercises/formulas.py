@@ -1,5 +1,6 @@
-"""The examination of `kl`, `reconstruction` and `loss`: probe, explain by the table, look at the gradients."""
+"""The examination of `kl`, `reconstruction` and `loss`: explain the numbers by the table, and the slopes."""
 
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import combinations, product
 
@@ -7,19 +8,16 @@ import torch
 from torch import Tensor
 
 from vaekit.exercises import wrong
-from vaekit.exercises.calling import Halt, Learner, as_tensor, described, guarded, numbers
+from vaekit.exercises.calling import Halt, Learner, as_tensor, described, guarded
 from vaekit.exercises.diagnosis import Diagnosis, Finding
 from vaekit.exercises.wrong import BATCH, LATENTS, Mistake
 
 ARGUMENTS = {"kl": "mu logvar", "reconstruction": "x_logits x", "loss": "x_logits x mu logvar beta"}
-TABLES = {
-    "kl": wrong.KL,
-    "reconstruction": wrong.RECONSTRUCTION,
-    "loss": wrong.LOSS + wrong.RECONSTRUCTION + wrong.KL,
-}
+ROWS = {"kl": wrong.KL, "reconstruction": wrong.RECONSTRUCTION, "loss": wrong.LOSS + wrong.RECONSTRUCTION + wrong.KL}
 BATCHES = {  # how the batch may be put into one number, where each example should have its own
-    "mean": Mistake("wrong_shape", note="The batch's mean came back.", reduction="mean over batch"),
-    "sum": Mistake("sum_over_batch", reduction="sum over batch"),
+    "mean": [Mistake("wrong_shape", note="The batch's mean came back.", reduction="mean over batch")],
+    "sum": [Mistake("sum_over_batch", reduction="sum over batch")],
+    None: [],
 }
 REDUCTIONS = ("none", "mean over batch", "sum over batch", "mean over pixels", "mean over latents")
 BETAS = (3.7, 0.4, 1.0, 2.2)
@@ -29,17 +27,16 @@ ESTIMATE = "As an estimate: the KL by one draw of z is right on average only; it
 
 @dataclass
 class Probe:
-    """One call's inputs, the value that came back, its shape, and its gradient with regard to each leaf."""
+    """One call: its inputs, the value that came back, and its slope with regard to each leaf."""
 
     inputs: list
     value: Tensor | None = None
-    shape: tuple = ()
-    gradients: list = field(default_factory=list)
+    slopes: list[Tensor | None] = field(default_factory=list)
 
 
 @dataclass
 class Reading:
-    """What explains the values: mistakes, the effective β, the options of the formula that the mistakes make."""
+    """What explains the values: mistakes, the effective β, and the options of the formula that they make."""
 
     mistakes: list[Mistake]
     beta: float | None = None
@@ -51,69 +48,79 @@ def make_probes(exercise: str) -> list[Probe]:
 
     The logits are in (0, 1), for functions that take them as probabilities.
     """
-    generator, made = torch.Generator().manual_seed(4), []
+    generator, probes = torch.Generator().manual_seed(4), []
     for beta in BETAS:
         x = torch.rand(BATCH, 1, 28, 28, generator=generator)
         x_logits = (0.05 + 0.9 * torch.rand(x.shape, generator=generator)).requires_grad_()
         mu = (3 * torch.randn(BATCH, LATENTS, generator=generator)).requires_grad_()
         logvar = (5 * torch.rand(BATCH, LATENTS, generator=generator) - 3).requires_grad_()
         inputs = {"x_logits": x_logits, "x": x, "mu": mu, "logvar": logvar, "beta": beta}
-        made.append(Probe([inputs[name] for name in ARGUMENTS[exercise].split()]))
-    return made
+        probes.append(Probe([inputs[name] for name in ARGUMENTS[exercise].split()]))
+    return probes
 
 
 def examine(exercise: str, function, declared: set[str]) -> Diagnosis:
     """The verdict on `kl`, `reconstruction` or `loss`. declared: those of REDUCTIONS that are meant."""
     learner = Learner(function, ARGUMENTS[exercise])
     verdict = _examined(exercise, learner, declared)
-    if verdict.ok or not learner.is_reordered:
+    if verdict.ok or list(learner.names) in ([], learner.roles):
         return verdict
-    learner.names = {}  # the names say one order: is it right in the other?
+    learner.names = {}  # the names say another order: is it right in the usual one?
     by_position = _examined(exercise, learner, declared)
     return by_position if by_position.ok else verdict
 
 
 def _examined(exercise: str, learner: Learner, declared: set[str]) -> Diagnosis:
-    probes, odd = make_probes(exercise), {}  # what is odd in type and shape, each once
+    probes = make_probes(exercise)
     for probe in probes:
-        value, code = as_tensor(learner(*probe.inputs))
-        probe.shape = tuple(value.shape)
-        probe.value, of_shape = _in_shape(value, exercise, probe.inputs[0])
-        odd |= {(one.code, one.reduction): one for one in (code and Mistake(code), of_shape) if one}
-        probe.gradients = gradients(probe.value, probe)
+        probe.value, misshapen = _in_shape(as_tensor(learner(*probe.inputs)), exercise, probe.inputs[0])
+        probe.slopes = slopes_of(probe.value, probe)
     reading = read(exercise, probes)
-    if reading.mistakes == [UNKNOWN] and not odd and _is_estimate(exercise, learner, probes[0]):
+    if reading.mistakes == [UNKNOWN] and not misshapen and _is_estimate(exercise, learner, probes[0]):
         return Diagnosis(exercise, effective_beta=1.0, remark=ESTIMATE)
-    is_explained = reading.options is not None and not {"wrong_type", "gradient_cut"} & {code for code, _ in odd}
-    if is_explained and (cut := _cut(exercise, probes, reading)):
-        odd["gradient_cut", ""], reading.beta = cut, None
-    mistakes = [*odd.values(), *reading.mistakes]
-    return conclude(exercise, mistakes, reading.beta, declared, probes, evidence_of(exercise, probes, learner))
+    if reading.options is not None and (cut := _cut(exercise, probes, reading.options)):
+        misshapen, reading.beta = [cut, *misshapen], None
+    mistakes = [*misshapen, *reading.mistakes]
+    return conclude(exercise, mistakes, reading.beta, declared, evidence_of(exercise, probes[0], learner))
 
 
-def conclude(exercise, mistakes: list[Mistake], beta, declared: set[str], probes, evidence: Finding) -> Diagnosis:
+def conclude(exercise: str, mistakes: list[Mistake], beta: float | None, declared: set[str], evidence) -> Diagnosis:
     """The verdict: the mistakes that were not declared to be meant."""
-    of_batch = exercise in ("loss", "step")
-    mistakes = [one for one in mistakes if not one.reduction or one.reduction not in declared]
-    findings = tuple(_finding(one, evidence, probes[0].shape, "()" if of_batch else f"({BATCH},)") for one in mistakes)
-    return Diagnosis(exercise, findings, None if beta is None else float(f"{beta:.6g}"))
+    mistakes = [one for one in mistakes if one.reduction not in declared]
+    findings = [Finding(one.code, *(one.evidence or evidence), note=one.note) for one in mistakes]
+    return Diagnosis(exercise, tuple(findings), None if beta is None else float(f"{beta:.6g}"))
 
 
-def _in_shape(value: Tensor, exercise: str, first: Tensor) -> tuple[Tensor, Mistake | None]:
+def evidence_of(exercise: str, probe: Probe, learner: Learner | None = None) -> tuple[str, ...]:
+    """Input, what came out and what should have: of a case to work out by hand for `kl`, else of this probe."""
+    given, came, due = f"{BATCH} images", probe.value, formula(exercise, probe)
+    if exercise == "loss":
+        given += f", β = {BETAS[0]}"
+    if exercise == "kl":
+        mu, logvar = torch.tensor([[0.0, 0.0], [1.0, 0.0]]), torch.tensor([[4.0, 4.0], [1.0, 1.0]]).log()
+        with suppress(Halt):  # it takes 3 latents only
+            given, came, due = "μ = (0, 0) and (1, 0), σ = (2, 2) and (1, 1)", learner(mu, logvar), wrong.kl(mu, logvar)
+    came, due = described(came), described(due)
+    return (given, came, due) if came != due else (given,)  # it is the gradient that is wrong
+
+
+def _in_shape(value: Tensor, exercise: str, first: Tensor) -> tuple[Tensor, list[Mistake]]:
     """The value in a shape that can be compared, and the mistake of its shape if it has one."""
     shape, of_batch = tuple(value.shape), exercise == "loss"
+    evidence = (f"a batch of {BATCH}", str(shape), "()" if of_batch else f"({BATCH},)")
     if shape == () or shape == ((1,) if of_batch else (BATCH,)):
-        return (value.reshape(()) if of_batch else value), None
+        return (value.reshape(()) if of_batch else value), []
     if shape == (BATCH, BATCH):
-        return (value.mean() if of_batch else value.diagonal()), Mistake("broadcast")
+        return (value.mean() if of_batch else value.diagonal()), [Mistake("broadcast", evidence=evidence)]
     if value.numel() == BATCH:
-        return (value.mean() if of_batch else value.reshape(BATCH)), Mistake("wrong_shape")
+        return (value.mean() if of_batch else value.flatten()), [Mistake("wrong_shape", evidence=evidence)]
     if not of_batch and value.numel() == first.numel() and shape[:1] == (BATCH,):
-        return value.flatten(1).sum(1), Mistake("wrong_shape", note="The sum is missing.", reduction="none")
-    raise Halt("wrong_shape", input=described(first), came=str(shape), expected="()" if of_batch else "(B,)")
+        unsummed = Mistake("wrong_shape", note="The sum is missing.", reduction="none", evidence=evidence)
+        return value.flatten(1).sum(1), [unsummed]
+    raise Halt("wrong_shape", input=evidence[0], came=evidence[1], expected=evidence[2])
 
 
-def gradients(value: Tensor, probe: Probe) -> list[Tensor | None]:
+def slopes_of(value: Tensor, probe: Probe) -> list[Tensor | None]:
     """d(Σ value · w)/d(each leaf), with weights w that tell the examples apart; None where no path leads."""
     leaves = [one for one in probe.inputs if isinstance(one, Tensor) and one.requires_grad]
     if not value.requires_grad:
@@ -139,89 +146,60 @@ def read(exercise: str, probes: list[Probe]) -> Reading:
     """What explains the values that came out of the probes."""
     if not all(probe.value.isfinite().all() for probe in probes):
         return Reading([Mistake("unrecognized", note="It is not a finite number.")])
-    return _by_the_table(exercise, probes) or _by_its_target(exercise, probes) or Reading([UNKNOWN])
-
-
-def _by_the_table(exercise: str, probes: list[Probe]) -> Reading | None:
-    """The fewest rows of the table that explain all values; two at most, and one more for the batch."""
-    is_exact = probes[0].value.dtype in (torch.float32, torch.float64)
-    batches = (None,) if exercise == "loss" or probes[0].value.dim() else ("mean", "sum")
-    combined = (rows for n in range(3) for rows in combinations(TABLES[exercise], n))
-    for rows, batch in product(combined, batches):
-        options = {name: value for row in rows for name, value in row.options.items()}
-        if len(options) < sum(len(row.options) for row in rows):
-            continue  # two of them change the same thing
-        rtol = 2e-2 if not is_exact else 3e-5 if rows else 3e-4  # right but for a little, as log(p + 1e-5)
-        if all(same(probe.value, formula(exercise, probe, batch=batch, **options), rtol) for probe in probes):
-            return _of_rows(exercise, rows, options, batch)
-    return None
-
-
-def _of_rows(exercise: str, rows: tuple, options: dict, batch: str | None) -> Reading:
-    mistakes = [replace(row, code=code) for row in rows for code in row.code.split()]
-    mistakes += [BATCHES[batch]] if batch else []
-    beta = wrong.effective_beta(options)
-    if beta is not None and batch == "sum":
-        beta = beta * BATCH if exercise == "kl" else beta / BATCH
-    return Reading(mistakes, beta, options | ({"batch": batch} if batch else {}))
+    return _by_its_target(exercise, probes) or _by_the_table(exercise, probes) or Reading([UNKNOWN])
 
 
 def _by_its_target(exercise: str, probes: list[Probe]) -> Reading | None:
     """Right but for the target, which is read off ∂/∂logits = w (sigmoid(logits) − target)."""
-    if exercise == "kl" or any(probe.gradients[0] is None for probe in probes):
+    if exercise == "kl" or any(probe.slopes[0] is None for probe in probes):
         return None
     for probe in probes:
         x_logits, x, *others = probe.inputs
         w = torch.linspace(1, 2, len(x))[:, None, None, None] if probe.value.dim() else 1 / len(x)
-        target = x_logits.sigmoid() - probe.gradients[0] / w
+        target = x_logits.sigmoid() - probe.slopes[0] / w
         right = getattr(wrong, exercise)(x_logits, target, *others)
         if (target - x).abs().max() < 1e-2 or not same(probe.value, right, 1e-4):
             return None
     return Reading([Mistake("wrong_target", note="It is not compared with x.")])
 
 
+def _by_the_table(exercise: str, probes: list[Probe]) -> Reading | None:
+    """The fewest rows of the table that explain all values; two at most, and one more for the batch."""
+    is_exact = probes[0].value.dtype in (torch.float32, torch.float64)
+    batches = (None,) if exercise == "loss" or probes[0].value.dim() else ("mean", "sum")
+    combined = (rows for n in range(3) for rows in combinations(ROWS[exercise], n))
+    for rows, batch in product(combined, batches):
+        options = {"batch": batch} | {name: value for row in rows for name, value in row.options.items()}
+        if len(options) <= sum(len(row.options) for row in rows):
+            continue  # two of them change the same thing
+        rtol = 2e-2 if not is_exact else 1e-4 if rows else 3e-4  # right but for a little, as log(p + 1e-5)
+        if all(same(probe.value, formula(exercise, probe, **options), rtol) for probe in probes):
+            mistakes = [replace(row, code=code) for row in rows for code in row.code.split()]
+            of_batch = {"kl": BATCH, "reconstruction": 1 / BATCH}.get(exercise) if batch == "sum" else 1
+            beta = wrong.effective_beta(options)
+            return Reading(mistakes + BATCHES[batch], beta and beta * of_batch, options)
+    return None
+
+
 @torch.no_grad()
 def _is_estimate(exercise: str, learner: Learner, probe: Probe, calls: int = 300) -> bool:
     """Is it another number at each call, and right on average? So is a KL by one draw of z."""
-    values = torch.stack([as_tensor(learner(*probe.inputs))[0].double() for _ in range(calls)])
+    if exercise == "reconstruction":
+        return False
+    values = torch.stack([as_tensor(learner(*probe.inputs)).double() for _ in range(calls)])
     error = values.std(0) / calls**0.5
-    off = values.mean(0) - formula(exercise, probe)
-    return exercise != "reconstruction" and bool((error > 0).all() and (off.abs() < 6 * error).all())
+    return bool((error > 0).all() and ((values.mean(0) - formula(exercise, probe)).abs() < 6 * error).all())
 
 
-def _cut(exercise: str, probes: list[Probe], reading: Reading) -> Mistake | None:
-    """A mistake when the values have an explanation, but the gradients are not those that go with it."""
+def _cut(exercise: str, probes: list[Probe], options: dict) -> Mistake | None:
+    """A mistake when the values have an explanation, but the slopes are not those that go with it."""
     names = [name for name in ARGUMENTS[exercise].split() if name not in ("x", "beta")]
     for probe in probes:
-        due = gradients(formula(exercise, probe, **reading.options), probe)
-        for name, slope, expected in zip(names, probe.gradients, due, strict=True):
-            if name == "x_logits" and reading.options.get("pixel", "right") != "right":
+        due = slopes_of(formula(exercise, probe, **options), probe)
+        for name, slope, expected in zip(names, probe.slopes, due, strict=True):
+            if name == "x_logits" and options.get("pixel", "right") != "right":
                 continue
             size, off = expected.abs(), (expected if slope is None else slope - expected).abs()
             if (off > 3e-2 * size + 3e-3 * size.max() + 1e-7).any():
                 return Mistake("gradient_cut", note=f"Nothing, or only a part of it, reaches {name}.")
     return None
-
-
-def evidence_of(exercise: str, probes: list[Probe], learner: Learner | None = None) -> Finding:
-    """For `kl` a case that can be worked out by hand, for the others the first probe."""
-    if exercise == "kl":
-        mu, logvar = torch.tensor([[0.0, 0.0], [1.0, 0.0]]), torch.tensor([[4.0, 4.0], [1.0, 1.0]]).log()
-        try:
-            value = as_tensor(learner(mu, logvar))[0]
-            given = "μ = (0, 0) and (1, 0), σ = (2, 2) and (1, 1)"
-            return Finding("", given, numbers(value), numbers(wrong.kl(mu, logvar)))
-        except Halt:  # it takes 3 latents only
-            pass
-    given = {"kl": "5 examples of 3 latents", "reconstruction": "5 images"}.get(exercise, f"5 images, β = {BETAS[0]}")
-    return Finding("", given, numbers(probes[0].value), numbers(formula(exercise, probes[0])))
-
-
-def _finding(mistake: Mistake, evidence: Finding, shape: tuple, expected: str) -> Finding:
-    if mistake.code in ("gradient_cut", "zero_grad_missing", "wrong_gradient", "step_missing"):
-        return Finding(mistake.code, f"a batch of {BATCH}", note=mistake.note)
-    if mistake.code in ("wrong_shape", "broadcast") and str(shape) != expected:
-        return Finding(mistake.code, f"a batch of {BATCH}", str(shape), expected, mistake.note)
-    if evidence.came == evidence.expected:  # the loss is right, its gradient is not
-        return Finding(mistake.code, evidence.input, note=mistake.note)
-    return replace(evidence, code=mistake.code, note=mistake.note)

@@ -1,74 +1,149 @@
 """The examination of a whole `model`: encode, decode and forward as in vaekit.VAE, whatever is inside."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import copy
+import gc
+import inspect
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
 from vaekit.exercises import noise
-from vaekit.exercises.calling import guarded
+from vaekit.exercises.calling import Halt, guarded, is_open
 from vaekit.exercises.diagnosis import Diagnosis, Finding
-from vaekit.exercises.instance import forward, pair, training, with_images
+from vaekit.exercises.noise import Draw, Tap
 
-PULLS = 15
+METHODS = {"encode": ("mu", "logvar"), "decode": ("x_logits",), "forward": ("x_logits", "mu", "logvar")}
+DIGIT, IMAGES, TRIES = (1, 28, 28), 8, 24
+OTHER_SHAPE = "For images of another shape say so: diagnose(model=…, shape=(C, H, W))."
 
 
 def examine(candidate, mean_at_eval: bool, shape: tuple[int, ...] | None) -> Diagnosis:
     """The verdict on a model, or on its class. mean_at_eval: no noise is meant after .eval(). shape: of its images."""
-    model, x = with_images(candidate, shape)
-    _thaw(model)
-    found = _bounded_logits(model, x) + _bounded_logvar(model, x)
-    noisy = _noise(model, x)
-    if all(finding.code != "logvar_bounded" for finding in found):  # a ReLU lets no gradient through below 0
-        found += _cut(model, x, noisy)
-    return Diagnosis("model", (*found, *_at_eval(model, x, noisy, mean_at_eval)))
+    model, x = _with_images(candidate, shape)
+    found, tap = _bounded(model, x), Tap(model, "encode", model, "decode")
+    noisy = _noise(model, x, tap)
+    # a ReLU lets no gradient through below 0
+    if not {"gradient_cut", "logvar_bounded"} & {finding.code for finding in (*found, *noisy)}:
+        found += _cut(model, x)
+    return Diagnosis("model", (*found, *_at_eval(model, x, tap, noisy, mean_at_eval)))
+
+
+def _with_images(candidate, shape: tuple[int, ...] | None) -> tuple[nn.Module, Tensor]:
+    """The model, and images that come back as they went in; Halt with what is wrong if none do."""
+    if is_open(candidate):
+        raise Halt("not_started")
+    kind = candidate if inspect.isclass(candidate) else type(candidate)
+    if not issubclass(kind, nn.Module):
+        raise Halt("wrong_type", came=kind.__name__, expected="a torch.nn.Module")
+    try:
+        return _checked(candidate, tuple(shape or DIGIT))
+    except Halt as halt:
+        is_lazy = any(map(nn.parameter.is_lazy, _made(candidate).parameters()))
+        other = _decoded_shape(_made(candidate)) if not shape and (is_lazy or halt.finding.code == "raises") else None
+        if other in (None, DIGIT):
+            raise
+        return _checked(candidate, other)
+
+
+def _made(candidate) -> nn.Module:
+    """A copy of the model, or an instance of its class; in training mode, on the CPU, in float32; nothing frozen."""
+    if inspect.isclass(candidate):  # parameters without a default are taken for numbers of latents
+        listed = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+        parameters = inspect.signature(candidate).parameters.values()
+        needed = {one.name: 2 for one in parameters if one.default is one.empty and one.kind not in listed}
+        model = guarded(lambda: candidate(**needed))
+    else:  # what it keeps of earlier results is kept without its history, which cannot be copied
+        results = [one for one in gc.get_objects() if type(one) is Tensor and one.grad_fn is not None]
+        model = guarded(lambda: copy.deepcopy(candidate, {id(one): one.detach() for one in results}))
+    for name in METHODS:
+        if not callable(getattr(model, name, None)):
+            raise Halt("not_started", came=f"no method {name}", expected="encode(x), decode(z), forward(x)")
+    if not list(model.parameters()):
+        raise Halt("unrecognized", came="a model without parameters", expected="weights to train")
+    return nn.Module.train(model.cpu().float())
+
+
+def _checked(candidate, shape: tuple[int, ...]) -> tuple[nn.Module, Tensor]:
+    """A model made afresh, as lazy layers take their first image's shape, and images; Halt when a shape is wrong."""
+    model, x = _made(candidate), torch.rand(IMAGES, *shape, generator=torch.Generator().manual_seed(9))
+    mu, logvar = outputs(model, "encode", x)
+    if mu.dim() != 2 or len(mu) != len(x):
+        raise Halt("wrong_shape", input=f"encode: x {tuple(x.shape)}", came=f"mu {tuple(mu.shape)}", expected="(B, D)")
+    checks = [("encode", logvar, mu), ("decode", *outputs(model, "decode", mu), x)]
+    checks += [("forward", out, due) for out, due in zip(outputs(model, "forward", x), (x, mu, mu), strict=True)]
+    for method, out, due in checks:
+        if out.shape != due.shape:
+            came, note = str(tuple(out.shape)), OTHER_SHAPE if due is x else ""
+            raise Halt("wrong_shape", input=method, came=came, expected=str(tuple(due.shape)), note=note)
+    with torch.no_grad():
+        for weight in model.parameters():  # what was frozen, or starts at 0, is examined like the rest
+            weight.requires_grad_(weight.requires_grad or weight.numel() > 1)  # but for a count of steps
+            if weight.requires_grad and not weight.any():
+                weight.normal_(0, 0.05, generator=torch.Generator().manual_seed(12))
+    return model, x
+
+
+def outputs(model: nn.Module, method: str, given: Tensor) -> tuple[Tensor, ...]:
+    """What a method gives back, as many tensors as METHODS says; else Halt."""
+    names, call = METHODS[method], model if method == "forward" else getattr(model, method)
+    out = guarded(lambda: call(given), f"{method}: {tuple(given.shape)}")
+    if is_open(out):
+        raise Halt("not_started", input=method, came=type(out).__name__, expected=", ".join(names))
+    parts = tuple(out) if isinstance(out, tuple | list) else ()
+    if isinstance(out, Tensor) and len(names) == 1:
+        return (out,)
+    if len(parts) == len(names) > 1 and all(isinstance(one, Tensor) for one in parts):
+        return parts
+    came = f"{len(parts)} things" if parts else f"a {type(out).__name__}"
+    note = f"From `{method}` came {came}, {len(names)} tensors are wanted: {', '.join(names)}."
+    raise Halt("wrong_type", input=method, came=came, expected=", ".join(names), note=note)
+
+
+def _decoded_shape(model: nn.Module) -> tuple[int, ...] | None:
+    """The shape of the images that decode makes, found with as many latents as any layer has inputs or outputs."""
+    names = ("in_features", "out_features", "in_channels", "out_channels")
+    sizes = {getattr(part, name, 0) // share for part in model.modules() for name in names for share in (1, 2)}
+    for latents in sorted(sizes - {0}):
+        try:
+            (x_logits,) = outputs(model, "decode", torch.randn(2, latents))
+        except Halt:
+            continue
+        if x_logits.dim() == 4:
+            return tuple(x_logits.shape[1:])
+    return None
 
 
 @torch.no_grad()
-def _thaw(model: nn.Module) -> None:
-    """What was frozen, or starts at 0, is examined like the rest."""
-    for weight in model.parameters():
-        weight.requires_grad_(weight.requires_grad or weight.numel() > 1)  # but for a count of steps
-        if weight.requires_grad and not weight.any():
-            weight.normal_(0, 0.05, generator=torch.Generator().manual_seed(12))
+def _bounded(model: nn.Module, x: Tensor) -> list[Finding]:
+    """Can the logits, and log σ², be as low as one likes?"""
+    z = torch.randn(3, outputs(model, "encode", x)[0].shape[1], generator=torch.Generator().manual_seed(10))
+    found: list[Finding] = []
+    lowest = _lowest(model, lambda: outputs(model, "decode", z)[0], -1.01)  # a tanh ends at -1
+    if lowest is not None:
+        came, due = f"logits from {lowest:.2g} up, whatever the weights", "logits far below 0 where a pixel is black"
+        found = _not_logits("decode", outputs(model, "decode", 20 * z)[0])
+        found = found or [Finding("logits_bounded", "decode", came, due)]
+    lowest = _lowest(model, lambda: outputs(model, "encode", x[:3])[1], 0.0)
+    if lowest is not None:
+        came = f"logvar from {lowest:.2g} up, whatever the weights"
+        found.append(Finding("logvar_bounded", "encode", came, "logvar below 0 where σ < 1"))
+    return found
 
 
-def _bounded_logits(model: nn.Module, x: Tensor) -> list[Finding]:
-    """Are the decoder's outputs logits? Then they can be pulled down as far as one likes."""
-    z = torch.randn(3, pair(model, x)[0].shape[1], generator=torch.Generator().manual_seed(10))
-    lowest = _pulled_down(model, lambda: guarded(lambda: model.decode(z)), -1.01)  # a tanh ends at -1
-    if lowest is None:
-        return []
-    with torch.no_grad():
-        found = _not_logits("decode", guarded(lambda: model.decode(20 * z)))
-    came = f"logits from {lowest:.2g} up, after {PULLS} steps that pull them down"
-    return found or [Finding("logits_bounded", "decode", came, "logits far below 0 where a pixel is black")]
-
-
-def _bounded_logvar(model: nn.Module, x: Tensor) -> list[Finding]:
-    """Can log σ² fall below 0, and so σ below 1?"""
-    lowest = _pulled_down(model, lambda: pair(model, x[:3])[1], 0.0)
-    came = f"logvar from {lowest or 0:.2g} up, after {PULLS} steps that pull it down"
-    return [] if lowest is None else [Finding("logvar_bounded", "encode", came, "logvar below 0 where σ < 1")]
-
-
-@torch.enable_grad()
-def _pulled_down(model: nn.Module, output: Callable, bound: float) -> float | None:
-    """The least of an output that steps which do nothing but pull it down do not bring below `bound`; else None."""
+def _lowest(model: nn.Module, output: Callable, bound: float) -> float | None:
+    """The least of an output under ever larger weights of either sign; None when it falls below `bound`."""
     start = {name: value.clone() for name, value in model.state_dict().items()}
-    optimizer = torch.optim.Adam(model.parameters(), lr=0.3)
+    generator, lows = torch.Generator().manual_seed(12), []
     try:
-        for _ in range(PULLS):
-            out = output()
-            if not (out.min() >= bound and out.requires_grad):
+        for k in range(TRIES):
+            lows.append(float(output().min()))
+            if not lows[-1] >= bound:
                 return None
-            optimizer.zero_grad()
-            out.mean().backward()
-            optimizer.step()
-        return float(out.detach().min())
+            for name, weight in model.named_parameters():
+                weight.copy_(1.2**k * start[name] * torch.randn(weight.shape, generator=generator))
+        return min(lows)
     finally:
-        optimizer.zero_grad()
         model.load_state_dict(start)
 
 
@@ -82,109 +157,63 @@ def _not_logits(where: str, x_logits: Tensor) -> list[Finding]:
     return [Finding("logits_as_probabilities", where, came, "logits of any size", note)]
 
 
-@contextmanager
-def _tapped(model: nn.Module, codes: tuple[Tensor, Tensor] | None = None) -> Iterator[list]:
-    """While it lasts, each (z, x_logits) of decode is written down; with codes, encode gives these."""
-    decoded: list[tuple[Tensor, Tensor]] = []
-    own = {name: vars(model).get(name) for name in ("encode", "decode")}
-    encode, decode = model.encode, model.decode
-
-    def noting(*given, **named) -> Tensor:
-        z, *others = (*given, *named.values())
-        if not codes:
-            out = decode(*given, **named)
-        elif decoded:  # what comes of it does not matter
-            out = decoded[0][1].view_as(decoded[0][1])
-        else:
-            out = decode(z[:2], *others)[:1].expand(len(z), -1, -1, -1)
-        decoded.append((z, out))
-        return out
-
-    vars(model).update(decode=noting, encode=lambda x: codes or encode(x))
-    try:
-        yield decoded
-    finally:
-        for name, kept in own.items():
-            del vars(model)[name]
-            vars(model).update({name: kept} if kept else {})
+def _draw_of(decoded: list[tuple[Draw, Tensor]], x_logits: Tensor) -> Draw | None:
+    """The draw whose logits forward returns, else the last one; None where decode was not called."""
+    return next((draw for draw, out in decoded if out is x_logits), decoded[-1][0] if decoded else None)
 
 
-def _code(decoded: list[tuple[Tensor, Tensor]], x_logits: Tensor) -> Tensor | None:
-    """The z whose logits forward returns, else the last one; None where decode was not asked."""
-    return next((z for z, out in decoded if out is x_logits), decoded[-1][0] if decoded else None)
-
-
-@torch.no_grad()
-def _noise(model: nn.Module, x: Tensor) -> list[Finding]:
+@torch.enable_grad()
+def _noise(model: nn.Module, x: Tensor, tap: Tap) -> list[Finding]:
     """What is wrong with the noise between encode and decode; where it is not to be seen, is there any?"""
-    mu, logvar = pair(model, x)
-    if mu.equal(logvar):
+    own_mu, own_logvar = outputs(model, "encode", x)
+    if own_mu.equal(own_logvar):
         return [Finding("unrecognized", "encode", "mu and logvar are the same numbers", "a layer for each")]
 
-    def draw(mu: Tensor, logvar: Tensor) -> Tensor | None:
-        with _tapped(model, (mu, logvar)) as decoded:
-            x_logits, own_mu, _ = forward(model, x[:1].expand(len(mu), *x.shape[1:]))
-        z = _code(decoded, x_logits)
-        return z if z is not None and z.shape == mu.shape and own_mu.equal(mu) else None
+    def draw(mu: Tensor, logvar: Tensor) -> Draw | None:
+        images = x[:1].expand(len(mu), *x.shape[1:])
+        decoded, (x_logits, own_mu, _) = tap.draw(mu, logvar, lambda: outputs(model, "forward", images))
+        drawn = _draw_of(decoded, x_logits)
+        return drawn if drawn and drawn.z.shape == mu.shape and own_mu.equal(mu) else None
 
-    found = noise.faults_of(draw, mu.shape[1])
-    if not found and forward(model, x)[0].equal(forward(model, x)[0]):
+    found = noise.faults_of(draw, latents=own_mu.shape[1])
+    if not found and outputs(model, "forward", x)[0].equal(outputs(model, "forward", x)[0]):
         return [Finding("noise_missing", "forward, twice", "the same", "two draws")]
     return found
 
 
-def _slopes(out: Tensor, weights: list[Tensor]) -> list[Tensor]:
-    """d(Σ out)/d(each weight), in a sum with fixed random weights; zeros where no path leads."""
-    if not out.requires_grad:
-        return [torch.zeros_like(weight) for weight in weights]
-    mixed = (torch.randn(out.shape, generator=torch.Generator().manual_seed(11)) * out).sum()
-    return list(torch.autograd.grad(mixed, weights, allow_unused=True, materialize_grads=True, retain_graph=True))
-
-
 @torch.enable_grad()
-def _cut(model: nn.Module, x: Tensor, noisy: list[Finding]) -> list[Finding]:
-    """Gradients must come back from mu, logvar and x_logits, and go through z as they do through μ + σ ⊙ ε."""
-    weights = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
-    with _tapped(model) as decoded:
-        x_logits, mu, logvar = forward(model, x)
-    every = list(weights.values())
-    behind = {"mu": _slopes(mu, every), "logvar": _slopes(logvar, every), "x_logits": _slopes(x_logits, every)}
-    for name, slopes in behind.items():
-        if not any(slope.any() for slope in slopes):
+def _cut(model: nn.Module, x: Tensor) -> list[Finding]:
+    """Gradients must come back to the weights from mu, logvar and x_logits, and to z from what decode makes of it."""
+    x_logits, mu, logvar = outputs(model, "forward", x)
+    z = mu.detach().requires_grad_()
+    weights = [weight for weight in model.parameters() if weight.requires_grad]
+    paths = [("mu", mu, weights), ("logvar", logvar, weights), ("x_logits", x_logits, weights)]
+    for name, out, inputs in [*paths, ("decode(z)", model.decode(z), [z])]:
+        mixed = (torch.randn(out.shape, generator=torch.Generator().manual_seed(11)) * out).sum()
+        if not (out.requires_grad and any(slope.any() for slope in noise.slopes_of(mixed, inputs))):
             return [Finding("gradient_cut", "forward", f"no gradient behind {name}", "gradients to the weights")]
-    z = _code(decoded, x_logits)
-    is_known = z is not None and z.shape == mu.shape and not (z == 0).any()  # and no dropout on z
-    if is_known and all(finding.code != "unrecognized" for finding in noisy):
-        due = _slopes(mu + logvar * (noise.power_of(noisy) * (z - mu)).detach(), every)
-        rounding = 1e-4 * max(expected.abs().max() for expected in due)  # all that a bias before a batch norm has
-        for name, slope, expected in zip(weights, _slopes(z, every), due, strict=True):
-            if (slope - expected).abs().max() > 1e-2 * expected.abs().max() + rounding:
-                came = f"{name} gets another gradient through z than through μ + σ ε"
-                return [Finding("gradient_cut", "forward", came)]
-        if z.requires_grad and not _slopes(x_logits, [z])[0].any():
-            return [Finding("gradient_cut", "forward", "the reconstruction's gradient does not reach z")]
     return []
 
 
 @torch.no_grad()
-def _at_eval(model: nn.Module, x: Tensor, noisy: list[Finding], mean_at_eval: bool) -> list[Finding]:
+def _at_eval(model: nn.Module, x: Tensor, tap: Tap, noisy: list[Finding], mean_at_eval: bool) -> list[Finding]:
     """The noise in training, and what .eval() makes of it; what forward makes of decode's logits."""
-    training(model, False)
-    mu = pair(model, x)[0]
-    if not (mu.equal(pair(model, x)[0]) and model.decode(mu).equal(model.decode(mu))):
+    nn.Module.eval(model)
+    mu = outputs(model, "encode", x)[0]
+    if not (mu.equal(outputs(model, "encode", x)[0]) and model.decode(mu).equal(model.decode(mu))):
         # what was said of z − μ then means nothing
         return [Finding("noise_at_eval", "encode or decode after .eval(), twice", "two results", "one result")]
-    with _tapped(model) as decoded:
-        x_logits = forward(model, x)[0]
-    found, z = list(noisy), _code(decoded, x_logits) if decoded else mu
-    if decoded and not _alike(x_logits, model.decode(z)):
+    tap.clear()
+    x_logits = outputs(model, "forward", x)[0]
+    found, draw = list(noisy), _draw_of(tap.decoded, x_logits)
+    if draw and not _alike(x_logits, model.decode(draw.z)):
         note = "What `forward` returns is not `decode(z)`."
         unlike = Finding("unrecognized", "forward and decode, of one z", "not the same", "the same logits", note)
         found += _not_logits("forward", x_logits) or [unlike]
-    is_drawn = not x_logits.equal(forward(model, x)[0])
+    is_drawn = not x_logits.equal(outputs(model, "forward", x)[0])
     if is_drawn and (mean_at_eval or any(finding.code == "noise_missing" for finding in noisy)):
         found.append(Finding("noise_at_eval", "forward after .eval(), twice", "two results", "one result, the mean's"))
-    if not is_drawn and not noisy and z.shape == mu.shape and not _alike(z, mu):
+    if draw and not is_drawn and not noisy and draw.z.shape == mu.shape and not _alike(draw.z, mu):
         note = "After `.eval()` z is always the same, and not μ."
         found.append(Finding("noise_missing", "forward after .eval(), twice", "the same z", "a draw, or μ", note))
     return found

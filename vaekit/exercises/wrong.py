@@ -13,36 +13,27 @@ LATENTS, BATCH = 3, 5  # of the probes, with 784 pixels: without common factors,
 
 @dataclass(frozen=True)
 class Mistake:
-    """One row of the table: its code, the options that it sets, a note, and the words that declare it to be meant."""
+    """One row of the table: its code, the options that it sets, a note, the words that declare it to be meant."""
 
     code: str
     options: dict = field(default_factory=dict, hash=False)
     note: str = ""
     reduction: str = ""
+    evidence: tuple[str, ...] = ()  # input, what came out, what should have
 
 
 def _mistake(code: str, note: str = "", reduction: str = "", **options) -> Mistake:
     return Mistake(code, options, note, reduction)
 
 
-_TABLE = tomllib.loads(files(__package__).joinpath("wrong.toml").read_text(encoding="utf-8"))
-KL, RECONSTRUCTION, LOSS = ([_mistake(**row) for row in _TABLE[name]] for name in ("kl", "reconstruction", "loss"))
+_ROWS = tomllib.loads(files(__package__).joinpath("wrong.toml").read_text(encoding="utf-8"))
+KL, RECONSTRUCTION, LOSS = ([_mistake(**row) for row in _ROWS[name]] for name in ("kl", "reconstruction", "loss"))
 
 
-def kl(
-    mu, logvar, *, power=1.0, spread=1.0, mean=1.0, one=1.0, log=1.0, half=0.5, kl_sign=1.0, latents=1, crossed=None
-) -> Tensor:
-    """½ Σ (σ² + μ² − 1 − log σ²) of each example, (B, D) → (B,); each number scales its part, `power` is of σ².
-
-    crossed: "μ² sum" means that μ² of each example met the rest of all examples, and that they were summed up.
-    """
-    of_mu = (mean * mu.square()).sum(1)
-    of_std = (spread * torch.exp(power * logvar) - one - log * logvar).sum(1)
-    total = of_mu + of_std
-    if crossed:
-        own, others = (of_mu, of_std) if "μ²" in crossed else (of_std, of_mu)
-        total = (len(own) * own + others.sum()) / (len(own) if "mean" in crossed else 1)
-    return kl_sign * half / latents * total
+def kl(mu, logvar, *, power=1.0, spread=1.0, mean=1.0, one=1.0, log=1.0, half=0.5, kl_sign=1.0, latents=1) -> Tensor:
+    """½ Σ (σ² + μ² − 1 − log σ²) of each example, (B, D) → (B,); each number scales its part, `power` is of σ²."""
+    terms = spread * torch.exp(power * logvar) + mean * mu.square() - one - log * logvar
+    return kl_sign * half / latents * terms.sum(1)
 
 
 def _logits(x_logits: Tensor, x: Tensor) -> Tensor:
@@ -53,7 +44,7 @@ def _probabilities(p: Tensor, x: Tensor) -> Tensor:
     return F.binary_cross_entropy(p.clamp(0, 1), x, reduction="none")
 
 
-def _log_softmax(x_logits: Tensor, axis: int | None) -> Tensor:
+def _log_softmax(x_logits: Tensor, axis: int | None = None) -> Tensor:
     return x_logits.log_softmax(axis) if axis is not None else x_logits.flatten(1).log_softmax(1).view_as(x_logits)
 
 
@@ -62,13 +53,11 @@ PIXEL = {
     "right": _logits,
     "no sigmoid": _probabilities,
     "two sigmoids": lambda x_logits, x: _logits(x_logits.sigmoid(), x),
-    "softmax and sigmoid": lambda x_logits, x: _logits(_log_softmax(x_logits, None).exp(), x),
+    "softmax and sigmoid": lambda x_logits, x: _logits(_log_softmax(x_logits).exp(), x),
     "each with all": lambda x_logits, x: len(x) * F.softplus(x_logits) - x_logits * x.sum(0),
     "itself": lambda x_logits, x: _logits(x_logits, x_logits.sigmoid()),
     "swapped": lambda x_logits, x: _logits(x, x_logits),
     "swapped after a sigmoid": lambda x_logits, x: _probabilities(x, x_logits.sigmoid()),
-    "negative": lambda x_logits, x: _logits(x_logits, 1 - x),
-    "two colours": lambda x_logits, x: _logits(x_logits, (x > 0.5).to(x)),
     "squared error": lambda x_logits, x: (x_logits.sigmoid() - x).square(),
     "squared error of logits": lambda x_logits, x: (x_logits - x).square(),
     "bright only": lambda x_logits, x: -x * F.logsigmoid(x_logits),
@@ -106,8 +95,7 @@ def loss(x_logits, x, mu, logvar, beta, *, weigh="KL", total=1, r_batch=1, k_bat
 def effective_beta(options: dict) -> float | None:
     """The KL's weight beside the reconstruction's at β = 1; None when one of the two is not a multiple of itself."""
     right = {"half": 0.5, "kl_sign": 1, "k_batch": 1, "latents": 1, "r_sign": 1, "r_batch": 1, "pixels": 1}
-    if options.keys() - {*right, "weigh", "total"} or options.get("weigh") == "no reconstruction":
+    if options.keys() - {*right, "weigh", "total", "batch"} or options.get("weigh") == "no reconstruction":
         return None
-    half, kl_sign, k_batch, latents, r_sign, r_batch, pixels = (options.get(name, right[name]) for name in right)
-    beta = 2 * half * kl_sign * k_batch / latents * pixels / (r_sign * r_batch)
-    return 0.0 if options.get("weigh") == "no KL" else beta
+    half, kl_sign, k_batch, latents, r_sign, r_batch, pixels = ((right | options)[name] for name in right)
+    return 2 * half * kl_sign * k_batch / latents * pixels / (r_sign * r_batch) * (options.get("weigh") != "no KL")

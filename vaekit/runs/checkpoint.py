@@ -6,7 +6,6 @@ Its metadata: format, version, recording (see recording.py), taken (images seen,
 step, of each run), and sha256, of all this.
 """
 
-import copy
 import hashlib
 import json
 from collections.abc import Mapping
@@ -21,11 +20,9 @@ from vaekit._checks import one_line, short_repr
 from vaekit._files import write_whole
 from vaekit.model import VAE, Autoencoder, from_seed
 from vaekit.runs.recording import Recording, RecordingError, digest, fingerprint, plain_names
-from vaekit.training import default_optimizer
 
 HEADER = {"format": "vaekit run", "version": "1"}
 FROM_A_SEED = {"VAE": VAE, "Autoencoder": Autoencoder}  # with init_generator, the seed decides their first weights
-LARGEST_FILE = 2**36  # bytes
 
 
 class CheckpointError(ValueError):
@@ -34,13 +31,21 @@ class CheckpointError(ValueError):
 
 @dataclass(frozen=True)
 class Snapshot:
-    """Everything that decides the steps to come, copied: weights, optimizer, generator, place in the epoch."""
+    """Everything that decides the steps to come, copied: weights, Adam's moments, generator, place in the epoch."""
 
     number: int
-    model: dict
-    optimizer: dict
+    model: dict[str, Tensor]
+    moments: dict[int, dict[str, Tensor]]
     generator: Tensor
     batches: dict
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All of it, flat, but for the numbers."""
+        flat = _under("model", plain_names(self.model)) | {"generator": self.generator}
+        for index, moments in self.moments.items():
+            flat |= _under(f"optimizer/{index}", moments)
+        order_state = self.batches["order_state"]  # None before the first batch
+        return flat if order_state is None else flat | {"order_state": order_state}
 
 
 def describe_model(model: nn.Module, initial_state: Mapping[str, Tensor], seed: int) -> dict | None:
@@ -52,8 +57,7 @@ def describe_model(model: nn.Module, initial_state: Mapping[str, Tensor], seed: 
         made = build_model(description, seed)
     except (AttributeError, IndexError, TypeError, ValueError):  # another class, or one whose halves are other ones
         return None
-    same_parts = [type(part) for part in made.modules()] == [type(part) for part in model.modules()]
-    same = same_parts and repr(made) == repr(model) and all(p.requires_grad for p in model.parameters())
+    same = type(made) is type(model) and repr(made) == repr(model) and all(p.requires_grad for p in model.parameters())
     return description if same and fingerprint(made.state_dict()) == fingerprint(initial_state) else None
 
 
@@ -65,11 +69,17 @@ def build_model(description: dict, seed: int) -> nn.Module:
     return from_seed(FROM_A_SEED[name], *sizes, seed)
 
 
+def layout(state: Mapping[str, Tensor]) -> dict[str, str]:
+    """The type and shape of each tensor, by name."""
+    tensors = {name: value for name, value in state.items() if isinstance(value, Tensor)}
+    return {name: f"{value.dtype} {tuple(value.shape)}" for name, value in plain_names(tensors).items()}
+
+
 def write(path, recording: Recording, initial_state: dict[str, Tensor], runs: list[tuple[Snapshot, dict]]) -> None:
     """Write a file whole or not at all: of each run its snapshot, and what was turned since. Raises CheckpointError."""
     tensors = _under("beginning", plain_names(initial_state))
     for i, (snapshot, _) in enumerate(runs):
-        tensors |= _under(i, _flat(snapshot))
+        tensors |= _under(i, snapshot.tensors())
     if strange := [name for name, value in tensors.items() if not isinstance(value, Tensor)]:
         raise CheckpointError(f"{strange[0][:80]!r} of the model's state is no tensor: such a model cannot be saved")
     tensors = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
@@ -77,14 +87,6 @@ def write(path, recording: Recording, initial_state: dict[str, Tensor], runs: li
     turned = json.dumps([changes for _, changes in runs])
     about = HEADER | {"recording": recording.to_json(), "taken": taken, "turned": turned}
     write_whole(path, safetensors.torch.save(tensors, about | {"sha256": _seal(tensors, about)}))
-
-
-def _flat(snapshot: Snapshot) -> dict[str, Tensor]:
-    flat = _under("model", plain_names(snapshot.model)) | {"generator": snapshot.generator}
-    for index, moments in snapshot.optimizer["state"].items():
-        flat |= _under(f"optimizer/{index}", moments)
-    order_state = snapshot.batches["order_state"]  # None before the first batch
-    return flat if order_state is None else flat | {"order_state": order_state}
 
 
 def _under(prefix, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -109,48 +111,35 @@ def read(content: bytes) -> tuple[Recording, dict[str, Tensor], list, list]:
         if about.pop("sha256") != _seal(tensors, about):
             raise ValueError("its sha256 is not the one it was saved with: use another copy")
         recording = Recording.from_json(about["recording"], "the recording in it")
-        taken, turned = json.loads(about["taken"]), json.loads(about["turned"])
-        if not len(taken) == len(turned) == 1 + bool(recording.twin):
-            raise ValueError("it does not hold as many runs as its recording")
+        return recording, tensors, json.loads(about["taken"]), json.loads(about["turned"])
     except (SafetensorError, RuntimeError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"it is damaged, or not a saved run ({one_line(error)})") from None
-    return recording, tensors, taken, turned
 
 
 def unpack(steps: int, tensors: dict[str, Tensor], taken: list, model: nn.Module) -> tuple[dict, list[Snapshot]]:
-    """The first weights and each run's snapshot, when they fit `model`, which stays as it is; else CheckpointError."""
+    """The first weights and each run's snapshot, when they fit `model`, else CheckpointError."""
     initial_state = _fitting_weights(_below("beginning", tensors), model)
     return initial_state, [_snapshot(_below(i, tensors), steps, count, model) for i, count in enumerate(taken)]
 
 
-def _snapshot(tensors: dict[str, Tensor], number: int, taken, model: nn.Module) -> Snapshot:
-    weights = _fitting_weights(_below("model", tensors), model)
-    optimizer = default_optimizer(model, 1e-3).state_dict()
+def _snapshot(tensors: dict[str, Tensor], number: int, taken: int, model: nn.Module) -> Snapshot:
+    weights, moments = _fitting_weights(_below("model", tensors), model), {}
     for index, weight in enumerate(model.parameters()):
-        if moments := _below(f"optimizer/{index}", tensors):  # of a weight that has had a gradient
-            found, like = {name: (m.shape, m.dtype) for name, m in moments.items()}, (weight.shape, weight.dtype)
-            # torch's fused Adam does not look: it reads beyond the end of moments that are too small
-            if found != {"step": (torch.Size(), torch.float32), "exp_avg": like, "exp_avg_sq": like}:
-                raise CheckpointError(f"the optimizer's state in it is another model's: {short_repr(found)}")
-            optimizer["state"][index] = moments
-    place_known = type(taken) is int and taken >= 0 and (taken > 0) == ("order_state" in tensors)
-    if not place_known or "generator" not in tensors:
-        raise CheckpointError("its generator or its place in the epoch makes no sense")
+        found = _below(f"optimizer/{index}", tensors)
+        # torch's fused Adam does not look: it reads beyond the end of moments that are too small
+        if found and layout(found) != layout({"step": torch.zeros(()), "exp_avg": weight, "exp_avg_sq": weight}):
+            raise CheckpointError(f"the optimizer's state in it is another model's: {layout(found)}")
+        moments |= {index: found} if found else {}  # a weight that has had no gradient has none
     batches = {"taken": taken, "order_state": tensors.get("order_state")}
-    return Snapshot(number, weights, optimizer, tensors["generator"], batches)
+    return Snapshot(number, weights, moments, tensors["generator"], batches)
 
 
 def _fitting_weights(weights: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
-    """The weights under the model's own names, when it can load them, to the bit."""
-    before = copy.deepcopy(model.state_dict())
-    own_names = dict(zip(plain_names(before), before, strict=True))
-    weights = {own_names.get(name, name): value for name, value in plain_names(weights).items()}
-    try:
-        model.load_state_dict(weights, strict=True)
-        if other := [name for name in weights if weights[name].dtype != before[name].dtype]:
-            raise RuntimeError(f"{other[0]} is {weights[other[0]].dtype}, not {before[other[0]].dtype}")
-    except RuntimeError as error:
-        raise CheckpointError(f"is model= the right one? {' '.join(str(error).split())[:250]}") from None
-    finally:
-        model.load_state_dict(before)
-    return weights
+    """The weights under the model's own names, when these, the shapes and the types are all alike."""
+    weights, own_names = plain_names(weights), plain_names({name: name for name in model.state_dict()})
+    found, wanted = layout(weights), layout(model.state_dict())
+    for name in found | wanted:
+        if found.get(name) != wanted.get(name):
+            differing = f"{name} is {wanted.get(name, 'missing')}, but {found.get(name, 'missing')} in the file"
+            raise CheckpointError(f"is model= the right one? Of this {type(model).__name__} {differing}")
+    return {own_names[name]: value for name, value in weights.items()}

@@ -9,7 +9,7 @@ from vaekit._checks import check_type, check_whole, short_repr
 from vaekit._contract import underneath
 from vaekit._files import read_whole, short_path
 from vaekit.data import ImageSet
-from vaekit.runs.checkpoint import LARGEST_FILE, CheckpointError, build_model, read, unpack
+from vaekit.runs.checkpoint import CheckpointError, build_model, read, unpack
 from vaekit.runs.datasets import find_images
 from vaekit.runs.recording import Recording, device_for, fingerprint
 from vaekit.runs.run import Run
@@ -37,8 +37,8 @@ def replay(
             run.advance()
     for run, recorded in runs.items():
         if steps == recorded.steps and recorded.result not in (None, fingerprint(run.model.state_dict())):
-            trust = recorded.trust(run.threads)
-            warnings.warn(f"after step {steps} the weights are not the recorded ones. {trust}", stacklevel=2)
+            what = f"after step {steps} the weights are not the recorded ones"
+            warnings.warn(f"{what}; where it was made, other than here: {recorded.differences()}", stacklevel=2)
     return tuple(runs) if recording.twin else run
 
 
@@ -48,14 +48,17 @@ def resume(path: str | os.PathLike, *, model: nn.Module | None = None, data: Dat
     model, data: needed when they were not the kit's own; the model's weights are replaced by the saved ones.
     Raises CheckpointError, ValueError or TypeError, in one line.
     """
-    content = read_whole(path, LARGEST_FILE, CheckpointError)
+    content = read_whole(path, CheckpointError)
     try:
         recording, tensors, taken, turned = read(content)
         model = _model_for(recording, model)
         initial_state, snapshots = unpack(recording.steps, tensors, taken, underneath(model))
         runs = _make_runs(recording, model, data, recording.data, initial_state)
         for (run, recorded), snapshot, changes in zip(runs.items(), snapshots, turned, strict=True):
-            run.resume(recorded, snapshot, changes)
+            if (device := recorded.made_with["device"]) != run.images.device.type:
+                raise CheckpointError(f"it cannot go on here: saved on {device}, this is {run.images.device.type}")
+            recorded.note(recording.steps + 1, run.check_knobs(changes))
+            run.resume(recorded, snapshot)
     except CheckpointError as error:
         raise CheckpointError(f"{short_path(path)}: {error}") from None
     return tuple(runs) if recording.twin else run
@@ -63,11 +66,11 @@ def resume(path: str | os.PathLike, *, model: nn.Module | None = None, data: Dat
 
 def _model_for(recording: Recording, model: nn.Module | None) -> nn.Module:
     """The model that was given, or that of the recording, made again."""
-    if model is None and recording.model is None:
+    if model is not None:
+        return check_type("model", model, nn.Module, "a torch.nn.Module such as vaekit.VAE()")
+    if recording.model is None:
         raise ValueError("the recording is of a model of its own: give it as model=, with its first weights")
-    if model is None:
-        return build_model(recording.model, recording.seed).to(device_for(recording))
-    return check_type("model", model, nn.Module, "a torch.nn.Module such as vaekit.VAE()")
+    return build_model(recording.model, recording.seed).to(device_for(recording))
 
 
 def _make_runs(recording: Recording, model: nn.Module, data: Data, names, state=None) -> dict[Run, Recording]:

@@ -5,11 +5,9 @@ The file is JSON: the fields of `Recording` and "format" and "version", as recor
 
 import hashlib
 import json
-import math
 import os
 import platform
 import sys
-from bisect import bisect_left
 from collections import ChainMap
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -26,8 +24,6 @@ from vaekit.losses import KINDS
 from vaekit.training import KNOBS, check_knob
 
 HEADER = {"format": "vaekit recording", "version": 1}
-LARGEST_FILE = 64 * 2**20  # bytes: a knob turned at each of a million steps
-LARGEST_LAYERS = 5 * 10**8  # weights of half a model
 
 
 class RecordingError(ValueError):
@@ -74,12 +70,7 @@ class Recording:
 
     def changes_at(self, step: int) -> dict:
         """What was turned just before step number `step`."""
-        place = bisect_left(self.events, step, key=lambda event: event[0])
-        return dict(self.events[place : place + 1]).get(step, {})
-
-    def cut(self, step: int) -> None:
-        """Forget the events that act after step number `step`."""
-        self.events = [event for event in self.events if event[0] <= step]
+        return next((changes for number, changes in self.events if number == step), {})
 
     def of_twin(self) -> "Recording | None":
         """The second run, as a recording of its own; None when there was none."""
@@ -101,7 +92,7 @@ class Recording:
     @classmethod
     def load(cls, path: str | os.PathLike) -> "Recording":
         """Read a file that `save` wrote. Raises RecordingError, in one line that names the file and the field."""
-        return cls.from_json(read_whole(path, LARGEST_FILE, RecordingError), short_path(path))
+        return cls.from_json(read_whole(path, RecordingError), short_path(path))
 
     def to_json(self) -> str:
         """The text of its file. Raises RecordingError when it is not sound."""
@@ -125,25 +116,69 @@ class Recording:
         text = json.dumps(HEADER | vars(self), default=short_repr)  # what JSON does not know, the check refuses
         return self.from_json(text, "this recording")
 
-    def trust(self, threads: int | None = None) -> str:
-        """One sentence: is a replay here, on `threads` (torch's number when not given), the same to the bit?"""
-        here = made_with(device_for(self), threads or torch.get_num_threads())
-        ignored = "" if here["device"] == "cpu" else "threads"  # they decide nothing there
-        differing = [name for name, value in self.made_with.items() if value != here[name] and name != ignored]
-        if self.made_with and not differing:
-            return "Made with the same software, processor and number of threads: a replay is the same to the bit."
-        what = ", ".join(f"{name} {self.made_with[name]} (here {here[name]})" for name in differing)
-        return f"Made with {what or 'what is not known'}: a replay here need not be the same to the bit."
+    def differences(self) -> str:
+        """What is other here than where it was made; where nothing is, a replay is the same to the bit."""
+        here = made_with(device_for(self))
+        there = {name: value for name, value in self.made_with.items() if value != here[name]}
+        return ", ".join(f"{name} {value} (here {here[name]})" for name, value in there.items()) or "nothing known"
 
 
-def made_with(device: torch.device, threads: int) -> dict:
-    """What may decide the last bits of a run on `device`."""
+def _checked(content) -> Recording:
+    """The recording in a file's content. Raises RecordingError when something in it makes no sense."""
+    if not isinstance(content, dict) or content.get("format") != HEADER["format"]:
+        raise RecordingError(f'has no "format": "{HEADER["format"]}"')
+    for error in _validator().iter_errors(content):
+        name = short_path(error.json_path).removeprefix("$").lstrip(".") or "it"
+        raise RecordingError(f"{name} must be {error.schema['description']} ({first_line(error)[:100]})")
+    recording = Recording(**{name: value for name, value in content.items() if name not in HEADER})
+    twin = recording.of_twin()
+    recording = replace(recording, **_checked_history(recording))
+    if twin:
+        recording.twin = _checked_history(twin, "of the twin, ") | {"result": twin.result}
+        if recording.of_twin().data_history() != recording.data_history():
+            raise RecordingError("twin turns data alone: two runs in lockstep see the same images")
+    return recording
+
+
+@cache
+def _validator():
+    from jsonschema import Draft202012Validator, validators  # slow to import
+
+    schema = json.loads(Path(__file__).with_name("recording.schema.json").read_text(encoding="utf-8"))
+    types = Draft202012Validator.TYPE_CHECKER.redefine("integer", lambda _, value: type(value) is int)  # 3.0 is none
+    return validators.extend(Draft202012Validator, type_checker=types)(schema)
+
+
+def _checked_history(run: Recording, where: str = "") -> dict:
+    """A run's settings, with the default of a knob newer than its file, and its events, sorted by step."""
+    sound = Recording(run.seed, {name: knob.default for name, knob in KNOBS.items()})
+    for step, changes in [(1, run.settings), *sorted(run.events, key=lambda event: event[0])]:
+        try:
+            sound.note(step, checked_changes(changes))
+        except (TypeError, ValueError) as error:
+            raise RecordingError(f"{where}at step {step}, {error}") from None
+    return {"settings": sound.settings, "events": sound.events}
+
+
+_check_name = partial(check_type, kind=str, allowed="a data set's name")
+
+
+def checked_changes(changes: dict) -> dict:
+    """The same changes of knobs, kind and data, as plain numbers and words. Raises TypeError or ValueError."""
+    checks = dict.fromkeys(KNOBS, check_knob) | {"kind": partial(check_choice, choices=KINDS), "data": _check_name}
+    if unknown := [name for name in changes if name not in checks]:
+        raise ValueError(f"there is no knob {short_repr(unknown[0])}: the knobs are {', '.join(checks)}")
+    return {name: checks[name](name, value) for name, value in changes.items()}
+
+
+def made_with(device: torch.device) -> dict:
+    """What may decide the last bits of a run on `device`, on this thread: each may have its own number of torch's."""
     processor = f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}"
     return {
         "vaekit": sys.modules["vaekit"].__version__,  # there, since this module is part of it
         "torch": str(torch.__version__),
         "device": device.type,
-        "threads": threads,
+        "threads": torch.get_num_threads(),
         "machine": torch.cuda.get_device_name(device) if device.type == "cuda" else processor,
     }
 
@@ -153,19 +188,6 @@ def device_for(recording: Recording) -> torch.device:
     name = recording.made_with.get("device")
     available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     return torch.device(name) if available.get(name) else choose_device()
-
-
-CHECK_NAME = partial(check_type, kind=str, allowed="a data set's name")
-OTHER_CHECKS = {"kind": partial(check_choice, choices=KINDS), "data": CHECK_NAME}
-
-
-def checked_changes(changes: dict) -> dict:
-    """The same changes of knobs, kind and data, as plain numbers and words. Raises TypeError or ValueError."""
-    checks = dict.fromkeys(KNOBS, check_knob) | OTHER_CHECKS
-    for name in changes:
-        if name not in checks:
-            raise ValueError(f"there is no knob {short_repr(name)}: the knobs are {', '.join(checks)}")
-    return {name: checks[name](name, value) for name, value in changes.items()}
 
 
 def plain_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -186,52 +208,3 @@ def digest(tensors: Mapping[str, Tensor]) -> str:
             total.update(f"{name!r} {tensor.dtype} {list(tensor.shape)}\n".encode())
             total.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
     return total.hexdigest()
-
-
-def _checked(content) -> Recording:
-    """The recording in a file's content. Raises RecordingError when something in it makes no sense."""
-    if not isinstance(content, dict) or content.get("format") != HEADER["format"]:
-        raise RecordingError(f'has no "format": "{HEADER["format"]}"')
-    for error in _validator().iter_errors(content):
-        name = short_path(error.json_path).removeprefix("$").lstrip(".") or "it"
-        raise RecordingError(f"{name} must be {error.schema['description']} ({first_line(error)[:100]})")
-    recording = Recording(**{name: value for name, value in content.items() if name not in HEADER})
-    twin = recording.of_twin()
-    recording = replace(recording, **_checked_history(recording), twin=twin and _checked_history(twin, "twin."))
-    if twin and twin.data_history() != recording.data_history():
-        raise RecordingError("twin turns data alone: two runs in lockstep see the same images")
-    if recording.data and (unknown := set(recording.data_names()) - set(recording.data)):
-        raise RecordingError(f"data says nothing about {short_repr(min(unknown))}, which is used")
-    model = recording.model
-    if model and model["hidden"] * (math.prod(model["image_shape"]) + 2 * model["latent_dim"]) > LARGEST_LAYERS:
-        raise RecordingError(f"a model of over {2 * LARGEST_LAYERS:,} weights is too large")
-    return recording
-
-
-@cache
-def _validator():
-    from jsonschema import Draft202012Validator, validators  # slow to import
-
-    schema = json.loads(Path(__file__).with_name("recording.schema.json").read_text(encoding="utf-8"))
-    types = Draft202012Validator.TYPE_CHECKER.redefine("integer", lambda _, value: type(value) is int)  # 3.0 is none
-    return validators.extend(Draft202012Validator, type_checker=types)(schema)
-
-
-def _checked_history(run: Recording, where: str = "") -> dict:
-    """A run's settings, with the default of a knob newer than its file, its events in order, and its result."""
-    events, last = [], 1
-    for i, (step, changes) in enumerate(run.events):
-        if not last < step <= run.steps:
-            fault = f"acts at step {step}, not from {last + 1} to {run.steps}: sort them by step"
-            raise RecordingError(f"{where}events[{i}] {fault}")
-        events.append((step, _checked_part(changes, f"{where}events[{i}]")))
-        last = step
-    settings = {name: knob.default for name, knob in KNOBS.items()} | _checked_part(run.settings, f"{where}settings")
-    return {"settings": settings, "events": events, "result": run.result}
-
-
-def _checked_part(changes: dict, where: str) -> dict:
-    try:
-        return checked_changes(changes)
-    except (TypeError, ValueError) as error:
-        raise RecordingError(f"in {where}, {error}") from None

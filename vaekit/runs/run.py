@@ -3,6 +3,7 @@
 import copy
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 
 import torch
@@ -12,7 +13,7 @@ from vaekit._checks import first_line, short_repr
 from vaekit._contract import underneath
 from vaekit.data import Batches, ImageSet, check_images
 from vaekit.runs import checkpoint
-from vaekit.runs.checkpoint import CheckpointError, Snapshot
+from vaekit.runs.checkpoint import Snapshot
 from vaekit.runs.datasets import describe_images, images_print
 from vaekit.runs.recording import Recording, checked_changes, fingerprint, made_with
 from vaekit.training import KNOBS, Knobs, Step, default_optimizer, train
@@ -45,14 +46,12 @@ class Run:
 
     def reset(self) -> None:
         """Go back to the initial weights and the seed; the knobs stay where they are."""
-        self.number, self.replaying = 0, None
-        self._weights.load_state_dict(self.initial_state)
-        self.optimizer = default_optimizer(self.model, self.settings["lr"])
-        self.generator = torch.Generator(self.images.device).manual_seed(self.seed)
+        self.replaying = None
         self.recording = Recording(self.seed, dict(self.settings), batch_size=self.batch_size)
-        self.batches = Batches(len(self.images), self.batch_size, self.generator)
-        self._make_loop()
-        self.snapshots = [self.snapshot()]
+        self.generator = torch.Generator(self.images.device).manual_seed(self.seed)
+        beginning = {"taken": 0, "order_state": None}
+        self.snapshots = [Snapshot(0, self.initial_state, {}, self.generator.get_state(), beginning)]
+        self._restore(self.snapshots[0])
 
     def check_knobs(self, changes: Mapping) -> dict:
         """Return `changes` as plain values; any thread may ask. Raises TypeError or ValueError, in one line."""
@@ -69,25 +68,21 @@ class Run:
         sound = self.check_knobs(changes)
         if changed := {name: value for name, value in sound.items() if value != self.settings[name]}:
             self.replaying = None
-            self._apply(changed)
-            self.recording.note(self.number + 1, changed)
+            self._turn(changed)
 
     def advance(self) -> Step:
         """Take one optimizer step; a recording that is replayed turns its knobs first."""
-        if self.replaying and (changes := self.replaying.changes_at(self.number + 1)):
-            self._apply(changes)
-            self.recording.note(self.number + 1, changes)
-        step = self._step()
+        if self.replaying:
+            self._turn(self.replaying.changes_at(self.number + 1))
+        step = next(self._loop)
+        self.number = step.number
         if self.replaying and self.number >= self.replaying.steps:
             self.replaying = None
         return step
 
-    def _step(self) -> Step:
-        step = next(self._loop)
-        self.number = step.number
-        return step
-
-    def _apply(self, changes: Mapping) -> None:
+    def _turn(self, changes: Mapping) -> None:
+        """Have sound changes act from the next step on, and record them."""
+        self.recording.note(self.number + 1, changes)
         self.settings = MappingProxyType({**self.settings, **changes})
         for name in KNOBS.keys() & changes.keys():
             setattr(self._knobs, name, changes[name])
@@ -97,14 +92,13 @@ class Run:
             self._make_loop()
 
     def _make_loop(self) -> None:
-        self.threads = torch.get_num_threads()  # asked on the thread that trains: each may have its own number
         self._knobs = self.knobs  # the loop reads them afresh at every step
         parts = {"optimizer": self.optimizer, "generator": self.generator, "batches": self.batches}
         about = {"batch_size": self.batch_size, "kind": self.settings["kind"], "first": self.number + 1}
         self._loop = train(self.model, self.images, self._knobs, **parts, **about)
 
     def snapshot(self) -> Snapshot:
-        weights, moments = copy.deepcopy((self._weights.state_dict(), self.optimizer.state_dict()))
+        weights, moments = copy.deepcopy((self._weights.state_dict(), self.optimizer.state_dict()["state"]))
         return Snapshot(self.number, weights, moments, self.generator.get_state(), self.batches.state_dict())
 
     def keep(self) -> None:
@@ -118,29 +112,32 @@ class Run:
         Where one of these steps fails, the run stays at the snapshot: see `number`. The knobs stay as they stand:
         who turned one too far must see it. Only a recording that is replayed sets them, and is replayed from there.
         """
-        last = self.settings
+        past = replace(self.recording, steps=number)
+        stood, replaying = self.settings, self.replaying
         self.snapshots = [snapshot for snapshot in self.snapshots if snapshot.number <= number]
         self._restore(self.snapshots[-1])
         try:
+            self.replaying = past
             while self.number < number:
-                self._apply(self.recording.changes_at(self.number + 1))
-                self._step()
+                self.advance()
         except BaseException as error:
             self._restore(self.snapshots[-1])
             if not isinstance(error, Exception):  # an interrupt is not the model's fault: it goes on to the caller
                 raise
         finally:
-            self.recording.cut(self.number)
-            if self.replaying is None:
-                self.set_knobs(last)
+            self.replaying = replaying
+            if replaying is None:
+                self.set_knobs(stood)
 
     def _restore(self, snapshot: Snapshot) -> None:
         self.number = snapshot.number
-        self._apply(self.recording.at(max(snapshot.number, 1)))
+        self.recording.events = [event for event in self.recording.events if event[0] <= self.number]
+        self.settings = MappingProxyType(self.recording.at(snapshot.number))
         self._weights.load_state_dict(snapshot.model)
         self.optimizer = default_optimizer(self.model, self.settings["lr"])
-        self.optimizer.load_state_dict(copy.deepcopy(snapshot.optimizer))
+        self.optimizer.load_state_dict(self.optimizer.state_dict() | {"state": copy.deepcopy(snapshot.moments)})
         self.generator.set_state(snapshot.generator)
+        self.batches = Batches(len(self.images), self.batch_size, self.generator)
         self.batches.load_state_dict(snapshot.batches)
         self._make_loop()
 
@@ -151,23 +148,22 @@ class Run:
         except Exception as error:
             raise ValueError(f"this {type(self.model).__name__} cannot be copied ({first_line(error)})") from error
         other = Run(model, self.sets, self.recording.settings, self.seed, self.batch_size)
-        other._continue(self.recording, self.snapshot())
+        other.resume(self.recording, self.snapshot())
         other.initial_state, other.snapshots = self.initial_state, list(self.snapshots)
         other.replaying = self.replaying
         return other
 
     def record(self, twin: "Run | None" = None) -> Recording:
         """Return the recording so far, a copy, with that of `twin`, a run in lockstep. Its hashes take 0.1 s."""
-        runs = [self] if twin is None else [self, twin]
-        if len({(run.number, run.seed, run.batch_size) for run in runs}) > 1:
+        if len({(run.number, run.seed, run.batch_size) for run in (self, twin or self)}) > 1:
             raise ValueError("two runs are recorded together only in lockstep: the same seed, batch size and step")
-        history, *of_twin = [run._knob_history() for run in runs]
+        history = self._knob_history()
         whole = Recording(int(self.seed), **history, steps=self.number, batch_size=int(self.batch_size))
         whole.model = checkpoint.describe_model(self._weights, self.initial_state, self.seed)
         whole.first_weights = fingerprint(self.initial_state)
-        whole.made_with = made_with(self.images.device, self.threads)
-        whole.twin = of_twin[0] if of_twin else None
-        names = dict.fromkeys([*whole.data_names(), *(run.settings["data"] for run in runs)])
+        whole.made_with = made_with(self.images.device)
+        whole.twin = twin and twin._knob_history()
+        names = dict.fromkeys([*whole.data_names(), self.settings["data"]])  # those of a twin are the same
         whole.data = {name: describe_images(self.sets[name]) for name in names}
         return whole
 
@@ -208,35 +204,23 @@ class Run:
         if recording.model is None:
             raise ValueError(f"{what}, by a model of its own: make a run with that model")
         made = checkpoint.build_model(recording.model, recording.seed).to(self.images.device).state_dict()
-        shapes = [{name: (value.shape, value.dtype) for name, value in w.items()} for w in (made, self.initial_state)]
-        if shapes[0] != shapes[1]:
+        if checkpoint.layout(made) != checkpoint.layout(self.initial_state):
             raise ValueError(f"the recording is of another model than this run's ({short_repr(recording.model)})")
         if fingerprint(made) != recording.first_weights:
-            raise ValueError(f"{what}, and they cannot be made here from its seed. {recording.trust()}")
+            raise ValueError(f"{what}, and its seed makes others here; what differs: {recording.differences()}")
         return made
+
+    def resume(self, recording: Recording, snapshot: Snapshot) -> None:
+        """Be where `snapshot` is, in the midst of `recording`, which may have turned something since."""
+        self.recording = Recording(self.seed, *copy.deepcopy((recording.settings, recording.events)))
+        self.recording.batch_size = self.batch_size
+        self._restore(snapshot)
+        self._turn(recording.changes_at(self.number + 1))
+        self.keep()
 
     def save(self, path: str | os.PathLike) -> None:
         """Save all that it takes to go on to the bit, in one file. Raises OSError or ValueError, in one line."""
         save_runs([self], path)
-
-    def resume(self, recording: Recording, snapshot: Snapshot, turned: dict) -> None:
-        """Be where a file left off: at its snapshot, with what was `turned` since. Raises CheckpointError."""
-        recording = copy.deepcopy(recording)
-        try:
-            recording.note(snapshot.number + 1, self.check_knobs(turned))
-            self._continue(recording, snapshot)
-        except (RuntimeError, TypeError, ValueError, AttributeError) as error:
-            where = f"saved on {recording.made_with.get('device', 'another device')}, this is {self.images.device.type}"
-            raise CheckpointError(f"it cannot go on here: {where} ({first_line(error)})") from None
-
-    def _continue(self, recording: Recording, snapshot: Snapshot) -> None:
-        """Be where `snapshot` is, in the midst of `recording`, which may have turned something since."""
-        settings, events = copy.deepcopy((recording.settings, recording.events))
-        self.recording = Recording(self.seed, settings, events, batch_size=self.batch_size)
-        self._restore(snapshot)
-        self._apply(self.recording.changes_at(self.number + 1))  # turned, but no step taken since
-        self.snapshots = self.snapshots[:1]
-        self.keep()
 
 
 def save_runs(runs: Sequence[Run], path: str | os.PathLike) -> None:
