@@ -15,7 +15,7 @@ SOFT = "#59626e"
 def draw_still(view) -> Figure:
     """Planes, chosen image, meters, words and curves, as they were last sent. Reads numpy arrays alone."""
     twin = len(view.sides) == 2
-    figure = Figure(figsize=(9.6, 7.4), dpi=150, layout="constrained")
+    figure = Figure(figsize=(8.4, 6.5), dpi=150, layout="constrained")
     FigureCanvasAgg(figure)
     above, below = figure.subfigures(2, 1, height_ratios=[3, 1])
     if twin:
