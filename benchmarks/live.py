@@ -85,7 +85,7 @@ def memory():
 
 # What the lab's node says of itself when it is asked.
 ASK = "((node) => (node?.dispatchEvent(new Event('vk-probe')), node?.dataset))(document.querySelector('.vk-lab'))"
-# A click on the prior's button; the time of the first painting that shows a frame made after it.
+# A click on the prior's switch; the time of the first painting that shows a frame made after it.
 CLICK = f"""() => new Promise((done) => {{
     const before = {ASK}.beta, start = performance.timeOrigin + performance.now();
     const look = () => {{
@@ -93,7 +93,7 @@ CLICK = f"""() => new Promise((done) => {{
         if (beta === before) requestAnimationFrame(look);
         else done([start, performance.timeOrigin + performance.now(), Number(beta)]);
     }};
-    [...document.querySelectorAll('.vk-controls button')].find((b) => b.textContent.includes('Prior')).click();
+    document.querySelector('.vk-switch input').click();
     look();
 }})"""
 

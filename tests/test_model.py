@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 import vaekit
-from vaekit import VAE, Autoencoder, reparameterize
+from vaekit import VAE, Autoencoder, ConvDecoder, ConvEncoder, Knobs, reparameterize, train
 from vaekit.model import LinearVAE, initialize
 
 
@@ -150,3 +150,35 @@ def test_linear_vae_trains(toys, precision):
 def test_a_bad_mean_gets_one_line(refuses, mean):
     with refuses((TypeError, ValueError), r"^mean must be one image \(1, 28, 28\) of floating point, .*, not .*[0-9]"):
         LinearVAE(mean=mean)
+
+
+def convolutional(shape, seed: int = 0, latent_dim: int = 3) -> VAE:
+    halves = {"encoder": ConvEncoder(latent_dim, 4, shape), "decoder": ConvDecoder(latent_dim, 4, shape)}
+    return VAE(latent_dim, image_shape=shape, **halves, init_generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize("shape", [(1, 28, 28), (3, 8, 8), (1, 9, 13), (3, 33, 64)])
+def test_convolutional_halves_take_images_of_any_size(shape):
+    model, x = convolutional(shape), torch.rand(2, *shape)
+    x_logits, mu, logvar = model(x)
+    assert (x_logits.shape, mu.shape, logvar.shape) == (x.shape, (2, 3), (2, 3))
+    (x_logits.sum() + logvar.sum()).backward()
+    assert all(weight.grad.any() for weight in model.parameters())
+    again, other = convolutional(shape), convolutional(shape, 1)
+    assert all(torch.equal(a, b) for a, b in zip(model.parameters(), again.parameters(), strict=True))
+    assert not any(torch.equal(a, b) for a, b in zip(model.parameters(), other.parameters(), strict=True))
+
+
+def test_convolutional_halves_learn_digits(digits):
+    model, losses = convolutional((1, 28, 28)), []
+    for step in train(model, digits.images, Knobs(lr=3e-3), generator=torch.Generator().manual_seed(0)):
+        losses.append(step.loss.item())
+        if step.number == 60:
+            break
+    assert losses[0] > 500 and losses[-1] < 300
+
+
+@pytest.mark.parametrize("half", [ConvEncoder, ConvDecoder])
+def test_images_too_small_to_be_halved_twice(half, refuses):
+    with refuses(ValueError, r"image_shape must be \(C, H, W\) of 8 × 8 pixels or more, not \(1, 7, 28\)"):
+        half(image_shape=(1, 7, 28))

@@ -15,7 +15,7 @@ from importlib import import_module
 from vaekit.data import ImageSet, mnist
 from vaekit.data import choose_device as device
 from vaekit.losses import kl_to_prior, neg_elbo, reconstruction_nll
-from vaekit.model import VAE, Autoencoder, Decoder, Encoder, LinearVAE, reparameterize
+from vaekit.model import VAE, Autoencoder, ConvDecoder, ConvEncoder, Decoder, Encoder, LinearVAE, reparameterize
 from vaekit.training import Knobs, Step, train
 
 __version__ = "0.1.0"
@@ -35,7 +35,8 @@ _LAZY = {
 _MODULES = ["cartoons", "data", "exercises", "lab", "latent", "losses", "metrics", "model", "plotting", "runs"]
 _MODULES += ["theory", "training"]
 
-__all__ = ["VAE", "Autoencoder", "Decoder", "Encoder", "ImageSet", "Knobs", "LinearVAE", "Step", "device"]
+__all__ = ["VAE", "Autoencoder", "ConvDecoder", "ConvEncoder", "Decoder", "Encoder", "ImageSet", "Knobs", "LinearVAE"]
+__all__ += ["Step", "device"]
 __all__ += ["kl_to_prior", "mnist", "neg_elbo", "reconstruction_nll", "reparameterize", "train", *_LAZY]
 
 

@@ -51,6 +51,59 @@ class Decoder(nn.Sequential):
         super().__init__(nn.Linear(latent_dim, hidden), nn.ReLU(), output, nn.Unflatten(1, image_shape))
 
 
+class ConvEncoder(nn.Module):
+    """q_φ(z|x) as `Encoder`, by two convolutions that halve the image: for images of any size from 8 × 8 up.
+
+    channels: of the first convolution; the second has twice as many.
+    forward(x): x (B, C, H, W) in [0, 1] → mu, logvar: (B, D) each; logvar is log σ².
+    """
+
+    def __init__(self, latent_dim: int = 2, channels: int = 16, image_shape: tuple[int, int, int] = DIGIT):
+        super().__init__()
+        _, (height, width) = _halved(image_shape)
+        self.features = nn.Sequential(
+            nn.Conv2d(image_shape[0], channels, 3, stride=2, padding=1),  # (B, channels, ⌈H / 2⌉, ⌈W / 2⌉)
+            nn.ReLU(),
+            nn.Conv2d(channels, 2 * channels, 3, stride=2, padding=1),  # (B, 2 channels, ⌈H / 4⌉, ⌈W / 4⌉)
+            nn.ReLU(),
+            nn.Flatten(),
+        )
+        self.mu = nn.Linear(2 * channels * height * width, latent_dim)
+        self.logvar = nn.Linear(2 * channels * height * width, latent_dim)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        h = self.features(x)
+        return self.mu(h), self.logvar(h)
+
+
+class ConvDecoder(nn.Sequential):
+    """p_θ(x|z) as `Decoder`: the way of a `ConvEncoder` back, each step twice as large and then convolved.
+
+    forward(z): (B, D) → x_logits (B, C, H, W).
+    """
+
+    def __init__(self, latent_dim: int = 2, channels: int = 16, image_shape: tuple[int, int, int] = DIGIT):
+        half, quarter = _halved(image_shape)
+        super().__init__(
+            nn.Linear(latent_dim, 2 * channels * quarter[0] * quarter[1]),
+            nn.ReLU(),
+            nn.Unflatten(1, (2 * channels, *quarter)),
+            nn.Upsample(half),
+            nn.Conv2d(2 * channels, channels, 3, padding=1),
+            nn.ReLU(),
+            nn.Upsample(tuple(image_shape[1:])),
+            nn.Conv2d(channels, image_shape[0], 3, padding=1),
+        )
+
+
+def _halved(image_shape: tuple[int, ...]) -> tuple[tuple[int, int], tuple[int, int]]:
+    """The height and width of half an image and of a quarter, rounded up as a convolution of stride 2 does."""
+    if len(image_shape) != 3 or min(image_shape[1:]) < 8:
+        raise ValueError(f"image_shape must be (C, H, W) of 8 × 8 pixels or more, not {tuple(image_shape)}")
+    half = tuple(-(-side // 2) for side in image_shape[1:])
+    return half, tuple(-(-side // 2) for side in half)
+
+
 def reparameterize(mu: Tensor, logvar: Tensor, generator: torch.Generator | None = None) -> Tensor:
     """z = μ + σ ⊙ ε with ε ~ N(0, I): a draw from q(z|x) that gradients flow through.
 
@@ -176,15 +229,15 @@ def from_seed(kind: type[VAE], latent_dim: int, hidden: int, image_shape: tuple[
 
 @torch.no_grad()
 def initialize(module: nn.Module, generator: torch.Generator) -> nn.Module:
-    """Draw the weights of every linear layer afresh from `generator`, as PyTorch's own default does.
+    """Draw the weights of every linear layer and convolution afresh from `generator`, as PyTorch's default does.
 
-    nn.Linear draws from the global generator, which any other thread may be using too.
+    PyTorch draws from the global generator, which any other thread may be using too.
     Returns the module. Source: He et al. 2015, as in torch.nn.Linear.reset_parameters.
     """
     for layer in module.modules():
-        if isinstance(layer, nn.Linear):
+        if isinstance(layer, nn.Linear | nn.Conv2d):
             nn.init.kaiming_uniform_(layer.weight, a=math.sqrt(5), generator=generator)
-            bound = 1 / math.sqrt(layer.in_features)
+            bound = 1 / math.sqrt(layer.weight[0].numel())
             if layer.bias is not None:
                 nn.init.uniform_(layer.bias, -bound, bound, generator=generator)
     return module

@@ -30,6 +30,7 @@ if len(lab.sides) == 2:
     lab.set(side="left", prior=False)
 lab.controls.pace.value, lab.controls.digits.value, lab.controls.more.value = 0.0, False, False
 lab.controls.showing.value = ""
+lab.controls.new.value = lab.controls.aggregated.value = False
 lab.engine.patience = 120
 lab.reset()
 lab.engine.post(lambda: lab.view.choose(lab.engine, 0)).result()

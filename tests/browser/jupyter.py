@@ -336,19 +336,32 @@ class Lab:
         return self.root.locator(f'.vk-controls button:has-text("{label}")')
 
     def press(self, label: str) -> None:
-        self.button(label).click()
+        self.in_sight(self.button(label)).click()
+
+    def in_sight(self, control):
+        """The control, after More was opened where it is under that."""
+        if not control.first.is_visible():
+            self.button("More").click()
+            control.first.wait_for()
+        return control
+
+    @property
+    def priors(self):
+        """The switch of each run."""
+        return self.root.get_by_role("switch")
 
     def box(self, name: str, side: int = 0):
         """The text box for "β" or "learning rate"."""
-        return self.root.get_by_role("textbox", name=name).nth(side)
+        return self.root.get_by_role("textbox", name=name, include_hidden=True).nth(side)
 
     def type(self, name: str, text: str, side: int = 0) -> None:
-        self.box(name, side).fill(text)
+        self.in_sight(self.box(name, side)).fill(text)
         self.box(name, side).press("Enter")
 
     def choose(self, option: str) -> None:
         """Choose an entry of whichever menu has it."""
-        self.root.locator("select", has=self.page.locator(f'option:text-is("{option}")')).select_option(label=option)
+        menu = self.root.locator("select", has=self.page.locator(f'option:text-is("{option}")'))
+        self.in_sight(menu).select_option(label=option)
 
     def marks(self) -> str:
         """The knob marks in the curves, as "step: label; step: label"."""

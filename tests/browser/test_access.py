@@ -6,11 +6,12 @@ from jupyter import PANEL, ask, cells, command, execute, pixels, wait_until
 pytestmark = pytest.mark.browser
 
 FOCUS = "() => document.activeElement.getAttribute('role') ?? document.activeElement.tagName.toLowerCase()"
-# What takes the focus, in this order, with the third row open.
+# What takes the focus, in this order, with More open.
 ORDER = [
-    *("button", "button", "button", "button", "slider", "input"),  # Play, Step, Start again, the prior; β
-    *("input", "select", "select", "select"),  # learning rate, reconstruction, images, pace
-    *("button", "select", "input", "button", "button", "button"),  # More: what to show, digits, Save, Load, Draw
+    *("button", "button", "button", "switch", "slider", "input"),  # Play, Step, Start again, the prior; β
+    *("button", "button", "button"),  # More, full screen, keys
+    *("input", "select", "select", "select", "select"),  # learning rate, reconstruction, images, pace, what to show
+    *("input", "input", "button", "button", "button", "button"),  # digits, q(z), New digits, Draw, Save, Load
     *("application", "input"),  # the plane, and the way back along the run
 ]
 STYLE = """(it) => {
@@ -78,11 +79,12 @@ def test_everything_by_keyboard(desk, lab):
 
 
 NAMES = {
-    "button": ["Play", "Step", "Start again", "Prior on", "More", "Save", "Load"],
+    "button": ["Play", "Step", "Start again", "More", "Full screen", "The keys", "New digits", "Save", "Load"],
+    "switch": ["Prior"],
     "slider": ["β", "Look back along the run"],
     "textbox": ["β", "learning rate"],
     "combobox": ["Reconstruction", "images", "Slow motion", "Show in the plane"],
-    "checkbox": ["digits as marks"],
+    "checkbox": ["digits as marks", "q(z)"],
     "application": ["latent plane"],
     "img": ["Loss curves", "decoded image"],
 }

@@ -35,11 +35,11 @@ def test_prior_off_shrinks_the_codes_to_points_and_on_brings_the_cloud_back(desk
     before = lab.state()
     assert before["state"] == "cloud"
     lab.press("Play")
-    lab.press("Prior on")
+    lab.priors.click()
     off = lab.wait(f"d.state === 'points' && d.sigma < {before['sigma'] / 5}", 90)
     lab.verdict.filter(has_text="σ → 0").wait_for()
     assert off["beta"] == 0 and off["spread"] > before["spread"]
-    lab.press("Prior off")
+    lab.priors.click()
     lab.wait(f"d.state === 'cloud' && d.sigma > {2.5 * off['sigma']} && d.beta === 1", 90)
     lab.verdict.filter(has_text="A cloud").wait_for()
     lab.pause()
@@ -70,10 +70,10 @@ def test_its_messages_may_come_on_subshell_threads_or_on_the_main_one(desk, lab,
         desk.sent.clear()
         lab.press("Play")
         lab.wait("d.step > 70 && d.playing === 'true'")
-        lab.press("Prior on")
+        lab.priors.click()
         lab.wait("d.beta === 0")
         lab.type("β", "2")
-        lab.press("Prior off")
+        lab.priors.click()
         lab.wait("d.beta === 2")
         headers = [header for header, _ in sent_messages(desk) if header["msg_type"] == "comm_msg"]
         assert len(headers) >= 4

@@ -103,7 +103,7 @@ def test_the_checks_answer(page):
 def test_predictions_outlive_the_kernel(page):
     cells = sources(page)
     asked = next(index for index, source in enumerate(cells) if "= Prediction(" in source)
-    name, key = re.search(r'^(\w+) = Prediction\(\s*"([^"]+)"', cells[asked], re.MULTILINE).groups()
+    name, key = re.search(r'^(\w+) = Prediction\(.*?key="([^"]+)"', cells[asked], re.MULTILINE | re.DOTALL).groups()
     box = show_cell(page, asked).locator("textarea")
     box.fill("The cloud will <shrink>.")
     box.blur()

@@ -28,9 +28,9 @@ def save(lab, folder) -> "vaekit.Recording":
 def test_a_saved_run_is_loaded_and_plays_to_its_end_to_the_bit(desk, lab, tmp_path):
     lab.press("Play")  # from step 300 on, with a knob turned every few steps
     for turn in (
-        lambda: lab.press("Prior on"),
+        lambda: lab.priors.click(),
         lambda: lab.type("β", "3"),
-        lambda: lab.press("Prior off"),
+        lambda: lab.priors.click(),
         lambda: lab.choose("squared error"),
         lambda: lab.type("learning rate", "0.002"),
     ):
@@ -79,7 +79,7 @@ def test_who_turns_a_knob_takes_over_and_a_file_that_is_no_recording_changes_not
     line = lab.message.text_content()
     assert "\n" not in line and len(line) < 400, line
     lab.wait(f"d.step > {before['step']} && d.playing === 'true' && d.beta === 2")
-    lab.press("Prior on")  # something else is done: the message goes
+    lab.priors.click()  # something else is done: the message goes
     lab.message.wait_for(state="hidden")
     lab.pause()
     assert [changes for _, changes in ask(desk, EVENTS)] == [{"beta": 2}, {"prior": False}]
@@ -99,7 +99,7 @@ KEPT = "[[kept.step for kept in each] for each in (lab.view.trail.frames, lab.vi
 
 def test_looking_back_shows_the_run_as_it_was(desk, lab):
     lab.press("Play")
-    lab.press("Prior on")
+    lab.priors.click()
     lab.wait("d.step > 600 && d.sigma < 0.3", 90)
     assert lab.root.locator(".vk-back").is_hidden()
     now = lab.pause()

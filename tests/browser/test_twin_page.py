@@ -69,13 +69,13 @@ def test_an_image_clicked_in_one_is_found_in_the_other(desk, lab):
     image = ask(desk, f"(lab.view.sides[1].images[{index}, 0] * 255).round().int().tolist()")
     wait_until(lambda: np.array_equal(lab.thumb(0), image))
     for side, (mu, _) in enumerate(codes):
-        mean, *draws = [lab.thumb(1 + 4 * side + i) for i in range(4)]
+        mean, *draws = [lab.thumb(i) for i in (1 + side, *range(3 + 3 * side, 6 + 3 * side))]
         assert np.abs(mean / 255 - decoded_by_torch(desk, [mu], f"lab.sides[{side}].model")[0]).max() <= 2 * MOST
         assert len({image.tobytes() for image in draws}) == 3
 
 
 def test_knobs_apart_and_together(desk, lab):
-    priors = lab.root.locator(".vk-controls button[title*='pull']")
+    priors = lab.priors
     captions = lab.root.locator(".vk-side figcaption")
     priors.nth(0).click()
     lab.wait("d.beta === 1 && r.beta === 1")
@@ -85,7 +85,7 @@ def test_knobs_apart_and_together(desk, lab):
     assert ask(desk, "[side.settings['prior'] for side in lab.sides]") == [True, False]
     legend = lab.root.locator(".vk-legend").inner_text()
     assert "reconstruction, left" in legend and "KL, left" in legend
-    assert [priors.nth(side).inner_text().strip() for side in (0, 1)] == ["Prior on", "Prior off"]
+    assert [priors.nth(side).is_checked() for side in (0, 1)] == [True, False]
     priors.nth(1).click()
     lab.wait("r.beta === 1")
 
@@ -116,11 +116,13 @@ def test_knobs_apart_and_together(desk, lab):
 
 
 def test_every_control_says_whose_it_is(lab):
+    lab.press("More")
+    lab.button("Save").wait_for()
     for name in ("left", "right"):
         for role, count in (("slider", 1), ("textbox", 2)):  # β on a scale; β and the learning rate, typed
             assert lab.root.get_by_role(role, name=f"{name}: ").count() == count, (name, role)
         assert lab.root.get_by_role("application", name=f"{name}: The latent plane").count() == 1
         assert lab.root.get_by_role("img", name=f"{name}: The decoded image").count() == 1
-        assert lab.root.locator(f".vk-controls button[title^='{name}: ']").count() == 1  # the prior's switch
+        assert lab.root.get_by_role("switch", name=f"{name}: Prior").count() == 1
     for tied in ("prior", "beta", "lr"):
         assert lab.root.locator(f'.vk-controls button[title^="Turn both runs\' {tied} together"]').count() == 1

@@ -138,8 +138,6 @@ class Engine(Worker):
         """Train these runs from here on: see Lockstep.adopt."""
         self._lockstep.adopt(runs if isinstance(runs, tuple) else (runs,), changes)
         self._progress = Progress(len(self.runs))
-        for run in self.runs:
-            run.threads = torch.get_num_threads()  # of this thread, for the recording
 
     def _wait_seconds(self) -> float | None:
         if not (self.playing or self._goal):

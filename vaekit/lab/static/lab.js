@@ -175,11 +175,15 @@ function makeHeart({ model, life, root, number, onGone }) {
 
 const rowsOf = (root) => root.closest(".vaekit-lab")?.querySelectorAll(".vk-controls") ?? [];
 
-// ipywidgets leaves its sliders, boxes and menus without a name for screen readers: their tooltips name them.
+// ipywidgets leaves its sliders, boxes and menus without a name for screen readers: their tooltips name them. A knob that
+// is on or off is a switch, named by its label, and of a twin by whose it is.
 function nameControls(root) {
   for (const control of [...rowsOf(root)].flatMap((row) => [...row.querySelectorAll(".jupyter-widgets")])) {
-    const name = control.querySelector("[title]:not([title=''])")?.title;
-    if (name) control.querySelector("input, select, [role=slider]")?.setAttribute("aria-label", name);
+    const name = control.querySelector("[title]:not([title=''])")?.title, box = control.querySelector("input[type=checkbox]");
+    if (control.matches(".vk-switch")) {
+      const whose = name?.match(/^(left|right): /)?.[0] ?? "";
+      Object.entries({ role: "switch", "aria-label": whose + control.textContent.trim() }).forEach((pair) => box.setAttribute(...pair));
+    } else if (name && !box) control.querySelector("input, select, [role=slider]")?.setAttribute("aria-label", name);
   }
 }
 

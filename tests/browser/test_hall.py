@@ -1,0 +1,130 @@
+"""The lab as it is projected and driven: all in sight, full screen, keys, tasks, new digits."""
+
+import numpy as np
+import pytest
+from jupyter import ARTIFACTS, Lab, add_cell, ask, decoded_by_torch, execute, pixels, wait_until
+
+pytestmark = pytest.mark.browser
+
+OTHER = "import vaekit\n\nother = vaekit.LatentLab({})\nother.run(steps=50)\nother"
+KINDS = {"single": "", "twin": "twin=True, hidden=64", "five": "latent_dim=5, hidden=64"}
+PARTS = ".vk-controls, .vk-plane, .vk-decoded, .vk-means .vk-thumb, .vk-meters, .vk-verdict, .vk-curves, .vk-foot"
+# how far the lab's parts reach below the part of the notebook that is seen, and beside it; and how much they show
+BELOW = """(root, parts) => {
+    const seen = root.closest(".jp-WindowedPanel-outer, .jp-Notebook").getBoundingClientRect();
+    const boxes = [...root.querySelectorAll(parts)].map((it) => it.getBoundingClientRect()).filter((box) => box.width);
+    const most = (side) => Math.max(...boxes.map((box) => box[side])) - seen[side];
+    return [most("bottom"), most("right")];
+}"""
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_everything_is_in_sight_at_once(desk, lab, kind):
+    shown = Lab(desk, add_cell(desk, OTHER.format(KINDS[kind])) - 1)
+    assert shown.root.get_attribute("class").split().count("vaekit-lab") == 1
+    for width, height, least in ((1280, 800, 430), (1920, 1080, 600)):
+        desk.set_viewport_size({"width": width, "height": height})
+        shown.show()
+        desk.wait_for_timeout(300)
+        desk.screenshot(path=ARTIFACTS / f"{kind}-{width}.png")
+        below, beside = shown.root.evaluate(BELOW, PARTS)
+        assert below <= 0 and beside <= 0
+        twin = shown.planes.count() == 2
+        assert min(plane.bounding_box()["width"] for plane in shown.planes.all()) >= (least - 100 if twin else least)
+    desk.set_viewport_size({"width": 1280, "height": 800})
+    execute(desk, "other.engine.close()")
+
+
+def test_full_screen_for_the_hall(desk, lab):
+    desk.set_viewport_size({"width": 1920, "height": 1080})
+    lab.show()
+    lab.root.locator(".vk-full").click()
+    desk.wait_for_function("document.fullscreenElement?.classList.contains('vaekit-lab')")
+    wait_until(lambda: lab.plane.bounding_box()["width"] >= 800)
+    sizes = lab.root.evaluate("""(root) => [...root.querySelectorAll("h4, b, span, button, label, figcaption, output")]
+        .filter((it) => it.getClientRects().length && it.textContent.trim() && !it.closest(".vk-spoken"))
+        .map((it) => [parseFloat(getComputedStyle(it).fontSize), it.textContent])""")
+    assert min(sizes)[0] >= 24, min(sizes)
+    assert lab.root.evaluate("(root) => root.scrollHeight <= root.clientHeight + 1")
+    desk.screenshot(path=ARTIFACTS / "full-screen.png")
+    lab.plane.focus()
+    desk.keyboard.press("f")
+    desk.wait_for_function("!document.fullscreenElement")
+    desk.set_viewport_size({"width": 1280, "height": 800})
+
+
+def test_keys_drive_the_lab_and_the_list_names_them(desk, lab):
+    lab.plane.focus()
+    desk.keyboard.press("p")
+    lab.wait("d.beta === 0")
+    desk.keyboard.press("p")
+    lab.wait("d.beta === 1")
+    desk.keyboard.press("]")
+    lab.wait("d.beta > 1.7 && d.beta < 1.9")
+    desk.keyboard.press("[")
+    lab.wait("d.beta === 1")
+    desk.keyboard.press("s")
+    lab.wait("d.step === 301")
+    desk.keyboard.press("Space")
+    lab.wait("d.playing === 'true' && d.step > 305")
+    desk.keyboard.press("Space")
+    lab.paused()
+    keys = lab.root.get_by_role("dialog", name="Keys")
+    desk.keyboard.press("?")
+    assert "play or pause" in keys.inner_text() and "full screen" in keys.inner_text()
+    desk.keyboard.press("Escape")
+    assert not keys.is_visible()
+    lab.box("β").focus()
+    desk.keyboard.type("p")  # in a box it is a letter
+    assert ask(desk, "lab.settings['prior']") is True
+    desk.keyboard.press("Escape")
+
+
+def test_new_digits_are_shown_and_follow_the_training(desk, lab):
+    sheet = lab.root.locator(".vk-sheet canvas")
+    assert sheet.count() == 0
+    lab.plane.focus()
+    desk.keyboard.press("n")
+    wait_until(lambda: sheet.count() == 20)
+    code = "torch.randn(20, 2, generator=torch.Generator().manual_seed(lab.view.n_draws)).tolist()"
+    truth = decoded_by_torch(desk, ask(desk, code, "import torch"))
+    found = np.stack([pixels(canvas)[..., 0] for canvas in sheet.all()])
+    assert np.abs(found / 255 - truth).max() <= 1 / 255 + 1e-6
+    lab.press("Play")
+    wait_until(lambda: (pixels(sheet.first)[..., 0] != found[0]).any())
+    lab.pause()
+    lab.press("New digits")
+    wait_until(lambda: sheet.count() == 0)
+
+
+TASKS = """
+import vaekit
+from vaekit.lab import Task
+
+other = vaekit.LatentLab(
+    hidden=64,
+    tasks=[
+        Task("Turn the Prior off", lambda lab: not lab.knobs.prior),
+        Task("Wait until mean σ is below 0.1", lambda lab: lab.measured.mean_std < 0.1),
+    ],
+)
+other.run(steps=50)
+other
+"""
+
+
+def test_tasks_are_ticked_as_the_learner_does_them(desk, lab):
+    found = Lab(desk, add_cell(desk, TASKS) - 1)
+    found.show()
+    tasks = found.root.locator(".vk-tasks")
+    marked = found.root.locator(".vk-spoken-of")
+    assert tasks.inner_text().split("\n")[-1].endswith("Turn the Prior off") and marked.all_inner_texts() == ["Prior"]
+    found.priors.click()
+    tasks.filter(has_text="Wait until mean σ is below 0.1").wait_for()
+    wait_until(lambda: [text.split("\n")[0] for text in marked.all_inner_texts()] == ["mean σ"])
+    found.press("Play")
+    tasks.filter(has_text="All done.").wait_for()
+    found.press("Pause")
+    assert marked.count() == 0 and ask(desk, "[task.ticked for task in other.tasks]") == [True, True]
+    desk.screenshot(path=ARTIFACTS / "tasks.png")
+    execute(desk, "other.engine.close()")
