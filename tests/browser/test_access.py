@@ -142,8 +142,7 @@ def test_a_narrow_page_wraps_and_cuts_nothing(desk, lab):
         box = lab.root.bounding_box()
         assert box["width"] < 700
         parts = ".vk-controls > *, .vk-plane, .vk-panel section, .vk-back > *, .vk-curves, .vk-verdict"
-        for part in lab.root.locator(parts).all():
-            inner = part.bounding_box()
+        for inner in filter(None, [part.bounding_box() for part in lab.root.locator(parts).all()]):
             assert inner["x"] >= box["x"] - 1
             assert inner["x"] + inner["width"] <= box["x"] + box["width"] + 1
         assert lab.root.evaluate(TOO_WIDE) == []

@@ -20,7 +20,7 @@ BOXES = """(root) => {
         const { left, top, right, bottom } = it.getBoundingClientRect();
         return { name: `${it.className || it.tagName} ${it.textContent.slice(0, 20)}`, left, top, right, bottom };
     };
-    const rows = ".vk-controls > *, .vk-back > *, .vk-legend > *, .vk-foot > *";
+    const rows = ".vk-controls > *, .vk-back > *, .vk-legend > *";
     const parts = `${rows}, .vk-message, .vk-plane, .vk-verdict, .vk-curves`;
     const inner = ".vk-panel h4, .vk-decoded, .vk-hint, .vk-thumb, .vk-panel figcaption, .vk-meters span, .vk-meters b";
     return [box(root), [...root.querySelectorAll(`${parts}, ${inner}`)].filter(shown).map(box)];

@@ -64,7 +64,7 @@ class Controls:
         self.draw = _toggle("Draw a digit", "pencil", "9em")
         self.no_pad = _label("")
         self.save = _button("Save", "download", "5.6em")
-        self.load = widgets.FileUpload(accept=".json", description="Load", layout={"width": "6.2em"})
+        self.load = widgets.FileUpload(accept=".json", description="Load", layout={"width": "7.4em"})
         self.locks = {name: _lock(name) for name in KNOBS}
         for name, tip in TIPS.items():
             getattr(self, name).tooltip = tip

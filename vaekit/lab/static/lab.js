@@ -175,15 +175,18 @@ function makeHeart({ model, life, root, number, onGone }) {
 
 const rowsOf = (root) => root.closest(".vaekit-lab")?.querySelectorAll(".vk-controls") ?? [];
 
-// ipywidgets leaves its sliders, boxes and menus without a name for screen readers: their tooltips name them. A knob that
-// is on or off is a switch, named by its label, and of a twin by whose it is.
+// ipywidgets leaves its sliders, boxes, menus and icons without a name for screen readers: their tooltips name them. A knob
+// that is on or off is a switch, named by its label, and of a twin by whose it is.
 function nameControls(root) {
   for (const control of [...rowsOf(root)].flatMap((row) => [...row.querySelectorAll(".jupyter-widgets")])) {
-    const name = control.querySelector("[title]:not([title=''])")?.title, box = control.querySelector("input[type=checkbox]");
+    const box = control.querySelector("input[type=checkbox]"), words = control.textContent.replace("\u200b", "").trim();
+    const tip = control.title || control.querySelector("[title]:not([title=''])")?.title;
+    const whose = control.closest(".vk-group")?.firstElementChild.textContent.trim();
     if (control.matches(".vk-switch")) {
-      const whose = name?.match(/^(left|right): /)?.[0] ?? "";
-      Object.entries({ role: "switch", "aria-label": whose + control.textContent.trim() }).forEach((pair) => box.setAttribute(...pair));
-    } else if (name && !box) control.querySelector("input, select, [role=slider]")?.setAttribute("aria-label", name);
+      box.setAttribute("role", "switch");
+      box.setAttribute("aria-label", whose ? `${whose}: ${words}` : words);
+    } else if (control.matches("button") && words.length < 2) control.setAttribute("aria-label", tip);
+    else if (tip && !box) control.querySelector("input, select, [role=slider]")?.setAttribute("aria-label", tip);
   }
 }
 

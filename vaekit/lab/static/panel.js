@@ -62,9 +62,8 @@ export function makePanel(planes, pad, dimensions) {
   }
   function showSheet(i) {
     const bytes = bytesOf(models[i].get("sheet")), shape = models[i].get("shape");
+    const canvases = makeCanvases((bytes?.length ?? 0) / shape.reduce((a, b) => a * b), "vk-small");
     sheets[i].hidden = !bytes;
-    if (!bytes) return;
-    const canvases = makeCanvases(bytes.length / shape.reduce((a, b) => a * b), "vk-small");
     paintImages(canvases, bytes, shape);
     sheets[i].lastChild.replaceChildren(...canvases);
   }
