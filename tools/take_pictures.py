@@ -13,8 +13,10 @@ import nbformat
 from PIL import Image
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(REPOSITORY / "tests" / "browser"))
+sys.path[:0] = [str(REPOSITORY), str(REPOSITORY / "tests" / "browser")]
 from jupyter import Lab, browser, jupyterlab, new_page, open_notebook, run_cell  # noqa: E402
+
+from vaekit._pictures import lighter  # noqa: E402
 
 DOCS = REPOSITORY / "docs"
 CELLS = {
@@ -22,7 +24,7 @@ CELLS = {
     "twin": "import vaekit\n\nlab = vaekit.LatentLab(twin=True)\nlab.run(steps=1000)\nlab",
 }
 KERNEL = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
-FRAMES_A_SECOND = 5
+FRAMES_A_SECOND, WIDTH = 5, 640  # of the film
 SCENES = (("Play", 2.0), ("Prior", 7.0), ("Prior", 5.0))  # what is pressed, and the seconds it is watched
 
 
@@ -37,25 +39,29 @@ def main() -> None:
             lab = Lab(page)
             lab.show()
             page.wait_for_timeout(2000)
-            lab.root.screenshot(path=DOCS / f"{name}.png")
+            (DOCS / f"{name}.png").write_bytes(lighter(picture(lab)))
             if name == "lab":
                 film(page, lab)
             page.close()
 
 
+def picture(lab: Lab) -> Image.Image:
+    return Image.open(io.BytesIO(lab.root.screenshot())).convert("RGB")
+
+
 def film(page, lab: Lab) -> None:
-    """Record the scenes, and write them as a GIF of 64 colours."""
+    """Record the scenes, and write them as a GIF in 128 colours, the kit's own among them."""
     frames, times = [], []
     for what, seconds in SCENES:
         lab.priors.click() if what == "Prior" else lab.press(what)
         end = time.monotonic() + seconds
         while (start := time.monotonic()) < end:
-            frames.append(Image.open(io.BytesIO(lab.root.screenshot())).convert("RGB"))
+            frames.append(picture(lab))
             page.wait_for_timeout(max(0, 1000 * (1 / FRAMES_A_SECOND - (time.monotonic() - start))))
             times.append(1000 * (time.monotonic() - start))
-    size = (720, round(720 * frames[0].height / frames[0].width))
-    palette = frames[len(frames) // 4].resize(size).quantize(64)
-    small = [frame.resize(size, Image.Resampling.LANCZOS).quantize(64, palette=palette, dither=0) for frame in frames]
+    size = (WIDTH, round(WIDTH * frames[0].height / frames[0].width))
+    palette = Image.open(io.BytesIO(lighter(frames[0].resize(size))))
+    small = [frame.resize(size, Image.Resampling.LANCZOS).quantize(palette=palette, dither=0) for frame in frames]
     options = {"save_all": True, "append_images": small[1:], "duration": [round(t) for t in times], "loop": 0}
     small[0].save(DOCS / "prior.gif", optimize=True, **options)
 
