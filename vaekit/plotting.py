@@ -1,8 +1,10 @@
 """matplotlib helpers: arrays in, the `ax` out. Nothing is shown and nothing is saved here."""
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.collections import EllipseCollection
+from matplotlib.colors import to_hex
 from matplotlib.patches import Circle
 
 # Blue, orange, green, red, purple, brown, pink, grey, yellow and teal, on a light ground and on a dark one: for every
@@ -10,6 +12,10 @@ from matplotlib.patches import Circle
 PALETTE = (
     ["#0c0096", "#e47800", "#3ca860", "#fc3c48", "#9c06fc", "#4a1404", "#e04cc0", "#8c9a9e", "#6c661e", "#005a66"],
     ["#426cfc", "#fcae42", "#54ea8a", "#f00c06", "#c08afc", "#a2724e", "#f672c6", "#727e78", "#fce406", "#b4f6f0"],
+)
+# For a value from 0 to 1: viridis, without what is too near to the ground.
+RAMP = tuple(
+    [to_hex(colormaps["viridis"](low + i * (high - low) / 15)) for i in range(16)] for low, high in ((0, 0.9), (0.3, 1))
 )
 ORANGE, BLUE = "#b3470b", "#0b57d0"  # the two terms of the loss
 PURPLE, GREY, INK = "#8705ff", "#59626e", "#1b1f24"  # for a third and a fourth curve, and for what is drawn over them

@@ -1,11 +1,12 @@
-"""The keys, as the kernel answers them; the sheet of new digits; and what an autoencoder does not show."""
+"""The keys, as the kernel answers them; and what is shown on request: new digits, colours, the true posterior."""
 
 import numpy as np
 import pytest
 import torch
 from lab_helpers import wait_for
 
-from vaekit import Autoencoder
+from vaekit import Autoencoder, LinearVAE, faces
+from vaekit.lab.frames import unpack_json
 from vaekit.lab.knobs import next_value
 
 
@@ -99,3 +100,72 @@ def test_an_autoencoder_has_no_prior_to_show(labs):
     assert lab.settings["prior"]
     vae = labs()
     assert not vae.view.plane.autoencoder and vae.controls.knobs[0]["prior"].box in vae.controls.rows[0].children
+
+
+def test_dots_are_coloured_by_a_factor_of_the_images(labs, refuses):
+    people = faces(150, device="cpu")
+    lab = labs(people)
+    plane, menu = lab.view.plane, lab.controls.colour
+    assert plane.shades == b"" and list(menu.options.values()) == ["", *people.factor_names]
+    lab.colour_by("skin tone")
+    expected = people.factors[:100, people.factor_names.index("skin tone")].mul(255).round()
+    assert list(plane.shades) == expected.tolist() and (plane.factor, menu.value) == ("skin tone", "skin tone")
+    menu.value = "smile"
+    lab.engine.post(lambda: None).result()
+    assert list(plane.shades) == people.factors[:100, 0].mul(255).round().tolist()
+    lab.colour_by()
+    assert plane.shades == b"" and menu.value == ""
+    with refuses(ValueError, "factor must be one of , smile, .*; not 'age'"):
+        lab.colour_by("age")
+    digits = labs()
+    assert digits.controls.coloured.layout.display == "none"
+    with refuses(ValueError, "factor must be one of ; not 'smile'"):
+        digits.colour_by("smile")
+
+
+def test_the_true_posterior_of_a_linear_decoder_is_the_gaussian_that_it_is_known_to_be(labs, refuses):
+    """x = W z + b + noise of variance ½: p(z|x) has the precision I + 2 WᵀW and the mean 2 C Wᵀ (x − b)."""
+    lab = labs(model=LinearVAE(), kind="linear", lr=0.01).run(200)
+    lab.show_posterior()
+    lab.engine.post(lambda: None).result()
+    header, payload = unpack_json(lab.view.plane.posterior)
+    weights = np.frombuffer(payload, "<f4").reshape(41, 41).astype(float)
+    w, b = (p.detach().double().numpy() for p in lab.model.decoder[0].parameters())
+    x = lab.view.sides[0].images[0].double().flatten().numpy()
+    covariance = np.linalg.inv(np.eye(2) + 2 * w.T @ w)
+    mean = covariance @ (2 * w.T @ (x - b))
+    line = np.linspace(-4, 4, 41)
+    z = np.array(header["centre"]) + np.array(header["scale"]) * np.stack(np.meshgrid(line, line), -1) - mean
+    log_p = -0.5 * np.einsum("...i,ij,...j", z, np.linalg.inv(covariance), z)
+    expected = np.exp(log_p - log_p.max())
+    np.testing.assert_allclose(weights, expected / expected.sum(), atol=1e-4)
+    one, two = header["levels"]
+    for level, held in ((one, 0.393), (two, 0.865)):
+        assert weights[weights >= level].sum() == pytest.approx(held, abs=0.05)
+    lab.show_posterior(False)
+    lab.engine.post(lambda: None).result()
+    assert lab.view.plane.posterior == b""
+    for other in (labs(latent_dim=3), labs(model=Autoencoder(hidden=16))):
+        assert other.controls.posterior not in other.controls.looks.children
+        with refuses(ValueError, "the true posterior is shown of a VAE with two latent dimensions"):
+            other.show_posterior()
+
+
+def test_noise_is_added_to_an_autoencoders_codes_and_not_to_its_training(labs, refuses):
+    plain = labs(model=Autoencoder(hidden=16, init_generator=torch.Generator().manual_seed(0))).run(30)
+    lab = labs(model=Autoencoder(hidden=16, init_generator=torch.Generator().manual_seed(0))).run(10)
+    images = lambda: np.frombuffer(lab.view.plane.pictures, np.uint8).reshape(5, 784).astype(int)  # noqa: E731
+    assert (images()[1] == images()[2:]).all()  # a code is a point
+    lab.controls.noise.value = 1.5
+    lab.engine.post(lambda: None).result()
+    assert len({image.tobytes() for image in images()[2:]}) == 3
+    assert (lab.view.sides[0].last.std == 1.5).all() and lab.view.plane.noise == 1.5
+    lab.run(20)
+    assert all(torch.equal(a, b) for a, b in zip(plain.model.parameters(), lab.model.parameters(), strict=True))
+    lab.add_noise(0)
+    lab.engine.post(lambda: None).result()
+    assert (lab.view.sides[0].last.std == 0).all() and (images()[1] == images()[2:]).all()
+    with refuses(ValueError, "sigma must be a finite number from 0 up, not -1"):
+        lab.add_noise(-1)
+    with refuses(ValueError, "this model has a σ of its own"):
+        labs().add_noise(1)

@@ -25,6 +25,9 @@ TIPS = {
     "showing": "Show in the plane what completeness or continuity is measured on",
     "pair": "Which two latent dimensions the plane shows",
     "digits": "Show each image as its class's digit instead of a dot",
+    "posterior": "The chosen image's true posterior: contours that hold as much as the ellipses of σ and 2 σ do",
+    "noise": "Noise added to the codes: the draws are code + σ ε. The training does not see it",
+    "colour": "What the dots are coloured by: the class, or a factor that the images were drawn from",
     "aggregated": "The aggregated posterior, the mean of all ellipses: contours as high as the prior on its rings",
     "new": "Twenty new images, decoded from draws of the prior (n: others)",
     "draw": "A pad: draw a digit, and see its posterior and its reconstruction",
@@ -59,6 +62,11 @@ class Controls:
         self.pace, self.showing = _menu(PACES, "7.6em"), _menu(PROBES, "15em")
         self.pair = _menu(_pairs(latent_dim), "8.8em")
         self.digits = widgets.Checkbox(description="digits as marks", indent=False, layout={"width": "auto"})
+        self.posterior = widgets.Checkbox(description="p(z|x)", indent=False, layout={"width": "auto"})
+        self.noise = widgets.FloatSlider(min=0, max=3, step=0.05, layout={"flex": "1 1 10em"}, readout_format=".2f")
+        self.noise.add_class("vk-beta")
+        self.colour = _menu({"class": ""}, "9em")
+        self.coloured = _group("vk-named", _label("colour"), self.colour)
         self.aggregated = widgets.Checkbox(description="q(z)", indent=False, layout={"width": "auto"})
         self.new = _toggle("New digits", "random", "8.4em")
         self.draw = _toggle("Draw a digit", "pencil", "9em")
@@ -82,6 +90,8 @@ class Controls:
         if twin and self.has_prior:
             rows = [_row([*drive, _label("together"), *(self.locks[name] for name in lesson), *ways])]
             rows += [_row([_group("vk-group", *self._parts(number, lesson, True)) for number in (0, 1)])]
+        elif not self.has_prior:
+            rows = [_row([*drive, _label("noise σ"), self.noise, *ways])]
         else:
             rows = [_row([*drive, *self._parts(0, lesson), *ways])]
         rest = [_group("vk-named", *self._parts(number, others, twin)) for number in range(len(self.knobs))]
@@ -90,8 +100,10 @@ class Controls:
         looks = [
             _group("vk-named", _label("show"), self.showing),
             *pair,
+            self.coloured,
             self.digits,
             self.aggregated,
+            *([self.posterior] if self.has_prior and self.latent_dim == 2 else []),
             self.new,
             self.draw,
             self.no_pad,
@@ -127,6 +139,9 @@ class Controls:
         self._on_value(self.pace, lambda c, pace: setattr(c.lab.engine, "pace", pace or None))
         self._on_value(self.more, lambda c, more: setattr(c.looks.layout, "display", None if more else "none"))
         handle.observe(self.draw, "value", lambda lab, shown: lab.show_pad(shown))
+        self._on_value(self.colour, lambda c, factor: c.lab.colour_by(factor))
+        self._on_value(self.posterior, lambda c, shown: c.lab.show_posterior(shown))
+        self._on_value(self.noise, lambda c, sigma: c.lab.add_noise(sigma))
         self._on_value(self.new, lambda c, shown: c.lab.new_digits(shown))
         self._on_value(self.showing, lambda c, what: c.lab.show(what))
         self._on_value(self.pair, lambda c, pair: c.lab.show_pair(pair or None))
@@ -212,6 +227,11 @@ class Controls:
             lock.value = lock.value and every[0][name] == every[-1][name]
         if list(self.data.options) != self.lab.data_names:
             self.data.options = self.lab.data_names
+        factors = self.lab.view.sides[0].factors
+        if list(self.colour.options.values()) != ["", *factors]:
+            self.colour.options = {"class": ""} | {name: name for name in factors}
+        self.coloured.layout.display = None if factors else "none"
+        self.colour.value = self.lab.view.plane.factor
         self.kind.value, self.data.value = every[0]["kind"], every[0]["data"]
         why = self.lab.why_no_pad()
         self.draw.disabled, self.no_pad.value = bool(why), why

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from torch import nn
 
+from vaekit._checks import check_choice, check_number
 from vaekit._pictures import as_bundle, png
 from vaekit.lab.controls import PROBES
 from vaekit.lab.drawing import SHAPE, check_strokes
@@ -53,6 +54,33 @@ class Display(LabRun):
     def new_digits(self, shown: bool = True) -> None:
         """Show twenty new images, decoded from draws of the prior, which follow the training; each call draws anew."""
         self.engine.ask("show_new", shown)
+
+    def add_noise(self, sigma: float) -> None:
+        """Show what an autoencoder's codes + sigma · ε decode to; 0: no noise. Its training does not see it.
+
+        Raises TypeError or ValueError when sigma is no number from 0 up, or the model has a σ of its own.
+        """
+        sigma = check_number("sigma", sigma, "a finite number from 0 up", low=0)
+        if not self.view.plane.autoencoder:
+            raise ValueError("noise is added to an autoencoder's codes; this model has a σ of its own")
+        self.engine.ask("each", "add_noise", sigma)
+
+    def show_posterior(self, shown: bool = True) -> None:
+        """Show the true posterior p(z|x) of the chosen image under its ellipses, while the run rests.
+
+        Its contours hold as much of it as the ellipses of σ and 2 σ hold of q(z|x): 39 and 86 %.
+        Raises ValueError when the model has more than two latent dimensions, or is an autoencoder.
+        """
+        side = self.view.sides[0]
+        if side.latent_dim != 2 or side.plane.autoencoder:
+            raise ValueError("the true posterior is shown of a VAE with two latent dimensions: use latent_dim=2")
+        self.engine.ask("each", "show_posterior", shown)
+
+    def colour_by(self, factor: str = "") -> None:
+        """Colour the dots by a factor that the images were drawn from, such as "smile" of `faces`; "": by class."""
+        check_choice("factor", factor, ["", *self.view.sides[0].factors])
+        self.engine.ask("colour_by", factor).result()
+        self.controls.show()
 
     def show_pair(self, pair: tuple[int, int] | None) -> None:
         """Show these two latent dimensions in the plane; None: the two that say most at the time."""

@@ -1,5 +1,7 @@
 """A digit of one's own: strokes become an image such as MNIST's, and a model shows what it makes of it."""
 
+import math
+
 import numpy as np
 import torch
 from PIL import Image, ImageDraw
@@ -77,16 +79,18 @@ def _ink(strokes: list) -> Image.Image:
     return picture
 
 
-def look(model: nn.Module, x: Tensor, kind: str, generator: torch.Generator):
+def look(model: nn.Module, x: Tensor, kind: str, generator: torch.Generator, noise: float = 0.0):
     """What a model makes of an image x (1, C, H, W): mu, logvar (1, D) each, and pictures, uint8 (5, C, H, W).
 
-    The pictures: x itself, x̂ at μ, and what three draws from q(z|x) decode to. logvar is None for a plain code.
+    The pictures: x itself, x̂ at μ, and what three draws from q(z|x) decode to. logvar is None for a plain code; its
+    draws are the code + noise · ε.
     """
     with watching(model):
         mu, logvar = model.encode(x)
         codes = mu.expand(4, -1)
-        if logvar is not None:
-            draws = reparameterize(mu.expand(3, -1), logvar.expand(3, -1), generator)
+        if logvar is not None or noise:
+            spread = torch.full_like(mu, 2 * math.log(noise)) if logvar is None else logvar
+            draws = reparameterize(mu.expand(3, -1), spread.expand(3, -1), generator)
             codes = torch.cat([mu, draws])  # (4, D)
         decoded = pixel_mean(model.decode(codes), kind)
         return mu.detach(), None if logvar is None else logvar.detach(), to_bytes(torch.cat([x, decoded]))

@@ -15,7 +15,7 @@ from vaekit.lab.trail import POINTS, Kept
 
 PLANE = [
     *("frame", "classes", "backdrop", "pictures", "probe", "traversals"),
-    *("chosen", "autoencoder", "shape", "pair", "palette", "deaths", "status", "message"),
+    *("chosen", "autoencoder", "noise", "shape", "pair", "palette", "ramp", "factor", "deaths", "status", "message"),
 ]
 CURVES = ["history", "runs", "autoencoder", "marks", "status"]
 # The picture stands for the run where no script can; without scripts it has no `hidden`.
@@ -96,6 +96,7 @@ def _some(decoders: list[Kept]) -> list[Kept]:
 def _plane(side) -> dict:
     """A plane's traits, of as many points as there are images in the file."""
     few = {"frame": side.last.first(POINTS).pack(), "classes": side.plane.classes[:POINTS]}
+    few["shades"] = side.plane.shades[:POINTS]
     return _traits(side.plane, PLANE) | few | {"decoder": shrink_decoder(side.plane.decoder)}
 
 

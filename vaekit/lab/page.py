@@ -7,7 +7,7 @@ import anywidget
 import ipywidgets as widgets
 import traitlets
 
-from vaekit.plotting import PALETTE
+from vaekit.plotting import PALETTE, RAMP
 
 STATIC = Path(__file__).parent / "static"
 IMPORT = re.compile(r'^import [^;]* from "\./(\w+\.js)";\n', re.MULTILINE)
@@ -55,12 +55,17 @@ class Plane(anywidget.AnyWidget):
     strokes = traitlets.List([]).tag(sync=True)  # on the pad, each [[x, y], ...] in 0..1: the page's or the kernel's
     drawn = traitlets.Dict({}).tag(sync=True)  # {mark: [μ₁, μ₂, σ₁, σ₂], words}: of the drawing, while it is shown
     autoencoder = traitlets.Bool(False).tag(sync=True)  # then there is no prior, σ or KL to show
+    noise = traitlets.Float(0.0).tag(sync=True)  # an autoencoder's, added to its codes: σ of the draws that are shown
     shape = traitlets.List([1, 28, 28]).tag(sync=True)
     pair = traitlets.List([0, 1]).tag(sync=True)
     palette = traitlets.List(list(PALETTE)).tag(sync=True)
+    shades = traitlets.Bytes(b"").tag(sync=True)  # u8 of each shown image, 0 to 255: how much of `factor` it has
+    factor = traitlets.Unicode("").tag(sync=True)  # what the dots are coloured by; empty: their class
+    ramp = traitlets.List(list(RAMP)).tag(sync=True)
     deaths = traitlets.List([]).tag(sync=True)  # of a linear model: the β at which each dimension dies
     digits = traitlets.Bool(False).tag(sync=True)  # class numerals instead of dots
     aggregated = traitlets.Bool(False).tag(sync=True)  # contours of q(z), the mean of all ellipses
+    posterior = traitlets.Bytes(b"").tag(sync=True)  # of the chosen image, the true one: see Side.show_posterior
     showing = traitlets.Unicode("").tag(sync=True)  # "", "draws" or "walk"
     scrub = traitlets.Int(-1).tag(sync=True)  # the step that is looked back at; -1: the run as it is now
     tasks = traitlets.List([]).tag(sync=True)  # {text, ticked} each

@@ -14,7 +14,7 @@ from vaekit.lab.drawing import SHAPE, digit, in_words, look
 from vaekit.lab.frames import Frame, mosaic, pack_decoder, pack_json, to_bytes, view_extent
 from vaekit.lab.page import Plane
 from vaekit.latent import grid, traversal
-from vaekit.losses import NOISE_VARIANCE, kl_to_prior, pixel_mean
+from vaekit.losses import NOISE_VARIANCE, kl_to_prior, pixel_mean, reconstruction_nll
 from vaekit.model import watching
 
 TILES = 15  # decoded images along one side of the backdrop
@@ -22,6 +22,8 @@ MEASURED = 500  # codes that the overlap is measured on: its cost grows with the
 MEASURE_SHARE = 0.03  # of the time may go into overlap, continuity and completeness
 MEASURE_SECONDS = 1.0  # between two such measurements while playing, at least
 TRAVERSED = 5  # latent dimensions that are traversed: those that say most
+REACH, LATTICE = 4.0, 41  # the true posterior: so many σ to each side, so many points along one side
+HELD = (1 - math.exp(-0.5), 1 - math.exp(-2.0))  # what a Gaussian's ellipses of σ and 2 σ hold
 NEW = 20  # images on the sheet of new ones
 STEPS_ACROSS = 9  # images of a traversal, from −3 to 3
 
@@ -41,6 +43,8 @@ class Side:
         self.labels: np.ndarray | None = None
         self.chosen, self.images, self._source = 0, None, None
         self.drawing: torch.Tensor | None = None  # (1, 1, 28, 28): it is shown in the chosen image's place
+        self.true_posterior, self.noise = False, 0.0
+        self.factors: dict[str, np.ndarray] = {}  # of each shown image, 0 to 1, where the data set knows them
         self.draw_number: int | None = None  # of the sheet of new images that is shown
         self.measured: words.Measured | None = None
         self.numbers: dict = {}
@@ -55,7 +59,8 @@ class Side:
         """Show the cloud, and where somebody looks its numbers."""
         self.load(run)
         mu, logvar = self._encode(run)
-        places = torch.cat([mu[:, list(self.pair)], torch.exp(0.5 * logvar[:, list(self.pair)])], 1)  # (N, 4)
+        std = torch.full_like(mu, self.noise) if self.noise else torch.exp(0.5 * logvar)
+        places = torch.cat([mu[:, list(self.pair)], std[:, list(self.pair)]], 1)  # (N, 4)
         centres, std = np.split(places.float().cpu().numpy(), 2, axis=1)
         self.number, self.extent = self.number + 1, view_extent(centres, std, self.extent)
         self.last = Frame(self.number, run.number, centres, std, self.extent, run.knobs.effective_beta)
@@ -83,6 +88,7 @@ class Side:
             self.chosen = self.plane.chosen = index
             with watching(run.model):
                 self._send_chosen(run)
+                self._send_posterior(run)
             if self.plane.showing:
                 self._send_probe(run, *self._encode(run))
 
@@ -107,6 +113,28 @@ class Side:
         """Show "draws" from the prior or a "walk" in the plane, or neither: ""."""
         self.plane.showing = what
         self._send_probe(run, *self._encode(run))
+
+    def colour_by(self, factor: str) -> None:
+        """Colour the dots by one of `factors`; "": by their class."""
+        self.plane.shades = (255 * self.factors[factor]).round().astype(np.uint8).tobytes() if factor else b""
+        self.plane.factor = factor
+
+    def add_noise(self, run, noise: float) -> None:
+        """Show draws at a distance of noise · ε from an autoencoder's codes."""
+        self.noise = self.plane.noise = noise
+        self.frame(run, playing=True, looked_at=False)  # the cloud alone: nothing else has changed
+        with watching(run.model):
+            self._send_pictures(run)
+
+    def show_posterior(self, run, shown: bool) -> None:
+        """Show the true posterior p(z|x) of the chosen image; of two dimensions."""
+        self.true_posterior = shown
+        self.follow_posterior(run)
+
+    def follow_posterior(self, run) -> None:
+        """The true posterior by now."""
+        with watching(run.model):
+            self._send_posterior(run)
 
     def show_new(self, run, number: int | None) -> None:
         """Show images decoded from draw `number` of the prior; None: no more."""
@@ -135,6 +163,10 @@ class Side:
         self.labels = None if shown.labels is None else shown.labels.cpu().numpy()
         self.plane.shape = list(self.images.shape[1:])
         self.plane.classes = b"" if self.labels is None else self.labels.astype(np.uint8).tobytes()
+        factors = getattr(shown, "factors", None)
+        names = () if factors is None else shown.factor_names
+        self.factors = {name: factors[:, i].cpu().numpy() for i, name in enumerate(names)}
+        self.colour_by(self.plane.factor if self.plane.factor in self.factors else "")
         self.chosen = self.plane.chosen = min(self.chosen, len(self.images) - 1)
         self.drawing = self.drawing if self.images.shape[1:] == SHAPE else None
         self.draws = torch.Generator(self.images.device).manual_seed(run.seed)
@@ -222,6 +254,22 @@ class Side:
             images = to_bytes(_decode(run, codes)).tobytes()
             self.plane.traversals = pack_json({"dims": dims, "across": STEPS_ACROSS}, images)
 
+    def _send_posterior(self, run) -> None:
+        """p(z|x) ∝ p(x|z) p(z) on a lattice around the chosen image's ellipse, and the heights that hold HELD of it."""
+        if not self.true_posterior:
+            self.plane.posterior = b""
+            return
+        x = self.images[self.chosen : self.chosen + 1]
+        mu, logvar = run.model.encode(x)
+        std, line = torch.exp(0.5 * logvar), torch.linspace(-REACH, REACH, LATTICE, device=x.device, dtype=x.dtype)
+        z = mu + std * torch.stack(torch.meshgrid(line, line, indexing="xy"), -1).reshape(-1, 2)  # (41², 2), from below
+        nll = reconstruction_nll(run.model.decode(z), x.expand(len(z), *x.shape[1:]), run.settings["kind"])
+        weights = torch.softmax(-nll - 0.5 * z.square().sum(1), 0).float().cpu().numpy()
+        falling = np.sort(weights)[::-1]
+        levels = [float(falling[np.searchsorted(falling.cumsum(), held).clip(0, len(z) - 1)]) for held in HELD]
+        header = {"centre": mu[0].tolist(), "scale": std[0].tolist(), "reach": REACH, "levels": levels}
+        self.plane.posterior = pack_json(header | {"squares": LATTICE - 1}, weights.astype("<f4").tobytes())
+
     def _send_sheet(self, run) -> None:
         if self.draw_number is None:
             self.plane.sheet = b""
@@ -235,7 +283,7 @@ class Side:
         x, draws, drawn = self.images[self.chosen : self.chosen + 1], self.draws, self.drawing is not None
         if drawn:  # the same ε each time: what moves while it is drawn is the posterior, not the dice
             x, draws = self.drawing, torch.Generator(self.images.device).manual_seed(run.seed)
-        mu, logvar, pictures = look(run.model, x, run.settings["kind"], draws)
+        mu, logvar, pictures = look(run.model, x, run.settings["kind"], draws, self.noise)
         self.plane.pictures = pictures.tobytes()
         self.plane.drawn = self._mark(mu, logvar) if drawn else {}
         return mu

@@ -51,6 +51,8 @@ class View:
         self._choose_pair(engine)
         for side, run in self._pairs(engine):
             side.details(run)
+        if not engine.playing:  # while it plays the page does not show it
+            self.each(engine, "follow_posterior")
         self.curves.autoencoder = self.plane.autoencoder
         self.trail.keep(engine.runs[0].number, [side.plane.decoder for side in self.sides], self.sides[0].pair)
         self.curves.history = engine.history.array().tobytes()
@@ -98,6 +100,11 @@ class View:
         """Show new images, of a twin from the same z; each time from another draw."""
         self.n_draws += 1
         self.each(engine, "show_new", self.n_draws if shown else None)
+
+    def colour_by(self, engine, factor: str) -> None:
+        """Colour the dots of all planes by a factor of the images; "": by their class."""
+        for side in self.sides:
+            side.colour_by(factor)
 
     def catch_up(self, engine) -> None:
         """Show everything as it is now: a run that plays unseen has not been looked at for long."""

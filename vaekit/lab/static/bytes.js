@@ -50,6 +50,14 @@ export function readProbe(view) {
   return { ...header, pixels: bytes.subarray(offset) };
 }
 
+// The true posterior on a lattice (see Side.show_posterior): {centre, scale, reach, squares, levels, weights}
+export function readPosterior(view) {
+  const bytes = bytesOf(view);
+  if (!bytes) return null;
+  const [header, offset] = unpackJson(bytes);
+  return { ...header, weights: new Float32Array(bytes.buffer, offset) };
+}
+
 // The run so far (see Trail.pack) → {frames, decoders}: lists of {step, pair, parts: one for each run}
 export function readTrail(view) {
   const bytes = bytesOf(view), [{ frames, decoders }, offset] = unpackJson(bytes);

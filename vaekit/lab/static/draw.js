@@ -56,7 +56,7 @@ function strokeWithRim({ context, ground }, colour, width, rim, path) {
 }
 
 // The whole plane. The scene has points, classes and colours as well; of what else is shown some may be missing.
-export function drawPlane(scene, { backdrop, rings, prior, aggregated, digits, chosen, probe, yours, pointer, pair, extent }) {
+export function drawPlane(scene, { backdrop, rings, prior, aggregated, posterior, digits, chosen, probe, yours, pointer, pair, extent }) {
   const { context, width, height, ground } = scene;
   context.fillStyle = ground;
   context.fillRect(0, 0, width, height);
@@ -66,7 +66,9 @@ export function drawPlane(scene, { backdrop, rings, prior, aggregated, digits, c
   if (rings) drawRings(scene, prior);
   if (aggregated) drawAggregate(scene, extent);
   drawChosen(scene, chosen);
-  if (scene.classes.length) drawNumerals(scene);
+  if (posterior) drawPosterior(scene, posterior);
+  if (scene.ramp) drawRamp(scene);
+  else if (scene.classes.length) drawNumerals(scene);
   if (probe) drawProbe(scene, probe);
   if (rings) drawRingNames(scene, prior);
   if (yours?.length) drawYours(scene, yours);
@@ -128,8 +130,26 @@ function push(a, b, room) {
   Object.assign(b, { x: b.x + half * ux, y: b.y + half * uy });
 }
 
+// Image i's colour: of its class, or of how much of a factor it has.
+const colourOf = ({ classes, colours, ramp, shades }, i) =>
+  ramp ? ramp[shades[i] >> 4] : colours[(classes[i] ?? 0) % colours.length];
+
+// The scale of the colours, where they stand for a factor.
+function drawRamp(scene) {
+  const { context, width, em, ramp, factor, ink } = scene, step = 0.55 * em, left = width - step * ramp.length - 2 * em;
+  ramp.forEach((colour, i) => {
+    context.fillStyle = colour;
+    context.fillRect(left + i * step, 1.6 * em, step + 1, 0.7 * em);
+  });
+  font(scene, 600, 0.9);
+  write(scene, factor, left, 1.3 * em, ink);
+  write(scene, "0", left - 0.8 * em, 2.25 * em, ink);
+  write(scene, "1", width - 1.8 * em, 2.25 * em, ink);
+}
+
 // Soft ellipses of 2 σ: the more lie upon each other, the fainter each, so that about half shows through the heap.
-function drawEllipses({ context, x, y, scale, points, classes, colours }) {
+function drawEllipses(scene) {
+  const { context, x, y, scale, points } = scene;
   const count = points.length / 4;
   let area = 0, reach = 0;
   for (let i = 0; i < count; i++) {
@@ -143,7 +163,7 @@ function drawEllipses({ context, x, y, scale, points, classes, colours }) {
   for (let i = 0; i < count; i += every) {
     const [m1, m2, s1, s2] = posterior(points, i);
     if (2 * s1 * scale < 1.5 && 2 * s2 * scale < 1.5) continue; // the dot covers it
-    context.fillStyle = colours[(classes[i] ?? 0) % colours.length];
+    context.fillStyle = colourOf(scene, i);
     context.beginPath();
     context.ellipse(x(m1), y(m2), 2 * s1 * scale, 2 * s2 * scale, 0, 0, CIRCLE);
     context.fill();
@@ -152,10 +172,10 @@ function drawEllipses({ context, x, y, scale, points, classes, colours }) {
 }
 
 function drawDots(scene, digits) {
-  const { context, points, classes, colours } = scene, radius = scene.em / 8;
+  const { context, points, classes } = scene, radius = scene.em / 8;
   font(scene, 600, 0.75, "center", "middle");
   for (let i = 0; i < points.length / 4; i++) {
-    context.fillStyle = colours[(classes[i] ?? 0) % colours.length];
+    context.fillStyle = colourOf(scene, i);
     const x = scene.x(points[4 * i]), y = scene.y(points[4 * i + 1]);
     if (digits && classes.length) context.fillText(classes[i], x, y);
     else {
@@ -199,6 +219,18 @@ function drawChosen(scene, i) {
   for (const k of [1, 2])
     strokeWithRim(scene, scene.ink, 2.5, 5, () =>
       context.ellipse(x(m1), y(m2), Math.max(k * s1 * scale, 4 * k), Math.max(k * s2 * scale, 4 * k), 0, 0, CIRCLE));
+}
+
+// The chosen image's true posterior: contours that hold as much of it as the ellipses of σ and 2 σ hold of q(z|x).
+function drawPosterior(scene, { centre, scale, reach, squares, levels, weights }) {
+  const place = (x, y) => [scene.x(centre[0] + scale[0] * x), scene.y(centre[1] + scale[1] * y)];
+  for (const level of levels)
+    strokeWithRim(scene, scene.yours, 2.5, 5, () => {
+      for (const [x1, y1, x2, y2] of contour(weights, level, reach, squares)) {
+        scene.context.moveTo(...place(x1, y1));
+        scene.context.lineTo(...place(x2, y2));
+      }
+    });
 }
 
 // The learner's own digit: a star in its posterior's ellipse of 2 σ; one that lies outside is shown at the border.

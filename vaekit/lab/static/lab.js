@@ -81,6 +81,9 @@ export async function renderLab({ model, el }) {
     dimensions.showBars();
     heart.check();
   }
+  function showNoise() {
+    root.classList.toggle("vk-noisy", model.get("noise") > 0);
+  }
   function showTasks() {
     tasks.show(root.closest(".vaekit-lab"));
   }
@@ -101,6 +104,7 @@ export async function renderLab({ model, el }) {
 
   models.forEach((each, i) => {
     life.trait(each, "pictures chosen", () => panel.showChosen(i));
+    life.trait(each, "noise", showNoise);
     life.trait(each, "sheet", () => panel.showSheet(i));
     life.trait(each, "drawn", panel.showDrawn);
     life.trait(each, "status", onStatus);
@@ -123,6 +127,7 @@ export async function renderLab({ model, el }) {
     panel.showSheet(i);
   });
   dimensions.showTraversals();
+  showNoise();
   onMessage();
   onStatus();
   let keys = null;

@@ -1,6 +1,6 @@
 // One run's plane: its cloud as it moves, and the decoder that follows the pointer across it.
 
-import { bytesOf, readFrame, readProbe } from "./bytes.js";
+import { bytesOf, readFrame, readPosterior, readProbe } from "./bytes.js";
 import { decode, readDecoder } from "./decode.js";
 import { drawPlane, posterior, readBackdrop, sceneOf } from "./draw.js";
 import { glide } from "./glide.js";
@@ -13,7 +13,8 @@ const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowD
 const MOST_PAINTINGS = (globalThis.navigator?.hardwareConcurrency || 4) <= 2 ? 20 : 60; // a second, of all planes together
 
 const READERS = {
-  classes: (view) => Array.from(bytesOf(view) ?? []), backdrop: readBackdrop, decoder: readDecoder, probe: readProbe,
+  classes: (view) => Array.from(bytesOf(view) ?? []), shades: (view) => bytesOf(view) ?? [], backdrop: readBackdrop, decoder: readDecoder, probe: readProbe,
+  posterior: readPosterior,
 };
 
 // The index of the point nearest to z, and within `most` of it; −1 where none is.
@@ -52,7 +53,10 @@ export function makePlane({ model, life, name, lab }) {
     const moving = cloud.move(time), sized = contextOf(canvas), frame = cloud.frame(), { points, extent } = cloud.now;
     if (!frame || !sized[1]) return false;
     const scene = sceneOf(canvas, sized, extent), now = past ? {} : { ...sent, yours: model.get("drawn").mark };
-    drawPlane({ ...scene, points, classes: sent.classes, colours: model.get("palette")[scene.dark ? 1 : 0] }, {
+    if (model.get("status").playing) now.posterior = null; // the weights have moved on
+    const theme = scene.dark ? 1 : 0, factor = model.get("factor"), ramp = factor ? model.get("ramp")[theme] : null;
+    const about = { classes: sent.classes, shades: sent.shades, colours: model.get("palette")[theme], ramp, factor };
+    drawPlane({ ...scene, points, ...about }, {
       ...now, rings: !model.get("autoencoder"), prior: frame.beta > 0, digits: model.get("digits"),
       aggregated: model.get("aggregated"), chosen: model.get("chosen"),
       pointer: lab.z, pair: pair(), extent: frame.extent,
@@ -91,7 +95,7 @@ export function makePlane({ model, life, name, lab }) {
   }
   for (const trait of Object.keys(READERS)) life.trait(model, trait, () => read(trait));
   life.trait(model, "frame", onFrame);
-  life.trait(model, "digits aggregated pair chosen drawn", ask);
+  life.trait(model, "digits aggregated factor pair chosen drawn", ask);
   life.trait(model, "pair decoder", showDecoded);
   life.trait(model, "probe", lab.onProbe);
   life.message(model, onMessage);

@@ -53,7 +53,7 @@ function choose(models, images, index) {
 }
 
 async function start() {
-  const run = await readRun(), nothing = { sheet: null, tasks: [], digits: false, aggregated: false, showing: "", scrub: -1, pad: false, strokes: [], drawn: {} };
+  const run = await readRun(), nothing = { sheet: null, posterior: null, tasks: [], digits: false, aggregated: false, showing: "", scrub: -1, pad: false, strokes: [], drawn: {} };
   const models = run.planes.map((state) => stillModel({ ...state, ...nothing }));
   const [first, second = null] = models, curves = stillModel({ ...run.curves, scrub: -1 });
   first.set("twin", second);
