@@ -20,7 +20,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from tests.browser.jupyter import Lab, browser_page, execute, jupyterlab, open_notebook, run_all  # noqa: E402
 
-LOADED = "import vaekit, vaekit.lab\nvaekit.mnist()"
+# The first optimizer has torch import its compiler, for a second: not the lab's.
+LOADED = "import torch, vaekit, vaekit.lab\nvaekit.mnist()\ntorch.optim.Adam([torch.zeros(1)])"
 SHOWN = "lab = vaekit.LatentLab()\nlab"
 TWIN = "two = vaekit.LatentLab(twin=True)\ntwo"
 

@@ -59,6 +59,7 @@ export function makePanel(planes, pad, dimensions) {
   function showChosen(i) {
     const bytes = bytesOf(models[i].get("pictures"));
     if (bytes) chosen.paint(i, bytes, models[i].get("shape"));
+    if (models[i].get("autoencoder")) node.querySelectorAll(".vk-draws figcaption")[i].textContent = "code + σ ε";
   }
   function showSheet(i) {
     const bytes = bytesOf(models[i].get("sheet")), shape = models[i].get("shape");
