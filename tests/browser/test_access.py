@@ -11,7 +11,8 @@ ORDER = [
     *("button", "button", "button", "switch", "slider", "input"),  # Play, Step, Start again, the prior; β
     *("button", "button", "button"),  # More, full screen, keys
     *("input", "select", "select", "select", "select"),  # learning rate, reconstruction, images, pace, what to show
-    *("input", "input", "button", "button", "button", "button"),  # digits, q(z), New digits, Draw, Save, Load
+    *("input", "input", "input"),  # digits, q(z), p(z|x)
+    *("button", "button", "button", "button"),  # New digits, Draw, Save, Load
     *("application", "input"),  # the plane, and the way back along the run
 ]
 STYLE = """(it) => {
@@ -84,7 +85,7 @@ NAMES = {
     "slider": ["β", "Look back along the run"],
     "textbox": ["β", "learning rate"],
     "combobox": ["Reconstruction", "images", "Slow motion", "Show in the plane"],
-    "checkbox": ["digits as marks", "q(z)"],
+    "checkbox": ["digits as marks", "q(z)", "p(z|x)"],
     "application": ["latent plane"],
     "img": ["Loss curves", "decoded image"],
 }
