@@ -12,7 +12,7 @@ ORDER = [
     *("button", "button", "button"),  # More, full screen, keys
     *("input", "select", "select", "select", "select"),  # learning rate, reconstruction, images, pace, what to show
     *("input", "input", "input"),  # digits, q(z), p(z|x)
-    *("button", "button", "button", "button"),  # New digits, Draw, Save, Load
+    *("button", "select", "button", "button", "button"),  # New digits, from what; Draw, Save, Load
     *("application", "input"),  # the plane, and the way back along the run
 ]
 STYLE = """(it) => {

@@ -3,11 +3,13 @@
 import numpy as np
 import pytest
 import torch
-from lab_helpers import wait_for
+from lab_helpers import some_digits, wait_for
 
-from vaekit import Autoencoder, LinearVAE, faces
+from vaekit import Autoencoder, LinearVAE, faces, metrics
+from vaekit.data import as_floats
 from vaekit.lab.frames import unpack_json
 from vaekit.lab.knobs import next_value
+from vaekit.lab.mixture import fit
 
 
 def press(lab, key: str, side: int = 0) -> None:
@@ -169,3 +171,31 @@ def test_noise_is_added_to_an_autoencoders_codes_and_not_to_its_training(labs, r
         lab.add_noise(-1)
     with refuses(ValueError, "this model has a σ of its own"):
         labs().add_noise(1)
+
+
+def test_a_mixture_is_drawn_from_as_it_was_fitted():
+    draw = torch.Generator().manual_seed(0)
+    codes = torch.cat([torch.randn(4000, 2, generator=draw) * torch.tensor([0.2, 1.0]) + 5, torch.randn(1000, 2) - 5])
+    found = fit(codes).draw(20_000, torch.Generator().manual_seed(1))
+    right = found[found[:, 0] > 0]
+    assert len(right) / 20_000 == pytest.approx(0.8, abs=0.02)
+    assert right.mean(0).tolist() == pytest.approx([5, 5], abs=0.05)
+    assert right.std(0).tolist() == pytest.approx([0.2, 1.0], rel=0.05)
+
+
+@pytest.mark.slow
+def test_new_digits_from_a_mixture_lie_among_the_codes_and_those_of_the_prior_do_not(labs):
+    lab = labs(some_digits(2000), prior=False).run(150)
+    before = [weight.clone() for weight in lab.model.parameters()]
+    lab.controls.source.value = "mixture"
+    press(lab, "n")
+    side = lab.view.sides[0]
+    wait_for(lambda: side.mixture is not None and side.plane.sheet != b"")
+    mu, logvar = lab.model.encode(as_floats(lab.engine.run.images))
+    z = side.mixture.draw(400, torch.Generator().manual_seed(0))
+    covered = [metrics.covered(draws, mu, logvar).float().mean() for draws in (z, torch.randn(400, 2))]
+    assert covered[0] > 2 * covered[1]
+    assert all(torch.equal(a, b) for a, b in zip(before, lab.model.parameters(), strict=True))
+    lab.controls.source.value = "prior"
+    lab.engine.post(lambda: None).result()
+    assert side.mixture is None

@@ -15,6 +15,7 @@ KNOB_ROWS = (("prior", "beta"), ("lr",))  # the lesson's row, which is the prior
 SLIDERS = ("beta",)  # knobs with a slider
 PACES = {"full speed": 0.0, "20 steps/s": 20.0, "5 steps/s": 5.0, "1 step/s": 1.0}
 PROBES = {"nothing more": "", "draws from the prior": "draws", "a walk between two codes": "walk"}
+SOURCES = {"from the prior": "prior", "from a mixture": "mixture"}
 TIPS = {
     "play": "Play or pause the training (space)",
     "step": "Pause, and take one optimizer step (s)",
@@ -28,6 +29,7 @@ TIPS = {
     "posterior": "The chosen image's true posterior: contours that hold as much as the ellipses of σ and 2 σ do",
     "noise": "Noise added to the codes: the draws are code + σ ε. The training does not see it",
     "colour": "What the dots are coloured by: the class, or a factor that the images were drawn from",
+    "source": "What new digits are drawn from: the prior, or a mixture of Gaussians fitted to the codes",
     "aggregated": "The aggregated posterior, the mean of all ellipses: contours as high as the prior on its rings",
     "new": "Twenty new images, decoded from draws of the prior (n: others)",
     "draw": "A pad: draw a digit, and see its posterior and its reconstruction",
@@ -68,7 +70,7 @@ class Controls:
         self.colour = _menu({"class": ""}, "9em")
         self.coloured = _group("vk-named", _label("colour"), self.colour)
         self.aggregated = widgets.Checkbox(description="q(z)", indent=False, layout={"width": "auto"})
-        self.new = _toggle("New digits", "random", "8.4em")
+        self.new, self.source = _toggle("New digits", "random", "8.4em"), _menu(SOURCES, "9.6em")
         self.draw = _toggle("Draw a digit", "pencil", "9em")
         self.no_pad = _label("")
         self.save = _button("Save", "download", "5.6em")
@@ -104,7 +106,7 @@ class Controls:
             self.digits,
             self.aggregated,
             *([self.posterior] if self.has_prior and self.latent_dim == 2 else []),
-            self.new,
+            _group("vk-named", self.new, self.source),
             self.draw,
             self.no_pad,
         ]
@@ -142,7 +144,8 @@ class Controls:
         self._on_value(self.colour, lambda c, factor: c.lab.colour_by(factor))
         self._on_value(self.posterior, lambda c, shown: c.lab.show_posterior(shown))
         self._on_value(self.noise, lambda c, sigma: c.lab.add_noise(sigma))
-        self._on_value(self.new, lambda c, shown: c.lab.new_digits(shown))
+        self._on_value(self.new, lambda c, shown: c.lab.new_digits(shown, c.source.value))
+        self._on_value(self.source, lambda c, source: c.new.value and c.lab.new_digits(source=source))
         self._on_value(self.showing, lambda c, what: c.lab.show(what))
         self._on_value(self.pair, lambda c, pair: c.lab.show_pair(pair or None))
 
@@ -185,7 +188,7 @@ class Controls:
         elif key == "p":
             self.turn(side, "prior", not settings["prior"])
         elif key == "n" and self.new.value:
-            self.lab.new_digits()
+            self.lab.new_digits(source=self.source.value)
         elif key == "n":
             self.new.value = True
         elif key in "[]":

@@ -1,16 +1,18 @@
 """What a lab shows of its runs, and what its page asks of it."""
 
+import threading
 import weakref
 from collections.abc import Mapping
 from pathlib import Path
 
 from torch import nn
 
-from vaekit._checks import check_choice, check_number
+from vaekit._checks import check_choice, check_number, one_line
 from vaekit._pictures import as_bundle, png
-from vaekit.lab.controls import PROBES
+from vaekit.lab.controls import PROBES, SOURCES
 from vaekit.lab.drawing import SHAPE, check_strokes
 from vaekit.lab.export import write_html
+from vaekit.lab.mixture import fit
 from vaekit.lab.recipe import check_pair
 from vaekit.lab.still import draw_still
 from vaekit.lab.words import Measured
@@ -51,9 +53,27 @@ class Display(LabRun):
             raise ValueError(f"show takes one of {', '.join(map(repr, PROBES.values()))}; not {what!r}")
         self.engine.ask("each", "show", what)
 
-    def new_digits(self, shown: bool = True) -> None:
-        """Show twenty new images, decoded from draws of the prior, which follow the training; each call draws anew."""
-        self.engine.ask("show_new", shown)
+    def new_digits(self, shown: bool = True, source: str = "prior") -> None:
+        """Show twenty new images, decoded from draws of the prior, which follow the training; each call draws anew.
+
+        source: "prior", or "mixture", thirty Gaussians fitted to the codes as they are now; that takes seconds, in a
+        thread of its own, and scikit-learn.
+        """
+        if check_choice("source", source, SOURCES.values()) == "prior" or not shown:
+            self.engine.ask("show_new", shown)
+            return
+        self.say("Fitting a mixture to the codes …")
+        codes = self.engine.post(lambda: self.view.codes(self.engine), report=False).result()
+        threading.Thread(target=self._fit, args=(codes,), daemon=True).start()
+
+    def _fit(self, codes: list) -> None:
+        try:
+            mixtures = [fit(some, self.engine.run.seed) for some in codes]
+        except Exception as error:
+            self.say(f"No mixture could be fitted ({one_line(error)}).")
+        else:
+            self.engine.ask("show_new", True, mixtures)
+            self.say("New digits from a mixture of Gaussians, fitted to the codes as they were.")
 
     def add_noise(self, sigma: float) -> None:
         """Show what an autoencoder's codes + sigma · ε decode to; 0: no noise. Its training does not see it.

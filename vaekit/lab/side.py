@@ -12,6 +12,7 @@ from vaekit.data import as_floats
 from vaekit.lab import probe, words
 from vaekit.lab.drawing import SHAPE, digit, in_words, look
 from vaekit.lab.frames import Frame, mosaic, pack_decoder, pack_json, to_bytes, view_extent
+from vaekit.lab.mixture import CODES, Mixture
 from vaekit.lab.page import Plane
 from vaekit.latent import grid, traversal
 from vaekit.losses import NOISE_VARIANCE, kl_to_prior, pixel_mean, reconstruction_nll
@@ -45,6 +46,7 @@ class Side:
         self.drawing: torch.Tensor | None = None  # (1, 1, 28, 28): it is shown in the chosen image's place
         self.true_posterior, self.noise = False, 0.0
         self.factors: dict[str, np.ndarray] = {}  # of each shown image, 0 to 1, where the data set knows them
+        self.mixture: Mixture | None = None  # what new images are drawn from; None: the prior
         self.draw_number: int | None = None  # of the sheet of new images that is shown
         self.measured: words.Measured | None = None
         self.numbers: dict = {}
@@ -118,6 +120,13 @@ class Side:
         """Colour the dots by one of `factors`; "": by their class."""
         self.plane.shades = (255 * self.factors[factor]).round().astype(np.uint8).tobytes() if factor else b""
         self.plane.factor = factor
+
+    def codes(self, run) -> torch.Tensor:
+        """The codes of the data set's first images, (N, D)."""
+        images = run.images[:CODES]
+        with watching(run.model):
+            parts = [run.model.encode(as_floats(some).to(self.images.dtype))[0] for some in images.split(1000)]
+        return torch.cat(parts).detach()
 
     def add_noise(self, run, noise: float) -> None:
         """Show draws at a distance of noise · ε from an autoencoder's codes."""
@@ -275,7 +284,8 @@ class Side:
             self.plane.sheet = b""
             return
         generator = torch.Generator(self.images.device).manual_seed(run.seed + self.draw_number)
-        z = metrics.prior_draws(self.images.new_empty(0, self.latent_dim), NEW, generator)
+        prior = self.images.new_empty(0, self.latent_dim)
+        z = self.mixture.draw(NEW, generator) if self.mixture else metrics.prior_draws(prior, NEW, generator)
         self.plane.sheet = to_bytes(_decode(run, z)).tobytes()
 
     def _send_pictures(self, run) -> torch.Tensor:

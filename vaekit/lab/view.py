@@ -1,6 +1,6 @@
 """What the page is sent: one side for each run, the curves they share, and the timeline to look back on."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import ipywidgets as widgets
 import torch
@@ -96,8 +96,14 @@ class View:
         self._choose_pair(engine, at_once=True)
         self.status(engine)
 
-    def show_new(self, engine, shown: bool) -> None:
-        """Show new images, of a twin from the same z; each time from another draw."""
+    def codes(self, engine) -> list:
+        """Return the codes of each run: see Side.codes."""
+        return [side.codes(run) for side, run in self._pairs(engine)]
+
+    def show_new(self, engine, shown: bool, mixtures: Sequence | None = None) -> None:
+        """Show new images, of a twin from the same z; each time from another draw, of the prior or of mixtures."""
+        for side, mixture in zip(self.sides, mixtures or [None] * len(self.sides), strict=True):
+            side.mixture = mixture
         self.n_draws += 1
         self.each(engine, "show_new", self.n_draws if shown else None)
 
