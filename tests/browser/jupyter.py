@@ -77,6 +77,7 @@ def jupyterlab(folder: Path):
                 server.wait(20)
             except subprocess.TimeoutExpired:
                 server.kill()
+                server.wait()
 
 
 def _url(server: subprocess.Popen, log: Path, seconds: float = 60) -> str:
