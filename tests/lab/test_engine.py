@@ -40,11 +40,11 @@ def rests(engine) -> bool:
 def test_slow_motion_slows_steps_and_nothing_else(engines, watched):
     engine = engines(view=watched)
     engine.pace = 50.0
-    engine.play().result(SECONDS)
     start = time.monotonic()
-    time.sleep(0.4)
+    engine.play().result(SECONDS)
+    wait_for(lambda: engine.run.number >= 20)
     taken, seconds = engine.run.number, time.monotonic() - start
-    assert 8 <= taken <= 50 * seconds + 2
+    assert taken <= 50 * seconds + 2
     engine.pace, begin = 1.0, time.monotonic()  # however slow the steps are, a command is obeyed at once
     engine.set_knobs({"beta": 3.0}).result(SECONDS)
     engine.pause().result(SECONDS)

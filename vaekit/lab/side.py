@@ -167,7 +167,7 @@ class Side:
         images = run.sets[run.settings["data"]]
         if self._source is images:
             return
-        self._source, shown = images, images.first(self.n_shown)
+        self._source, self.mixture, shown = images, None, images.first(self.n_shown)
         self.images = as_floats(shown.images).to(next(run.model.parameters()).dtype)
         self.labels = None if shown.labels is None else shown.labels.cpu().numpy()
         self.plane.shape = list(self.images.shape[1:])
