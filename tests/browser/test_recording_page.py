@@ -49,6 +49,7 @@ def test_a_saved_run_is_loaded_and_plays_to_its_end_to_the_bit(desk, lab, tmp_pa
     lab.type("β", "7")
     lab.choose("BCE")
     lab.press("Step")
+    lab.wait(f"d.step === {end + 1}")
     assert ask(desk, WEIGHTS, FINGERPRINT) != weights
     lab.load(tmp_path / "saved.json")
     lab.message.filter(has_text=ENDED.format(end)).wait_for(timeout=60_000)
