@@ -173,6 +173,7 @@ def test_noise_is_added_to_an_autoencoders_codes_and_not_to_its_training(labs, r
         labs().add_noise(1)
 
 
+@pytest.mark.slow
 def test_a_mixture_is_drawn_from_as_it_was_fitted():
     draw = torch.Generator().manual_seed(0)
     codes = torch.cat([torch.randn(4000, 2, generator=draw) * torch.tensor([0.2, 1.0]) + 5, torch.randn(1000, 2) - 5])
