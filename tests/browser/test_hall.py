@@ -9,7 +9,7 @@ pytestmark = pytest.mark.browser
 OTHER = "import vaekit\n\nother = vaekit.LatentLab({})\nother.run(steps=50)\nother"
 KINDS = {"single": "", "twin": "twin=True, hidden=64", "five": "latent_dim=5, hidden=64"}
 PARTS = ".vk-controls, .vk-plane, .vk-decoded, .vk-means .vk-thumb, .vk-meters, .vk-verdict, .vk-curves, .vk-foot"
-# how far the lab's parts reach below the part of the notebook that is seen, and beside it; and how much they show
+# how far the lab's parts reach below the part of the notebook that is seen, and beside it
 BELOW = """(root, parts) => {
     const seen = root.closest(".jp-WindowedPanel-outer, .jp-Notebook").getBoundingClientRect();
     const boxes = [...root.querySelectorAll(parts)].map((it) => it.getBoundingClientRect()).filter((box) => box.width);
@@ -55,18 +55,16 @@ def test_full_screen_for_the_hall(desk, lab):
 
 def test_keys_drive_the_lab_and_the_list_names_them(desk, lab):
     lab.plane.focus()
-    desk.keyboard.press("p")
-    lab.wait("d.beta === 0")
-    desk.keyboard.press("p")
-    lab.wait("d.beta === 1")
-    desk.keyboard.press("]")
-    lab.wait("d.beta > 1.7 && d.beta < 1.9")
-    desk.keyboard.press("[")
-    lab.wait("d.beta === 1")
-    desk.keyboard.press("s")
-    lab.wait("d.step === 301")
-    desk.keyboard.press("Space")
-    lab.wait("d.playing === 'true' && d.step > 305")
+    for key, condition in (
+        ("p", "d.beta === 0"),
+        ("p", "d.beta === 1"),
+        ("]", "d.beta > 1.7 && d.beta < 1.9"),
+        ("[", "d.beta === 1"),
+        ("s", "d.step === 301"),
+        ("Space", "d.playing === 'true' && d.step > 305"),
+    ):
+        desk.keyboard.press(key)
+        lab.wait(condition)
     desk.keyboard.press("Space")
     lab.paused()
     keys = lab.root.get_by_role("dialog", name="Keys")

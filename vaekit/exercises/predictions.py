@@ -90,20 +90,24 @@ class Prediction:
         box.tooltip = self.question
         box.observe(lambda change: self.keep(change.new), "value")
         title = widgets.HTML(f"<span style='{SIZE}'><b>Your prediction.</b> {html.escape(self.question)}</span>")
+        if not self.choices:
+            return widgets.VBox([title, box])
         buttons = [self._button(choice) for choice in self.choices]
-        self.listeners.append(
-            lambda: [setattr(b, "button_style", _style(b.description == self.choice)) for b in buttons]
-        )
-        return widgets.VBox(
-            [title, *([widgets.HBox(buttons, layout={"flex_flow": "row wrap"})] if buttons else []), box]
-        )
+        return widgets.VBox([title, widgets.HBox(buttons, layout={"flex_flow": "row wrap"}), box])
 
     def _button(self, choice: str):
+        """The button of a choice; it is filled while that is picked."""
         import ipywidgets as widgets
 
         look = {"width": "auto", "height": "auto", "padding": "0.4em 1em"}
-        button = widgets.Button(description=choice, button_style=_style(choice == self.choice), layout=look)
+        button = widgets.Button(description=choice, layout=look)
         button.style.font_size = "1.1em"
+
+        def fill() -> None:
+            button.button_style = "primary" if choice == self.choice else ""
+
+        fill()
+        self.listeners.append(fill)
         button.on_click(lambda _: self.pick(choice))
         return button
 
@@ -114,10 +118,6 @@ class Prediction:
 
     def __repr__(self) -> str:
         return f"Prediction({self.key!r})"
-
-
-def _style(picked: bool) -> str:
-    return "primary" if picked else ""
 
 
 class ShownBack:

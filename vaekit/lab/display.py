@@ -99,7 +99,7 @@ class Display(LabRun):
     def colour_by(self, factor: str = "") -> None:
         """Colour the dots by a factor that the images were drawn from, such as "smile" of `faces`; "": by class."""
         check_choice("factor", factor, ["", *self.view.sides[0].factors])
-        self.engine.ask("colour_by", factor).result()
+        self.engine.ask("each", "colour_by", factor).result()
         self.controls.show()
 
     def show_pair(self, pair: tuple[int, int] | None) -> None:

@@ -95,8 +95,8 @@ def _some(decoders: list[Kept]) -> list[Kept]:
 
 def _plane(side) -> dict:
     """A plane's traits, of as many points as there are images in the file."""
-    few = {"frame": side.last.first(POINTS).pack(), "classes": side.plane.classes[:POINTS]}
-    few["shades"] = side.plane.shades[:POINTS]
+    few = {name: getattr(side.plane, name)[:POINTS] for name in ("classes", "shades")}
+    few["frame"] = side.last.first(POINTS).pack()
     return _traits(side.plane, PLANE) | few | {"decoder": shrink_decoder(side.plane.decoder)}
 
 

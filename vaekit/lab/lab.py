@@ -64,7 +64,8 @@ class LatentLab(Display):
             raise TypeError(f"LatentLab takes no {unknown.pop()!r}: the knobs are {', '.join(KNOBS)}")
         defaults = {name: row.default for name, row in KNOBS.items()}
         settings = checked_changes(defaults | knobs | {"kind": kind})
-        check_whole("shown", shown), check_pair(pair)
+        check_whole("shown", shown)
+        check_pair(pair)
         device = choose_device(device)
         recipe = Recipe(model, latent_dim, hidden, settings, seed, batch_size, twin, pair, device)
         if data is not None and not isinstance(data, ImageSet):
@@ -263,7 +264,8 @@ class LatentLab(Display):
     @classmethod
     def resume(cls, path: str | Path, *, model=None, data=None, shown=1000, pair=None, threads=None) -> "LatentLab":
         """Return the lab that `save` wrote: it goes on to the bit. model, data: needed when they were your own."""
-        check_whole("shown", shown), check_pair(pair)
+        check_whole("shown", shown)
+        check_pair(pair)
         saved = resume(path, model=model, data=data)
         runs = saved if isinstance(saved, tuple) else (saved,)
         check_lab_model(runs[0].model, ImageSet(runs[0].images), pair)

@@ -116,7 +116,7 @@ class Side:
         self.plane.showing = what
         self._send_probe(run, *self._encode(run))
 
-    def colour_by(self, factor: str) -> None:
+    def colour_by(self, _, factor: str) -> None:
         """Colour the dots by one of `factors`; "": by their class."""
         self.plane.shades = (255 * self.factors[factor]).round().astype(np.uint8).tobytes() if factor else b""
         self.plane.factor = factor
@@ -175,7 +175,7 @@ class Side:
         factors = getattr(shown, "factors", None)
         names = () if factors is None else shown.factor_names
         self.factors = {name: factors[:, i].cpu().numpy() for i, name in enumerate(names)}
-        self.colour_by(self.plane.factor if self.plane.factor in self.factors else "")
+        self.colour_by(run, self.plane.factor if self.plane.factor in self.factors else "")
         self.chosen = self.plane.chosen = min(self.chosen, len(self.images) - 1)
         self.drawing = self.drawing if self.images.shape[1:] == SHAPE else None
         self.draws = torch.Generator(self.images.device).manual_seed(run.seed)

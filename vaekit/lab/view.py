@@ -107,11 +107,6 @@ class View:
         self.n_draws += 1
         self.each(engine, "show_new", self.n_draws if shown else None)
 
-    def colour_by(self, engine, factor: str) -> None:
-        """Colour the dots of all planes by a factor of the images; "": by their class."""
-        for side in self.sides:
-            side.colour_by(factor)
-
     def catch_up(self, engine) -> None:
         """Show everything as it is now: a run that plays unseen has not been looked at for long."""
         self.frame(engine, whole=True)

@@ -1,7 +1,7 @@
 // How things in the plane look. A `scene` has the canvas's context, width and height; em, the text's size; ink, ground,
 // blue, orange and yours, the theme's colours; x, y and scale, which turn places of the plane into pixels.
 
-import { contour, density, onRing } from "./aggregate.js";
+import { contour, onRing } from "./aggregate.js";
 import { bytesOf, unpackJson } from "./bytes.js";
 import { element } from "./page.js";
 
@@ -56,7 +56,7 @@ function strokeWithRim({ context, ground }, colour, width, rim, path) {
 }
 
 // The whole plane. The scene has points, classes and colours as well; of what else is shown some may be missing.
-export function drawPlane(scene, { backdrop, rings, prior, aggregated, posterior, digits, chosen, probe, yours, pointer, pair, extent }) {
+export function drawPlane(scene, { backdrop, rings, prior, aggregated, truth, digits, chosen, probe, yours, pointer, pair, extent }) {
   const { context, width, height, ground } = scene;
   context.fillStyle = ground;
   context.fillRect(0, 0, width, height);
@@ -64,9 +64,9 @@ export function drawPlane(scene, { backdrop, rings, prior, aggregated, posterior
   drawEllipses(scene);
   drawDots(scene, digits);
   if (rings) drawRings(scene, prior);
-  if (aggregated) drawAggregate(scene, extent);
+  if (aggregated) drawAggregate(scene, aggregated, extent);
   drawChosen(scene, chosen);
-  if (posterior) drawPosterior(scene, posterior);
+  if (truth) drawTruth(scene, truth);
   if (scene.ramp) drawRamp(scene);
   else if (scene.classes.length) drawNumerals(scene);
   if (probe) drawProbe(scene, probe);
@@ -90,15 +90,19 @@ function drawRings({ context, x, y, scale, ink }, on) {
 }
 
 // q(z) as contours at the heights that the prior has on its rings: where they are the rings, q(z) is the prior.
-function drawAggregate(scene, extent) {
-  const { context, x, y, points, orange } = scene, q = density(points, extent);
+function drawAggregate(scene, q, extent) {
   for (const r of [1, 2, 3])
-    strokeWithRim(scene, orange, 2.5, 5, () => {
-      for (const [x1, y1, x2, y2] of contour(q, onRing(r), extent)) {
-        context.moveTo(x(x1), y(y1));
-        context.lineTo(x(x2), y(y2));
-      }
-    });
+    strokeSegments(scene, scene.orange, contour(q, onRing(r), extent), (x, y) => [scene.x(x), scene.y(y)]);
+}
+
+// Line segments [x1, y1, x2, y2]; place(x, y) → pixels
+function strokeSegments(scene, colour, segments, place) {
+  strokeWithRim(scene, colour, 2.5, 5, () => {
+    for (const [x1, y1, x2, y2] of segments) {
+      scene.context.moveTo(...place(x1, y1));
+      scene.context.lineTo(...place(x2, y2));
+    }
+  });
 }
 
 // The rings' names, over all that may lie upon the rings.
@@ -222,15 +226,9 @@ function drawChosen(scene, i) {
 }
 
 // The chosen image's true posterior: contours that hold as much of it as the ellipses of σ and 2 σ hold of q(z|x).
-function drawPosterior(scene, { centre, scale, reach, squares, levels, weights }) {
+function drawTruth(scene, { centre, scale, reach, squares, levels, weights }) {
   const place = (x, y) => [scene.x(centre[0] + scale[0] * x), scene.y(centre[1] + scale[1] * y)];
-  for (const level of levels)
-    strokeWithRim(scene, scene.yours, 2.5, 5, () => {
-      for (const [x1, y1, x2, y2] of contour(weights, level, reach, squares)) {
-        scene.context.moveTo(...place(x1, y1));
-        scene.context.lineTo(...place(x2, y2));
-      }
-    });
+  for (const level of levels) strokeSegments(scene, scene.yours, contour(weights, level, reach, squares), place);
 }
 
 // The learner's own digit: a star in its posterior's ellipse of 2 σ; one that lies outside is shown at the border.

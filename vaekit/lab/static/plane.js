@@ -1,8 +1,9 @@
 // One run's plane: its cloud as it moves, and the decoder that follows the pointer across it.
 
+import { density } from "./aggregate.js";
 import { bytesOf, readFrame, readPosterior, readProbe } from "./bytes.js";
 import { decode, readDecoder } from "./decode.js";
-import { drawPlane, posterior, readBackdrop, sceneOf } from "./draw.js";
+import { drawPlane, readBackdrop, sceneOf } from "./draw.js";
 import { glide } from "./glide.js";
 import { contextOf, element, painter, paintImages, tell, wantsNoMotion } from "./page.js";
 
@@ -44,7 +45,7 @@ export function makePlane({ model, life, name, lab }) {
   });
   const pointer = element("canvas", { class: "vk-decoded", role: "img" });
   const sent = {}; // what the kernel has sent, read
-  let past = null, painted = 0, decodeMs = "";
+  let past = null, painted = 0, decodeMs = "", heap = { frame: null, q: null };
 
   const pair = () => past?.pair ?? model.get("pair");
   const ask = painter(paint, MOST_PAINTINGS / lab.count);
@@ -53,16 +54,22 @@ export function makePlane({ model, life, name, lab }) {
     const moving = cloud.move(time), sized = contextOf(canvas), frame = cloud.frame(), { points, extent } = cloud.now;
     if (!frame || !sized[1]) return false;
     const scene = sceneOf(canvas, sized, extent), now = past ? {} : { ...sent, yours: model.get("drawn").mark };
-    if (model.get("status").playing) now.posterior = null; // the weights have moved on
+    const truth = model.get("status").playing ? null : now.posterior; // else the weights have moved on
     const theme = scene.dark ? 1 : 0, factor = model.get("factor"), ramp = factor ? model.get("ramp")[theme] : null;
     const about = { classes: sent.classes, shades: sent.shades, colours: model.get("palette")[theme], ramp, factor };
     drawPlane({ ...scene, points, ...about }, {
       ...now, rings: !model.get("autoencoder"), prior: frame.beta > 0, digits: model.get("digits"),
-      aggregated: model.get("aggregated"), chosen: model.get("chosen"),
+      aggregated: model.get("aggregated") && aggregate(frame, moving), truth, chosen: model.get("chosen"),
       pointer: lab.z, pair: pair(), extent: frame.extent,
     });
     painted += 1;
     return moving;
+  }
+
+  // The density of q(z), kept while the points rest: the pointer may be dragged all the same.
+  function aggregate(frame, moving) {
+    if (moving || heap.frame !== frame) heap = { frame: moving ? null : frame, q: density(cloud.now.points, frame.extent) };
+    return heap.q;
   }
 
   // The decoded image at the pointer: made here where the page can, else by the kernel.

@@ -17,6 +17,7 @@ export function makeTasks(model) {
   function show(host) {
     const tasks = model.get("tasks"), done = tasks.filter(({ ticked }) => ticked).length, present = tasks[done];
     node.hidden = !tasks.length;
+    if (!tasks.length) return;
     ticks.textContent = tasks.map((_, i) => (i < done ? "\u2611" : "\u2610")).join(" ");
     ticks.title = tasks.map((task) => `${task.ticked ? "done: " : ""}${task.text}`).join("\n");
     ticks.setAttribute("aria-label", `${done} of ${tasks.length} tasks done`);
