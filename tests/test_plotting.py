@@ -8,13 +8,23 @@ import pytest
 import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import EllipseCollection
-from matplotlib.colors import to_rgba
+from matplotlib.colors import to_hex, to_rgba
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle
 from PIL import Image, ImageColor
 
 from vaekit._pictures import lighter
-from vaekit.plotting import BLUE, ORANGE, PALETTE, plot_curves, plot_images, plot_latent, plot_rate_distortion
+from vaekit.plotting import (
+    BLUE,
+    MODEL_PARTS,
+    ORANGE,
+    PALETTE,
+    plot_curves,
+    plot_images,
+    plot_latent,
+    plot_model,
+    plot_rate_distortion,
+)
 
 ROWS = np.array([[1, 200.0, 5.0], [2, 180.0, 6.0], [3, 170.0, 7.0]])
 
@@ -195,3 +205,17 @@ def test_errors_are_one_line(ax, refuses):
     for rows in ([], np.zeros((4, 2))):
         with refuses(ValueError, r"rows must be \(step, reconstruction, KL\) each"):
             plot_curves(rows, ax=ax)
+
+
+def test_the_drawing_of_the_model_colours_the_parts_that_are_asked_for(ax):
+    plot_model(["mu", "kl"], ax=ax)
+    boxes = {text.get_text(): text.get_bbox_patch() for text in ax.texts if text.get_bbox_patch()}
+    lit = {words for words, box in boxes.items() if to_hex(box.get_facecolor()) == BLUE}
+    assert lit == {MODEL_PARTS[name][3] for name in ("mu", "kl")}
+
+
+def test_an_autoencoder_is_drawn_without_what_it_lacks(ax):
+    words = {text.get_text() for text in plot_model(["z"], variational=False, ax=ax).texts}
+    assert "$z$" in words and not words & {r"$\mu$", r"$\sigma$", r"$\varepsilon$"}
+    with pytest.raises(ValueError, match="parts of x, .*, reconstruction; not kl"):
+        plot_model(["kl"], variational=False, ax=ax)

@@ -5,7 +5,7 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.collections import EllipseCollection
 from matplotlib.colors import to_hex
-from matplotlib.patches import Circle
+from matplotlib.patches import Circle, Polygon
 
 # Blue, orange, green, red, purple, brown, pink, grey, yellow and teal, on a light ground and on a dark one: for every
 # kind of colour blindness they keep 20 apart in CIELAB (Machado et al. 2009; a test holds them to it).
@@ -19,6 +19,87 @@ RAMP = tuple(
 )
 ORANGE, BLUE = "#b3470b", "#0b57d0"  # the two terms of the loss
 PURPLE, GREY, INK = "#8705ff", "#59626e", "#1b1f24"  # for a third and a fourth curve, and for what is drawn over them
+# matplotlib's style for a lecture, legible from the back row: plt.style.use(LECTURE).
+LECTURE = {
+    "font.size": 14,
+    "axes.titlesize": 16,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "lines.linewidth": 2.5,
+    "legend.frameon": False,
+    "figure.constrained_layout.use": True,
+}
+
+
+# The parts of the model's drawing: where they stand, their outline, and what is written in them.
+MODEL_PARTS = {
+    "x": (0.0, 0.0, "square", "$x$"),
+    "encoder": (1.6, 0.0, "narrowing", "encoder\n$q_\\phi(z|x)$"),
+    "mu": (3.2, 0.5, "circle", r"$\mu$"),
+    "sigma": (3.2, -0.5, "circle", r"$\sigma$"),
+    "eps": (4.4, -1.25, "circle", r"$\varepsilon$"),
+    "z": (4.4, 0.0, "circle", "$z$"),
+    "decoder": (6.0, 0.0, "widening", "decoder\n$p_\\theta(x|z)$"),
+    "x_hat": (7.6, 0.0, "square", r"$\hat x$"),
+    "reconstruction": (3.8, 1.6, "round", r"reconstruction loss: $\hat x$ beside $x$"),
+    "kl": (2.2, -1.75, "round", "KL: $q_\\phi(z|x)$ beside the prior $p(z)$"),
+}
+_FLOW = [("x", "encoder"), ("encoder", "mu"), ("encoder", "sigma"), ("mu", "z"), ("sigma", "z"), ("eps", "z")]
+_FLOW += [("z", "decoder"), ("decoder", "x_hat"), ("x", "reconstruction"), ("x_hat", "reconstruction")]
+_FLOW += [("mu", "kl"), ("sigma", "kl")]
+
+
+def plot_model(highlight=(), *, variational: bool = True, ax: Axes | None = None):
+    """The drawing of the model: x → encoder → μ, σ → z = μ + σ ⊙ ε → decoder → x̂, and the two terms of its loss.
+
+    highlight: the parts in colour, of `MODEL_PARTS`. variational: False for an autoencoder, x → z → x̂.
+    Returns the ax. Raises ValueError when a part is none of the drawing's.
+    """
+    hidden = () if variational else ("mu", "sigma", "eps", "kl")
+    parts = {name: part for name, part in MODEL_PARTS.items() if name not in hidden}
+    if unknown := set(highlight) - parts.keys():
+        raise ValueError(f"highlight takes parts of {', '.join(parts)}; not {', '.join(sorted(unknown))}")
+    if ax is None:
+        import matplotlib.pyplot as plt
+
+        ax = plt.figure(figsize=(9.6, 4.2)).gca()
+    ax.set(xlim=(-0.6, 8.2), ylim=(-2.15, 2.0), aspect="equal")
+    ax.set_axis_off()
+    for start, end in _FLOW if variational else [*_FLOW, ("encoder", "z")]:
+        if start in parts and end in parts:
+            _draw_arrow(ax, parts[start], parts[end], end)
+    if variational:
+        ax.text(4.85, -1.25, r"$z = \mu + \sigma \odot \varepsilon$", fontsize=15, va="center", color=INK)
+    for name, (x, y, outline, words) in parts.items():
+        lit = name in highlight
+        fill, edge, ink = (BLUE, BLUE, "white") if lit else ("#eef1f4", GREY, INK)
+        words = (
+            words
+            if variational
+            else words.replace(r"q_\phi(z|x)", r"f_\phi(x)").replace(r"p_\theta(x|z)", r"g_\theta(z)")
+        )
+        style = {"fontsize": 15, "ha": "center", "va": "center", "zorder": 4, "color": ink}
+        if outline in ("narrowing", "widening"):
+            left, right = (0.95, 0.6) if outline == "narrowing" else (0.6, 0.95)
+            corners = [(x - 0.8, -left), (x - 0.8, left), (x + 0.8, right), (x + 0.8, -right)]
+            ax.add_patch(Polygon(corners, fc=fill, ec=edge, lw=1.5, zorder=3))
+            ax.text(x, y, words, **style)
+        else:
+            ax.text(x, y, words, **style, bbox={"boxstyle": f"{outline},pad=0.45", "fc": fill, "ec": edge, "lw": 1.5})
+    return ax
+
+
+def _draw_arrow(ax: Axes, start, end, name: str) -> None:
+    """An arrow to the rim of a part; a dotted line to a term of the loss, round the halves."""
+    (x0, y0, *_), (x1, y1, outline, _) = start, end
+    if outline == "round":
+        bend = "angle,angleA=90,angleB=0" if name == "reconstruction" else "arc3"
+        looks = {"arrowstyle": "-", "ls": ":", "lw": 2, "shrinkB": 0, "connectionstyle": bend}
+    else:
+        half = outline in ("narrowing", "widening")
+        looks = {"arrowstyle": "-|>", "mutation_scale": 16, "lw": 1.5, "shrinkB": 1 if half else 19}
+        x1 -= 0.8 if half else 0
+    ax.annotate("", (x1, y1), (x0, y0), arrowprops={**looks, "color": GREY, "shrinkA": 0}, zorder=1)
 
 
 def plot_latent(mu, std=None, labels=None, *, extent: float | None = None, rings: bool = True, ax: Axes | None = None):

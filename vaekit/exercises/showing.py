@@ -26,6 +26,11 @@ class Checked:
     def __init__(self, ask: Callable[[int], Verdict], buttons: tuple[str, ...], hint: int = 0):
         self.ask, self.buttons, self.verdict = ask, buttons, ask(hint)
 
+    @property
+    def passed(self) -> bool:
+        """The answer was right when it was last asked for: from here on a lecture may use it."""
+        return self.verdict.text.startswith("✓")
+
     def __repr__(self) -> str:
         return self.verdict.text
 
