@@ -35,6 +35,17 @@ def test_a_task_is_solved_by_turning_knobs_and_training(labs):
         lab.solve()
 
 
+def test_what_is_shown_may_be_a_task_too(labs):
+    shown = Task("Press New digits", lambda lab: len(lab.plane.sheet) > 0)
+    lab = labs(tasks=[shown, Task("Look at q(z)", lambda lab: lab.plane.aggregated)])
+    lab.new_digits()
+    lab.engine.post(lambda: None).result()
+    assert ticks(lab) == [True, False]
+    lab.controls.aggregated.value = lab.plane.aggregated = True  # linked in the page
+    lab.engine.post(lambda: None).result()
+    assert ticks(lab) == [True, True]
+
+
 def test_what_cannot_be_solved_or_checked_is_said_and_the_run_goes_on(labs):
     lab = labs(tasks=[Task("Find it", lambda lab: lab.nowhere)])
     with pytest.raises(RuntimeError, match="the task is not done after 30 steps: Find it"):

@@ -13,6 +13,7 @@ from vaekit.lab.controls import PROBES, SOURCES
 from vaekit.lab.drawing import SHAPE, check_strokes
 from vaekit.lab.export import write_html
 from vaekit.lab.mixture import fit
+from vaekit.lab.page import Plane
 from vaekit.lab.recipe import check_pair
 from vaekit.lab.still import draw_still
 from vaekit.lab.words import Measured
@@ -38,6 +39,11 @@ class LabRun:
     def measured(self) -> Measured:
         """What the meters showed last, as numbers."""
         return self.view.sides[self.number].measured
+
+    @property
+    def plane(self) -> Plane:
+        """What the page shows of this run, read only: its traits, such as noise, factor, chosen, aggregated, scrub."""
+        return self.view.sides[self.number].plane
 
     def set(self, **changes) -> None:
         """Turn this run's knobs alone: see LatentLab.set."""
@@ -178,6 +184,9 @@ class Display(LabRun):
             self.controls.try_to(lambda c: c.press(content["key"], int(content["side"])))
         elif kind == "trail":
             self.engine.ask("send_trail")
+
+    def _on_shown(self, _) -> None:
+        self.engine.post(lambda: self.engine.say(self.view.on_measured()))
 
     def _on_strokes(self, strokes) -> None:
         if not self._drawing_waits:  # a slow step must not let them pile up: the last one counts

@@ -66,8 +66,8 @@ class Engine(Worker):
         return future
 
     def ask(self, method: str, *arguments) -> Future:
-        """Have the view show what somebody asks for: `view.method(engine, *arguments)`."""
-        return self.post(lambda: self.say(getattr(self.view, method)(self, *arguments)))
+        """Have the view show what somebody asks for: `view.method(engine, *arguments)`. It may be what a task asks."""
+        return self.post(lambda: self.say(getattr(self.view, method)(self, *arguments) or self.view.on_measured()))
 
     def train_for(self, steps: int) -> Future:
         """Take so many steps and pause. The future ends when they are taken, and has the number of the last one."""

@@ -10,8 +10,9 @@ from vaekit._checks import check_type, one_line, short_repr
 class Task:
     """Something to do in the lab, in words, and how the lab sees that it is done.
 
-    done(lab): True when it is; asked whenever the meters are new, of the first task that is not ticked, in a thread
-    of the lab's. It may read lab.knobs, lab.settings, lab.measured, lab.steps_taken, and of a twin lab.sides.
+    done(lab): True when it is; asked whenever the meters are new or the page shows something else, of the first task
+    that is not ticked, in a thread of the lab's. It may read lab.knobs, lab.settings, lab.measured, lab.steps_taken,
+    lab.plane (what is shown), and of a twin lab.sides.
     """
 
     text: str
