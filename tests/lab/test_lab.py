@@ -24,10 +24,13 @@ from lab_helpers import (
     wait_for,
     weights,
 )
+from matplotlib import style
 from torch import nn
 
 import vaekit
+from vaekit._pictures import png
 from vaekit.data import ImageSet
+from vaekit.plotting import LECTURE
 
 # -- driving it from Python -------------------------------------------------------------------------------
 
@@ -386,3 +389,10 @@ def test_driven_by_many_threads_as_by_subshells(labs):
     run = lab.engine.run
     assert lab.settings == run.settings == {**lab.settings, "prior": True, "beta": 10.0, "lr": 3e-3}
     assert (slider.value, lr.value) == (10.0, "0.003") and is_plain(run)
+
+
+def test_a_still_is_the_same_whatever_style_the_notebook_has(labs):
+    lab = labs()
+    plain = png(lab.run(5).figure())
+    with style.context(LECTURE):
+        assert png(lab.figure()) == plain

@@ -3,6 +3,7 @@
 import textwrap
 
 import numpy as np
+from matplotlib import style
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
@@ -20,6 +21,7 @@ CHOSEN, WORDS = (0.57, 0.84, 0.42, 0.1), (0.57, 0.44, 0.42, 0.36)
 KL, TRAVERSALS, WORDS_BELOW = (0.63, 0.715, 0.36, 0.09), (0.57, 0.515, 0.42, 0.13), (0.57, 0.385, 0.42, 0.1)
 
 
+@style.context("default")  # whatever style the notebook's own figures have
 def draw_still(view) -> Figure:
     """Planes, chosen image, meters, words and curves, as they were last sent. Reads numpy arrays alone."""
     figure = Figure(figsize=(8.4, 7), dpi=150)
@@ -33,8 +35,11 @@ def draw_still(view) -> Figure:
         _draw_panel(figure, view.plane)
     curves = view.curves
     rows = np.frombuffer(curves.history, np.float32).reshape(-1, 1 + 3 * curves.runs)
-    plot_curves(rows, [(mark["step"], mark["label"]) for mark in curves.marks], ax=figure.add_axes(CURVES))
-    figure.axes[-1].set_visible(not curves.autoencoder)  # the KL's scale
+    if len(rows):
+        plot_curves(rows, [(mark["step"], mark["label"]) for mark in curves.marks], ax=figure.add_axes(CURVES))
+        figure.axes[-1].set_visible(not curves.autoencoder)  # the KL's scale
+    for ax in figure.axes:  # said, as ticks are made when they are drawn
+        ax.tick_params(labelsize=10)
     return figure
 
 
