@@ -17,6 +17,7 @@ from vaekit.metrics import (
     covered,
     log_likelihood,
     mean_std,
+    mutual_information,
     overlap,
     prior_draws,
     recall,
@@ -393,3 +394,64 @@ def test_a_collapsed_and_an_untrained_model_score_high_and_say_nothing(digits, t
         with torch.no_grad():
             draws = torch.sigmoid(model.decode(prior_draws(mu, 200, seeded())))
             assert recall(torch.sigmoid(model.decode(mu[:200])), draws) > 0.9
+
+
+# -- I(x; z) ----------------------------------------------------------------------------------------------
+
+
+def quantiles(n: int) -> torch.Tensor:
+    """n values spread as N(0, 1) is, without the chance in draws."""
+    return Normal(0.0, 1.0).icdf((torch.arange(n) + 0.5) / n)
+
+
+def log_noise(std: float, mu: torch.Tensor) -> torch.Tensor:
+    return torch.full_like(mu, 2 * math.log(std))
+
+
+@pytest.mark.parametrize(("a", "s"), [(1.0, 0.5), (2.0, 1.0), (0.5, 1.0), (1.0, 0.1)])
+def test_information_of_a_gaussian_channel(a, s):
+    """x ~ N(0, 1), q(z|x) = N(a x, s²): ½ log (1 + a²/s²), and twice that of two such dimensions."""
+    expected = 0.5 * math.log(1 + a**2 / s**2)
+    mu = a * quantiles(2000)[:, None]
+    found = mutual_information(mu, log_noise(s, mu), seeded(), draws=4)
+    assert found.shape == () and found.item() == pytest.approx(expected, abs=0.04)
+    shuffled = quantiles(2000)[torch.randperm(2000, generator=seeded(1))]
+    both = torch.cat([mu, a * shuffled[:, None]], 1)
+    if expected < 1:  # else 2,000 images are too few for two dimensions
+        assert mutual_information(both, log_noise(s, both), seeded()).item() == pytest.approx(2 * expected, abs=0.1)
+
+
+def test_with_the_kl_of_the_mixture_to_the_prior_it_makes_up_the_mean_kl():
+    """KL(q(z) ‖ p(z)) by a sum over a fine grid of the plane, in NumPy."""
+    mu = torch.randn(60, 2, generator=seeded()) * torch.tensor([1.0, 0.5]) + torch.tensor([0.5, 0.0])
+    logvar = torch.randn(60, 2, generator=seeded(1)) * 0.5 - 2
+    m, v = mu.double().numpy(), logvar.double().exp().numpy()
+    line, step = np.linspace(-5, 5, 151, retstep=True)
+    z = np.stack(np.meshgrid(line, line), -1).reshape(-1, 1, 2)
+    q = (np.exp(-((z - m) ** 2 / (2 * v)).sum(-1)) / (2 * np.pi * np.sqrt(v.prod(1)))).mean(1)
+    log_p = -(z**2).sum(-1)[:, 0] / 2 - np.log(2 * np.pi)
+    mixture = float((q * (np.log(q + 1e-300) - log_p)).sum() * step**2)
+    nats = float(vaekit.kl_to_prior(mu, logvar).sum(1).mean())
+    assert mixture > 0.3 and nats - mixture > 0.5
+    assert mutual_information(mu, logvar, seeded(), draws=100).item() == pytest.approx(nats - mixture, abs=0.03)
+
+
+@pytest.mark.parametrize("std", [1e-3, 1e-6, 1e-9])
+def test_of_points_it_is_ln_n_and_never_more(std):
+    mu = 20 * torch.randn(300, 2, generator=seeded())
+    found = mutual_information(mu, log_noise(std, mu), seeded(1)).item()
+    assert found == pytest.approx(math.log(300), abs=1e-3) and found <= math.log(300) + 1e-5
+
+
+def test_of_a_collapsed_model_and_of_one_image_it_is_nothing():
+    assert mutual_information(torch.ones(100, 3), torch.zeros(100, 3), seeded()).abs() < 1e-5
+    assert mutual_information(torch.randn(1, 2), torch.zeros(1, 2), seeded()).abs() < 1e-6
+
+
+def test_what_mutual_information_refuses(refuses):
+    with refuses(ValueError, r"must be \(N, D\) both.*\(5, 2\) and \(5, 3\)"):
+        mutual_information(torch.ones(5, 2), torch.ones(5, 3), seeded())
+    with refuses(ValueError, r"\(0, 2\)"):
+        mutual_information(torch.ones(0, 2), torch.ones(0, 2), seeded())
+    with refuses(ValueError, "draws must be a whole number from 1 up, not 0"):
+        mutual_information(torch.ones(5, 2), torch.ones(5, 2), seeded(), draws=0)

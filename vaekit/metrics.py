@@ -68,12 +68,19 @@ def covered(z: Tensor, mu: Tensor, logvar: Tensor | None, radius: float = 2.0) -
     scale = torch.exp(-0.5 * logvar)  # 1/σ
     unusable = ~(mu.isfinite() & scale.isfinite()).all(1, keepdim=True)
     mu, scale = mu.masked_fill(unusable, math.inf), scale.masked_fill(unusable, 1)  # infinitely far from anywhere
+    codes, places = _by_dimension(mu, scale), z.reshape(-1, z.shape[-1]).split(PLACES)
+    return torch.cat([(_squared(some, codes) <= radius**2).any(1) for some in places]).view(z.shape[:-1])
+
+
+def _by_dimension(mu: Tensor, scale: Tensor) -> list[tuple[Tensor, Tensor]]:
+    """Codes (N, D) and their 1/σ as pairs of (N,), one for each dimension: so `_squared` is faster."""
+    return list(zip(mu.T.contiguous(), scale.T.contiguous(), strict=True))
+
+
+def _squared(places: Tensor, codes: list[tuple[Tensor, Tensor]]) -> Tensor:
+    """Σ_d ((z_d − μ_d) / σ_d)² of places (n, D) and codes by dimension. Returns (n, N)."""
     # The difference itself: z²/σ² − 2zμ/σ² + μ²/σ² as matrix products is off by several units at σ = 0.003.
-    codes, hits = list(zip(mu.T.contiguous(), scale.T.contiguous(), strict=True)), []  # by dimension, which is faster
-    for places in z.reshape(-1, z.shape[-1]).split(PLACES):
-        squared = sum(((p[:, None] - m) * s).square() for p, (m, s) in zip(places.T, codes, strict=True))  # (n, N)
-        hits.append((squared <= radius**2).any(1))
-    return torch.cat(hits).view(z.shape[:-1])
+    return sum(((z[:, None] - m) * s).square() for z, (m, s) in zip(places.T, codes, strict=True))
 
 
 def prior_draws(mu: Tensor, n: int, generator: torch.Generator) -> Tensor:
@@ -126,6 +133,35 @@ def continuity(
     """
     check_whole("pairs", pairs)
     return covered(walks(mu, pairs, points, generator), mu, logvar).float().mean()
+
+
+def mutual_information(mu: Tensor, logvar: Tensor, generator: torch.Generator, draws: int = 1) -> Tensor:
+    """I(x; z) in nats: how much a draw z ~ q(z|x) says about which of these N images x is. By `draws` draws for each.
+
+    mu, logvar: (N, D); logvar is log σ². Returns (), at most ln N: where it comes near, N images are too few to tell.
+    Their mean KL to the prior is I(x; z) + KL(q(z) ‖ p(z)), q(z) being the mixture of the N posteriors. Takes
+    N² D operations a draw of each; its standard error is that of a mean over N · draws.
+    Raises ValueError when the shapes do not fit.
+    Source: Hoffman & Johnson 2016, section 2.
+    """
+    check_whole("draws", draws)
+    if mu.ndim != 2 or not len(mu) or mu.shape != logvar.shape:
+        shapes = f"{tuple(mu.shape)} and {tuple(logvar.shape)}"
+        raise ValueError(f"mu and logvar must be (N, D) both, N from 1 up; they have {shapes}")
+    return torch.stack([_log_ratio(mu, logvar, generator).mean() for _ in range(draws)]).mean()
+
+
+def _log_ratio(mu: Tensor, logvar: Tensor, generator: torch.Generator) -> Tensor:
+    """log q(z|x) − log q(z) of one draw z ~ q(z|x) of each image. Returns (N,)."""
+    eps = torch.randn(mu.shape, generator=generator, device=mu.device, dtype=mu.dtype)
+    z, codes = mu + torch.exp(0.5 * logvar) * eps, _by_dimension(mu, torch.exp(-0.5 * logvar))
+    heights = -0.5 * logvar.sum(1)  # (N,): log q(μ|x); both densities have the same 2π
+    own, log_q = heights - 0.5 * eps.square().sum(1), []
+    for numbers in torch.arange(len(mu), device=mu.device).split(PLACES):
+        parts = heights - 0.5 * _squared(z[numbers], codes)  # (n, N)
+        parts[numbers - numbers[0], numbers] = own[numbers]  # (z − μ)/σ is ε: exact for the narrowest q
+        log_q.append(torch.logsumexp(parts, 1))
+    return own - torch.cat(log_q) + math.log(len(mu))
 
 
 def recall(real: Tensor, generated: Tensor, k: int = 5) -> Tensor:
