@@ -74,13 +74,14 @@ def test_without_an_ax_the_current_one_is_taken(name):
 
 def test_latent_dots_and_ellipses_of_two_sigma(ax):
     mu, std, labels = cloud()
-    plot_latent(mu, std, labels, ax=ax)
+    plot_latent(mu, std, labels, tilt=30, ax=ax)
     (ellipses,) = (c for c in ax.collections if isinstance(c, EllipseCollection))
     (dots,) = (c for c in ax.collections if not isinstance(c, EllipseCollection))
     np.testing.assert_allclose(dots.get_offsets(), mu)
     np.testing.assert_allclose(ellipses.get_offsets(), mu)
     np.testing.assert_allclose(ellipses.get_widths(), 4 * std[:, 0])  # 2 σ to either side
     np.testing.assert_allclose(ellipses.get_heights(), 4 * std[:, 1])
+    np.testing.assert_allclose(ellipses.get_angles(), 30)
     colours = [to_rgba(PALETTE[0][label]) for label in labels]
     np.testing.assert_allclose(dots.get_facecolors(), colours)
     np.testing.assert_allclose(ellipses.get_facecolors()[:, :3], np.array(colours)[:, :3])

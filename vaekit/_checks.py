@@ -37,8 +37,15 @@ def check_seed(value) -> int:
     return check_whole("seed", value, 0, 2**63 - 1)
 
 
-def check_number(name: str, value, allowed: str = "a finite number", low: float = -math.inf, above: bool = False):
-    """The argument `name` as a finite float from `low` up, or `above` it; `allowed` says so in words.
+def check_number(
+    name: str,
+    value,
+    allowed: str = "a finite number",
+    low: float = -math.inf,
+    above: bool = False,
+    high: float = math.inf,
+) -> float:
+    """The argument `name` as a finite float from `low` up, or `above` it, to `high`; `allowed` says so in words.
 
     Raises TypeError when it is no number, ValueError when it is another; in one line.
     """
@@ -48,7 +55,7 @@ def check_number(name: str, value, allowed: str = "a finite number", low: float 
         number = float(value)
     except OverflowError:
         number = math.inf
-    if not math.isfinite(number) or number < low or (above and number == low):
+    if not math.isfinite(number) or not low <= number <= high or (above and number == low):
         raise ValueError(f"{name} must be {allowed}, not {short_repr(value)}")
     return number
 

@@ -102,10 +102,20 @@ def _draw_arrow(ax: Axes, start, end, name: str) -> None:
     ax.annotate("", (x1, y1), (x0, y0), arrowprops={**looks, "color": GREY, "shrinkA": 0}, zorder=1)
 
 
-def plot_latent(mu, std=None, labels=None, *, extent: float | None = None, rings: bool = True, ax: Axes | None = None):
+def plot_latent(
+    mu,
+    std=None,
+    labels=None,
+    *,
+    extent: float | None = None,
+    rings: bool = True,
+    tilt: float = 0.0,
+    ax: Axes | None = None,
+):
     """The latent plane: each image a dot at its posterior's mean and a soft ellipse of 2 σ, the prior's rings behind.
 
-    mu, std: (N, 2); labels: (N,) whole numbers, which choose the colours. extent: show ± extent. Returns the ax.
+    mu, std: (N, 2); labels: (N,) whole numbers, which choose the colours. extent: show ± extent. tilt: of all
+    ellipses, degrees to the left. Returns the ax.
     """
     ax, mu = _axes(ax), np.asarray(mu)
     if mu.ndim != 2 or mu.shape[1] != 2:
@@ -116,7 +126,7 @@ def plot_latent(mu, std=None, labels=None, *, extent: float | None = None, rings
     labels = np.zeros(len(mu), int) if labels is None else np.asarray(labels)
     colours = np.asarray(PALETTE[0])[labels % len(PALETTE[0])]
     if std is not None and len(mu):
-        _draw_ellipses(ax, mu, np.asarray(std), colours)
+        _draw_ellipses(ax, mu, np.asarray(std), colours, tilt)
     ax.scatter(*mu.T, s=4, c=colours, linewidths=0)
     for radius in (1, 2, 3) if rings else ():
         ax.add_patch(Circle((0, 0), radius, fill=False, ls="--", ec=GREY))
@@ -129,14 +139,14 @@ def plot_latent(mu, std=None, labels=None, *, extent: float | None = None, rings
     return ax
 
 
-def _draw_ellipses(ax: Axes, mu, std, colours) -> None:
+def _draw_ellipses(ax: Axes, mu, std, colours, tilt: float) -> None:
     """Ellipses of 2 σ to both sides, so faint that one can see through them."""
     width, height = 4 * std.T
     cloud = 4 * mu.std(0) + (width.mean(), height.mean())
     depth = float((width * height).sum() / max(cloud.prod(), 1e-9))  # how many lie upon each other, on average
     every = max(1, round(depth / 33))  # many very faint ones add up to a wrong colour: a pixel has 256 steps
     place = {"units": "xy", "offsets": mu[::every], "offset_transform": ax.transData, "linewidths": 0}
-    ellipses = EllipseCollection(width[::every], height[::every], np.zeros(len(mu[::every])), **place)
+    ellipses = EllipseCollection(width[::every], height[::every], np.full(len(mu[::every]), tilt), **place)
     ellipses.set(facecolors=colours[::every], alpha=float(np.clip(every / max(depth, 1e-9), 0.03, 0.2)))
     ax.add_collection(ellipses)
 

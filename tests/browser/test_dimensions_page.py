@@ -44,7 +44,7 @@ def sigma_is_of(desk, lab, pair: list[int]) -> None:
 
 
 def test_bars_and_the_menu_choose_the_pair(desk, five):
-    kl = ask(desk, "lab.view.sides[0].kl")
+    kl = ask(desk, "lab.view.sides[0].meters.kl")
     bars = five.root.locator(".vk-bar")
     assert bars.count() == 5
     heights = [bar.locator("i").bounding_box()["height"] for bar in bars.all()]
@@ -93,7 +93,7 @@ def test_the_decoder_and_the_traversals_show_the_other_dimensions(desk, five):
 
     # the chosen image's code, with one dimension after the other from −3 to 3, those that say most first
     chosen = "lab.view.sides[0].chosen"
-    kl, mu = ask(desk, f"[lab.view.sides[0].kl, mu[{chosen}].tolist()]", CODES)
+    kl, mu = ask(desk, f"[lab.view.sides[0].meters.kl, mu[{chosen}].tolist()]", CODES)
     rows = five.root.locator(".vk-traversals .vk-row")
     assert rows.count() == 5
     for row, dim in zip(rows.all(), sorted(range(5), key=lambda dim: -kl[dim]), strict=True):

@@ -14,6 +14,7 @@ from torch import nn
 from vaekit.lab.frames import Frame, pack_decoder, pack_json, shrink_decoder
 from vaekit.lab.page import STATIC, bundle
 from vaekit.lab.trail import Trail
+from vaekit.lab.turn import Turn
 
 NODE = compute_driver_executable()[0]
 MODULES = [path for path in sorted(STATIC.glob("*.js")) if path.name != "still.js"]  # that one starts by itself
@@ -250,3 +251,20 @@ def test_a_task_names_what_it_speaks_of():
     names = ["Prior", "β", "mean σ", "Step", "KL, nats", "overlap"]
     code = "return namedIn('Turn the prior off, and wait until mean σ is below 0.03', names);"
     assert js(code, names=names) == ["Prior", "mean σ"]
+
+
+# -- the turn ---------------------------------------------------------------------------------------------
+
+
+def test_places_are_turned_as_the_kernel_turns_codes_and_back():
+    points = np.random.default_rng(0).normal(size=(7, 4))
+    code = """const places = points.map((point) => point.slice(0, 2)), all = Float32Array.from(points.flat());
+    return degrees.map(turnBy).map((turn) =>
+        [turn.points(all), places.map(turn.there).map(turn.back), turn.tilt, turn.mark]);"""
+    angles = [0.0, 30.0, 90.0]
+    for degrees, (turned, again, tilt, mark) in zip(angles, js(code, points=points, degrees=angles), strict=True):
+        expected = torch.tensor(points)
+        expected[:, :2] = Turn((0, 1), degrees).codes(expected[:, :2])
+        np.testing.assert_allclose(np.reshape(turned, (7, 4)), expected, atol=1e-6)
+        np.testing.assert_allclose(again, points[:, :2], atol=1e-12)
+        assert (tilt, mark) == (pytest.approx(-np.radians(degrees)), "′" if degrees else "")

@@ -70,7 +70,7 @@ def test_each_sides_meters_measure_the_pair_that_is_shown(labs):
         mu, logvar = (v[:, [2, 0]] for v in encoded(lab, number))
         generator = torch.Generator().manual_seed(lab.engine.run.seed)
         expected = metrics.completeness(mu, logvar, generator, draws=probe.DRAWS)
-        assert side.measured.completeness == pytest.approx(float(expected))
+        assert side.meters.measured.completeness == pytest.approx(float(expected))
         assert dict(side.plane.status["meters"])["completeness"] == f"{float(expected):.0%}"
 
 
@@ -108,7 +108,7 @@ def test_what_cannot_be_shown_is_one_line_and_showing_changes_nothing_of_the_run
 def test_live_it_is_measured_no_oftener_than_its_interval_and_share(labs, monkeypatch):
     now, calls, cost = [time.monotonic() + 10], {0: [], 1: []}, 0.2
     lab = labs(twin=True, shown=20)
-    monkeypatch.setattr(vaekit.lab.side, "time", types.SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr(vaekit.lab.clock, "time", types.SimpleNamespace(monotonic=lambda: now[0]))
 
     def slow(mu, logvar, seed):
         calls[looking].append(now[0])

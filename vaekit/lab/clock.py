@@ -55,3 +55,21 @@ class Clock:
     def frame_took(self, seconds: float) -> None:
         self.mark("frame")
         self._frame_cost = 0.8 * self._frame_cost + 0.2 * seconds
+
+
+class Pace:
+    """When something dear is due: while playing no oftener than every `least` seconds, and in `share` of the time."""
+
+    def __init__(self, least: float, share: float):
+        self.least, self.share = least, share
+        self._began = self._ended = -math.inf
+        self._cost = 0.0
+
+    def begins(self, playing: bool) -> bool:
+        """Return whether it is due; if so, it begins now."""
+        self._began = time.monotonic()
+        return not playing or self._began - self._ended >= max(self.least, self._cost / self.share)
+
+    def ends(self) -> None:
+        self._ended = time.monotonic()
+        self._cost = self._ended - self._began

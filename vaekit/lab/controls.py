@@ -25,6 +25,7 @@ TIPS = {
     "pace": "Slow motion, for lectures",
     "showing": "Show in the plane what completeness or continuity is measured on",
     "pair": "Which two latent dimensions the plane shows",
+    "angle": "Turn the code in the plane, by 0 to 90 degrees; the decoder turns it back, so that no image changes",
     "digits": "Show each image as its class's digit instead of a dot",
     "posterior": "The chosen image's true posterior: contours that hold as much as the ellipses of σ and 2 σ do",
     "noise": "Noise added to the codes: the draws are code + σ ε. The training does not see it",
@@ -63,6 +64,8 @@ class Controls:
         self.data = _menu(lab.data_names, "12.2em")
         self.pace, self.showing = _menu(PACES, "7.6em"), _menu(PROBES, "15em")
         self.pair = _menu(_pairs(latent_dim), "8.8em")
+        self.angle = widgets.FloatSlider(min=0, max=90, step=1, readout_format=".0f", layout={"width": "11em"})
+        self.angle.add_class("vk-turn")
         self.digits = widgets.Checkbox(description="digits as marks", indent=False, layout={"width": "auto"})
         self.posterior = widgets.Checkbox(description="p(z|x)", indent=False, layout={"width": "auto"})
         self.noise = widgets.FloatSlider(min=0, max=3, step=0.05, layout={"flex": "1 1 10em"}, readout_format=".2f")
@@ -102,6 +105,7 @@ class Controls:
         looks = [
             _group("vk-named", _label("show"), self.showing),
             *pair,
+            _group("vk-named", _label("turn"), self.angle),
             self.coloured,
             self.digits,
             self.aggregated,
@@ -143,6 +147,7 @@ class Controls:
         handle.observe(self.draw, "value", lambda lab, shown: lab.show_pad(shown))
         self._on_value(self.colour, lambda c, factor: c.lab.colour_by(factor))
         self._on_value(self.posterior, lambda c, shown: c.lab.show_posterior(shown))
+        self._on_value(self.angle, lambda c, degrees: c.lab.turn_code(degrees))
         self._on_value(self.noise, lambda c, sigma: c.lab.add_noise(sigma))
         self._on_value(self.new, lambda c, shown: c.lab.new_digits(shown, c.source.value))
         self._on_value(self.source, lambda c, source: c.new.value and c.lab.new_digits(source=source))
@@ -235,6 +240,7 @@ class Controls:
             self.colour.options = {"class": ""} | {name: name for name in factors}
         self.coloured.layout.display = None if factors else "none"
         self.colour.value = self.lab.view.plane.factor
+        self.angle.value = self.lab.view.plane.turn
         self.kind.value, self.data.value = every[0]["kind"], every[0]["data"]
         why = self.lab.why_no_pad()
         self.draw.disabled, self.no_pad.value = bool(why), why

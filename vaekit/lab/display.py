@@ -38,7 +38,7 @@ class LabRun:
     @property
     def measured(self) -> Measured:
         """What the meters showed last, as numbers."""
-        return self.view.sides[self.number].measured
+        return self.view.sides[self.number].meters.measured
 
     @property
     def plane(self) -> Plane:
@@ -90,6 +90,18 @@ class Display(LabRun):
         if not self.view.plane.autoencoder:
             raise ValueError("noise is added to an autoencoder's codes; this model has a σ of its own")
         self.engine.ask("each", "add_noise", sigma)
+
+    def turn_code(self, degrees: float) -> None:
+        """Turn the code in the shown plane by 0 to 90 degrees: z′ = R z, and the decoder turns it back.
+
+        Images, prior, KL and reconstruction do not change, and training does not see it: its axes do, and what is
+        measured and shown along them. Raises TypeError or ValueError when it is another number.
+        """
+        degrees = check_number("degrees", degrees, "a number from 0 to 90", low=0, high=90)
+        for side in self.view.sides:
+            side.plane.turn = degrees  # the page follows at once
+        self.engine.ask("show_turned").result()
+        self.controls.show()
 
     def show_posterior(self, shown: bool = True) -> None:
         """Show the true posterior p(z|x) of the chosen image under its ellipses, while the run rests.

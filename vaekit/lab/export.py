@@ -14,8 +14,8 @@ from vaekit.lab.still import draw_still
 from vaekit.lab.trail import POINTS, Kept
 
 PLANE = [
-    *("frame", "classes", "backdrop", "pictures", "probe", "traversals"),
-    *("chosen", "autoencoder", "noise", "shape", "pair", "palette", "ramp", "factor", "deaths", "status", "message"),
+    *("frame", "classes", "backdrop", "pictures", "probe", "traversals", "chosen", "autoencoder", "noise", "shape"),
+    *("pair", "turn", "palette", "ramp", "factor", "deaths", "status", "message"),
 ]
 CURVES = ["history", "runs", "autoencoder", "marks", "status"]
 # The picture stands for the run where no script can; without scripts it has no `hidden`.

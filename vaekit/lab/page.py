@@ -58,6 +58,7 @@ class Plane(anywidget.AnyWidget):
     noise = traitlets.Float(0.0).tag(sync=True)  # an autoencoder's, added to its codes: σ of the draws that are shown
     shape = traitlets.List([1, 28, 28]).tag(sync=True)
     pair = traitlets.List([0, 1]).tag(sync=True)
+    turn = traitlets.Float(0.0).tag(sync=True)  # degrees: the page turns places in the plane, which come as they were
     palette = traitlets.List(list(PALETTE)).tag(sync=True)
     shades = traitlets.Bytes(b"").tag(sync=True)  # u8 of each shown image, 0 to 255: how much of `factor` it has
     factor = traitlets.Unicode("").tag(sync=True)  # what the dots are coloured by; empty: their class

@@ -1,7 +1,6 @@
 """One run as the page sees it: its plane, its images and its meters, filled on the trainer thread."""
 
 import math
-import time
 from functools import partial
 
 import numpy as np
@@ -9,24 +8,23 @@ import torch
 
 from vaekit import metrics, theory
 from vaekit.data import as_floats
-from vaekit.lab import probe, words
+from vaekit.lab import pictures, probe
+from vaekit.lab.clock import Pace
 from vaekit.lab.drawing import SHAPE, digit, in_words, look
 from vaekit.lab.frames import Frame, mosaic, pack_decoder, pack_json, to_bytes, view_extent
+from vaekit.lab.meters import Meters
 from vaekit.lab.mixture import CODES, Mixture
 from vaekit.lab.page import Plane
-from vaekit.latent import grid, traversal
-from vaekit.losses import NOISE_VARIANCE, kl_to_prior, pixel_mean, reconstruction_nll
+from vaekit.lab.turn import Turn
+from vaekit.latent import grid
+from vaekit.losses import NOISE_VARIANCE
 from vaekit.model import watching
 
 TILES = 15  # decoded images along one side of the backdrop
-MEASURED = 500  # codes that the overlap is measured on: its cost grows with their square
-MEASURE_SHARE = 0.03  # of the time may go into overlap, continuity and completeness
+MEASURE_SHARE = 0.03  # of the time may go into what is dear to measure, and what is shown of it
 MEASURE_SECONDS = 1.0  # between two such measurements while playing, at least
 TRAVERSED = 5  # latent dimensions that are traversed: those that say most
-REACH, LATTICE = 4.0, 41  # the true posterior: so many σ to each side, so many points along one side
-HELD = (1 - math.exp(-0.5), 1 - math.exp(-2.0))  # what a Gaussian's ellipses of σ and 2 σ hold
 NEW = 20  # images on the sheet of new ones
-STEPS_ACROSS = 9  # images of a traversal, from −3 to 3
 
 
 class Side:
@@ -37,7 +35,8 @@ class Side:
 
     def __init__(self, n_shown: int = 1000, pair: tuple[int, int] = (0, 1), share: float = MEASURE_SHARE):
         self.plane = Plane(pair=list(pair))
-        self.n_shown, self.pair, self.share = n_shown, pair, share
+        self.n_shown, self.pair, self.pace = n_shown, pair, Pace(MEASURE_SECONDS, share)
+        self.meters = Meters()
         self.number, self.extent = 0, 3.8
         self.last: Frame | None = None
         self.last_backdrop: tuple[np.ndarray, float] | None = None
@@ -48,12 +47,7 @@ class Side:
         self.factors: dict[str, np.ndarray] = {}  # of each shown image, 0 to 1, where the data set knows them
         self.mixture: Mixture | None = None  # what new images are drawn from; None: the prior
         self.draw_number: int | None = None  # of the sheet of new images that is shown
-        self.measured: words.Measured | None = None
-        self.numbers: dict = {}
-        self.kl: list[float] = []
         self._predicted: tuple | None = None
-        self._measured_at, self._measure_cost = -math.inf, 0.0
-        self._shared: dict[str, float] = {}
 
     # -- what the engine asks for -------------------------------------------------------------------------
 
@@ -64,18 +58,22 @@ class Side:
         std = torch.full_like(mu, self.noise) if self.noise else torch.exp(0.5 * logvar)
         places = torch.cat([mu[:, list(self.pair)], std[:, list(self.pair)]], 1)  # (N, 4)
         centres, std = np.split(places.float().cpu().numpy(), 2, axis=1)
-        self.number, self.extent = self.number + 1, view_extent(centres, std, self.extent)
+        self.number, self.extent = self.number + 1, view_extent(centres @ self.turn.matrix.T, std, self.extent)
         self.last = Frame(self.number, run.number, centres, std, self.extent, run.knobs.effective_beta)
         self.plane.frame = self.last.pack()
         if looked_at or not playing:
-            self._measure(run, mu, logvar, playing)
+            dear = self.pace.begins(playing)
+            self.meters.measure(run, mu, logvar, self.turn, self.plane.autoencoder, dear)
+            if dear:
+                self._send_probe(run, mu, logvar)
+                self.pace.ends()
 
     def details(self, run) -> None:
         """Show what is large or slow to change."""
         self.load(run)
         self._predict_deaths(run)
         with watching(run.model):
-            decoder = _page_decoder(run.model, self.latent_dim, self.images)
+            decoder = pictures.page_decoder(run.model, self.latent_dim, self.images)
             about = (run.number, self.latent_dim, run.settings["kind"])
             self.plane.decoder = pack_decoder(decoder, *about) if decoder else b""
             self._send_backdrop(run)
@@ -108,7 +106,7 @@ class Side:
     def decode(self, run, z: list[float]) -> None:
         """For decoders that the page cannot run: the image at `z` on the shown pair."""
         with watching(run.model):
-            pixels = to_bytes(_decode(run, self._place(self.images.new_tensor([z]))))
+            pixels = to_bytes(pictures.decoded(run, self._place(self.images.new_tensor([z]))))
         self.plane.send({"kind": "decoded", "z": z}, buffers=[pixels.tobytes()])
 
     def show(self, run, what: str) -> None:
@@ -155,10 +153,20 @@ class Side:
         """Show these two dimensions of the latent space."""
         if pair != self.pair:
             self.pair, self.plane.pair = pair, list(pair)
-            self.frame(run, playing=False)  # overlap and the like are the plane's
-            with watching(run.model):
-                self._send_backdrop(run)
-            self.follow_drawing(run)
+            self.show_turned(run, playing=False)  # overlap and the like are the plane's
+
+    def show_turned(self, run, playing: bool) -> None:
+        """Show what hangs on the pair of dimensions, and on the angle by which their code is turned, `plane.turn`."""
+        self.frame(run, playing)
+        with watching(run.model):
+            self._send_backdrop(run)
+            self._send_traversals(run)
+        self.follow_drawing(run)
+
+    @property
+    def turn(self) -> Turn:
+        """How the code is turned in the plane; the page turns what it is sent by itself."""
+        return Turn(self.pair, self.plane.turn)
 
     # -- inside -------------------------------------------------------------------------------------------
 
@@ -175,6 +183,8 @@ class Side:
         factors = getattr(shown, "factors", None)
         names = () if factors is None else shown.factor_names
         self.factors = {name: factors[:, i].cpu().numpy() for i, name in enumerate(names)}
+        varied = [i for i in range(len(names)) if len(factors[:, i].unique()) > 1]
+        self.meters.truth = factors[:, varied] if varied else None
         self.colour_by(run, self.plane.factor if self.plane.factor in self.factors else "")
         self.chosen = self.plane.chosen = min(self.chosen, len(self.images) - 1)
         self.drawing = self.drawing if self.images.shape[1:] == SHAPE else None
@@ -188,41 +198,10 @@ class Side:
         logvar = torch.full_like(mu, -math.inf) if logvar is None else logvar
         return mu.detach(), logvar.detach()  # a logvar that is a parameter has a gradient all the same
 
-    @torch.no_grad()
-    def _measure(self, run, mu, logvar, playing: bool) -> None:
-        kl = kl_to_prior(mu, logvar).mean(0)  # (D,)
-        values = [metrics.mean_std(logvar), metrics.spread(mu), kl.sum(), metrics.active_units(mu).sum()]
-        std, spread, nats, units, *per_dim = torch.cat([torch.stack([v.float() for v in values]), kl]).tolist()
-        if math.isnan(std + spread):
-            return  # no numbers any more: the run is about to go back to where there were
-        self.kl = per_dim
-        self._measure_sharing(run, mu, logvar, playing)
-        about = {"autoencoder": self.plane.autoencoder, **self._shared}
-        self.measured = words.Measured(std, spread, nats, int(units), mu.shape[1], **about)
-        headline, sentence = words.verdict(self.measured, run.number)
-        self.numbers = {"state": words.state(self.measured), "headline": headline, "sentence": sentence}
-        self.numbers["kl"] = [round(value, 4) if math.isfinite(value) else None for value in per_dim]
-        self.numbers["meters"] = self.measured.meters()
-
-    def _measure_sharing(self, run, mu, logvar, playing: bool) -> None:
-        """Overlap, continuity and completeness, and what is shown of them: dear, so not at every frame."""
-        start = time.monotonic()
-        if playing and start - self._measured_at < max(MEASURE_SECONDS, self._measure_cost / self.share):
-            return
-        # On the pair that is shown: in many dimensions every code is alone, and the plane shows otherwise.
-        seen = [v[:, list(self.pair)] for v in (mu, logvar)]
-        overlap = metrics.overlap(*(v[:MEASURED] for v in seen)).nan_to_num() if len(mu) > 1 else mu.new_tensor(1.0)
-        completeness, continuity = probe.measure(*seen, run.seed)
-        shared = torch.stack([overlap, completeness, continuity]).tolist()
-        self._shared = dict(zip(("overlap", "completeness", "continuity"), shared, strict=True))
-        self._send_probe(run, mu, logvar)
-        self._measured_at = time.monotonic()
-        self._measure_cost = self._measured_at - start
-
     def _send_probe(self, run, mu, logvar) -> None:
         with watching(run.model):
             ends = (self.chosen, self._other())
-            about = (self.pair, run.seed, partial(_decode, run))
+            about = (self.pair, run.seed, partial(pictures.decoded, run))
             self.plane.probe = probe.picture(self.plane.showing, mu, logvar, ends, *about)
 
     def _other(self) -> int:
@@ -241,43 +220,34 @@ class Side:
                 self.plane.deaths = theory.linear_vae(variances, self.latent_dim, NOISE_VARIANCE).deaths.tolist()
 
     def _place(self, pairs: torch.Tensor) -> torch.Tensor:
-        """Points of the plane (n, 2) → codes (n, D): the dimensions that are not shown are 0."""
+        """Points of the plane (n, 2) → codes for the decoder (n, D): the dimensions that are not shown are 0."""
         codes = self.images.new_zeros(len(pairs), self.latent_dim)
         codes[:, list(self.pair)] = pairs.to(codes.dtype)
-        return codes
+        return self.turn.back(codes)
 
     def _send_backdrop(self, run) -> None:
-        picture = mosaic(_decode(run, self._place(grid(self.extent, TILES, device=self.images.device))), TILES)
+        places = self._place(grid(self.extent, TILES, device=self.images.device))
+        picture = mosaic(pictures.decoded(run, places), TILES)
         self.last_backdrop = (picture, self.extent)
         header = {"extent": self.extent, "size": [*picture.shape[:2]], "channels": picture.shape[2]}
         self.plane.backdrop = pack_json(header, picture.tobytes())
 
     def _send_chosen(self, run) -> None:
-        """The pictures, and of more than two dimensions μ's code with one at a time varied from −3 to 3."""
-        mu = self._send_pictures(run)
+        self._send_pictures(run)
+        self._send_traversals(run)
+
+    def _send_traversals(self, run) -> None:
+        """Of more than two dimensions, the shown code with those that say most varied."""
         if self.latent_dim > 2:
-            kl = self.kl or [0.0] * self.latent_dim  # not a number from the start
+            kl = self.meters.kl or [0.0] * self.latent_dim  # not a number from the start
             dims = sorted(range(self.latent_dim), key=lambda dim: -kl[dim])[:TRAVERSED]
-            values = torch.linspace(-3, 3, STEPS_ACROSS, device=mu.device, dtype=mu.dtype)
-            codes = torch.cat([traversal(mu[0], dim, values) for dim in dims])
-            images = to_bytes(_decode(run, codes)).tobytes()
-            self.plane.traversals = pack_json({"dims": dims, "across": STEPS_ACROSS}, images)
+            x = self.images[self.chosen : self.chosen + 1] if self.drawing is None else self.drawing
+            decode = partial(pictures.decoded, run)
+            self.plane.traversals = pictures.traversals(run.model.encode(x)[0], dims, self.turn, decode)
 
     def _send_posterior(self, run) -> None:
-        """p(z|x) ∝ p(x|z) p(z) on a lattice around the chosen image's ellipse, and the heights that hold HELD of it."""
-        if not self.true_posterior:
-            self.plane.posterior = b""
-            return
         x = self.images[self.chosen : self.chosen + 1]
-        mu, logvar = run.model.encode(x)
-        std, line = torch.exp(0.5 * logvar), torch.linspace(-REACH, REACH, LATTICE, device=x.device, dtype=x.dtype)
-        z = mu + std * torch.stack(torch.meshgrid(line, line, indexing="xy"), -1).reshape(-1, 2)  # (41², 2), from below
-        nll = reconstruction_nll(run.model.decode(z), x.expand(len(z), *x.shape[1:]), run.settings["kind"])
-        weights = torch.softmax(-nll - 0.5 * z.square().sum(1), 0).float().cpu().numpy()
-        falling = np.sort(weights)[::-1]
-        levels = [float(falling[np.searchsorted(falling.cumsum(), held).clip(0, len(z) - 1)]) for held in HELD]
-        header = {"centre": mu[0].tolist(), "scale": std[0].tolist(), "reach": REACH, "levels": levels}
-        self.plane.posterior = pack_json(header | {"squares": LATTICE - 1}, weights.astype("<f4").tobytes())
+        self.plane.posterior = pictures.true_posterior(run, x) if self.true_posterior else b""
 
     def _send_sheet(self, run) -> None:
         if self.draw_number is None:
@@ -286,35 +256,21 @@ class Side:
         generator = torch.Generator(self.images.device).manual_seed(run.seed + self.draw_number)
         prior = self.images.new_empty(0, self.latent_dim)
         z = self.mixture.draw(NEW, generator) if self.mixture else metrics.prior_draws(prior, NEW, generator)
-        self.plane.sheet = to_bytes(_decode(run, z)).tobytes()
+        self.plane.sheet = to_bytes(pictures.decoded(run, z)).tobytes()
 
-    def _send_pictures(self, run) -> torch.Tensor:
-        """x, x̂ at μ and three draws, of the drawing where there is one. Returns μ (1, D)."""
+    def _send_pictures(self, run) -> None:
+        """x, x̂ at μ and three draws, of the drawing where there is one."""
         x, draws, drawn = self.images[self.chosen : self.chosen + 1], self.draws, self.drawing is not None
         if drawn:  # the same ε each time: what moves while it is drawn is the posterior, not the dice
             x, draws = self.drawing, torch.Generator(self.images.device).manual_seed(run.seed)
-        mu, logvar, pictures = look(run.model, x, run.settings["kind"], draws, self.noise)
-        self.plane.pictures = pictures.tobytes()
+        mu, logvar, images = look(run.model, x, run.settings["kind"], draws, self.noise)
+        self.plane.pictures = images.tobytes()
         self.plane.drawn = self._mark(mu, logvar) if drawn else {}
-        return mu
 
     def _mark(self, mu, logvar) -> dict:
         """Where the drawing is in the plane: see Plane.drawn."""
         std = torch.zeros_like(mu) if logvar is None else torch.exp(0.5 * logvar)
         mark = torch.stack([mu[0], std[0]])[:, list(self.pair)].flatten().tolist()
         finite = all(math.isfinite(v) for v in mark)
-        return {"mark": mark if finite else [], "words": in_words(mu, logvar, self.pair)}
-
-
-def _decode(run, codes: torch.Tensor) -> torch.Tensor:
-    """Codes (n, D) → the means of their pixels, (n, C, H, W) in [0, 1]."""
-    return pixel_mean(run.model.decode(codes), run.settings["kind"])
-
-
-def _page_decoder(model, latent_dim: int, like: torch.Tensor):
-    """Return the model's `decoder` when it alone is what `decode` does; else the page asks by message."""
-    z = torch.linspace(-2, 2, 3 * latent_dim, device=like.device, dtype=like.dtype).reshape(3, latent_dim)
-    try:
-        return model.decoder if torch.equal(model.decoder(z), model.decode(z)) else None
-    except Exception:  # no such part, or one that takes something else than codes
-        return None
+        logvar = None if logvar is None else self.turn.logvar(logvar)
+        return {"mark": mark if finite else [], "words": in_words(self.turn.codes(mu), logvar, self.pair)}

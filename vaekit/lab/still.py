@@ -45,8 +45,10 @@ def draw_still(view) -> Figure:
 
 def _draw_plane(ax, side, name: str = "") -> None:
     frame, knobs = side.last, side.plane.status["settings"]
-    plot_latent(frame.mu, frame.std, side.labels, extent=frame.extent, rings=not side.plane.autoencoder, ax=ax)
-    ax.set(**{f"{axis}label": f"$z_{{{dim + 1}}}$" for axis, dim in zip("xy", side.pair, strict=True)})
+    look = {"extent": frame.extent, "rings": not side.plane.autoencoder, "tilt": side.plane.turn}
+    plot_latent(frame.mu @ side.turn.matrix.T, frame.std, side.labels, **look, ax=ax)
+    prime = "'" if side.plane.turn else ""
+    ax.set(**{f"{axis}label": f"$z_{{{dim + 1}}}{prime}$" for axis, dim in zip("xy", side.pair, strict=True)})
     if side.last_backdrop:
         picture, extent = side.last_backdrop
         ax.imshow(picture.squeeze(), cmap="Greys", alpha=0.16, extent=(-extent, extent, -extent, extent), zorder=-1)

@@ -71,8 +71,8 @@ class View:
         }
         self.curves.status = common
         for (side, run), nats in zip(self._pairs(engine), engine.history.recent(), strict=True):
-            meters = side.numbers.get("meters", []) + [["reconstruction", f"{nats:.1f}" if nats else "–"]]
-            side.plane.status = side.numbers | common | {"meters": meters, "settings": dict(run.settings)}
+            meters = side.meters.numbers.get("meters", []) + [["reconstruction", f"{nats:.1f}" if nats else "–"]]
+            side.plane.status = side.meters.numbers | common | {"meters": meters, "settings": dict(run.settings)}
         self.plane.message = engine.notice or engine.error or ""
 
     # -- what somebody asks to see ------------------------------------------------------------------------
@@ -94,6 +94,11 @@ class View:
         """Show these two dimensions; None: the two that say most, whichever they are."""
         self.pair = pair
         self._choose_pair(engine, at_once=True)
+        self.status(engine)
+
+    def show_turned(self, engine) -> None:
+        """Show the code as it is turned by now: see Side.turn."""
+        self.each(engine, "show_turned", engine.playing)
         self.status(engine)
 
     def codes(self, engine) -> list:
@@ -136,8 +141,9 @@ class View:
         """Show the pair asked for, or the two dimensions with most KL; a pair that is nearly as good stays."""
         shown = self.sides[0].pair
         pair = self.pair or shown
-        if self.pair is None and all(side.kl for side in self.sides):  # no KL: never yet a number
-            kl = [sum(nats) for nats in zip(*(side.kl for side in self.sides), strict=True)]
+        stands = self.plane.turn and not at_once  # a code that is turned in a plane stays in it
+        if self.pair is None and not stands and all(side.meters.kl for side in self.sides):  # no KL: never yet a number
+            kl = [sum(nats) for nats in zip(*(side.meters.kl for side in self.sides), strict=True)]
             best = sorted(range(len(kl)), key=lambda dim: -kl[dim])[:2]
             stays = not at_once and min(kl[dim] for dim in shown) >= 0.9 * kl[best[1]]
             pair = shown if stays else tuple(sorted(best))

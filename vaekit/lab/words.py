@@ -26,7 +26,9 @@ VERDICTS = {
 class Measured:
     """What the plane shows, as numbers: see vaekit.metrics. KL in nats per image.
 
-    Overlap, completeness and continuity are measured on the two dimensions that the plane shows.
+    Overlap, completeness and continuity are measured on the two dimensions that the plane shows. mig: the mutual
+    information gap, where the factors of the images are known. information, aggregated_kl: I(x; z) and
+    KL(q(z) ‖ p(z)), which make up the KL, where the shown codes are enough to tell; else all three are NaN.
     """
 
     mean_std: float
@@ -38,11 +40,15 @@ class Measured:
     completeness: float = math.nan
     continuity: float = math.nan
     autoencoder: bool = False
+    mig: float = math.nan
+    information: float = math.nan
+    aggregated_kl: float = math.nan
 
     def meters(self) -> list[list[str]]:
         """What the page's meters say: [name, value], in the order in which they stand there."""
+        gap = [] if math.isnan(self.mig) else [["MIG", f"{self.mig:.2f}"]]
         if self.autoencoder:
-            return [["spread of means", f"{self.spread:.2f}"]]
+            return [["spread of means", f"{self.spread:.2f}"], *gap]
         return [
             ["mean σ", f"{self.mean_std:.3f}"],
             ["spread of means", f"{self.spread:.2f}"],
@@ -51,6 +57,7 @@ class Measured:
             ["overlap", f"{self.overlap:.0%}"],
             ["continuity", f"{self.continuity:.0%}"],
             ["completeness", f"{self.completeness:.0%}"],
+            *gap,
         ]
 
 

@@ -1,5 +1,5 @@
 // How things in the plane look. A `scene` has the canvas's context, width and height; em, the text's size; ink, ground,
-// blue, orange and yours, the theme's colours; x, y and scale, which turn places of the plane into pixels.
+// blue, orange and yours, the theme's colours; x, y and scale, which make pixels of places; turn: see turn.js.
 
 import { contour, onRing } from "./aggregate.js";
 import { bytesOf, unpackJson } from "./bytes.js";
@@ -55,7 +55,8 @@ function strokeWithRim({ context, ground }, colour, width, rim, path) {
   stroke(context, { strokeStyle: colour, lineWidth: width }, path);
 }
 
-// The whole plane. The scene has points, classes and colours as well; of what else is shown some may be missing.
+// The whole plane. The scene has points, turned already, classes and colours as well; of what else is shown some may be
+// missing.
 export function drawPlane(scene, { backdrop, rings, prior, aggregated, truth, digits, chosen, probe, yours, pointer, pair, extent }) {
   const { context, width, height, ground } = scene;
   context.fillStyle = ground;
@@ -64,7 +65,7 @@ export function drawPlane(scene, { backdrop, rings, prior, aggregated, truth, di
   drawEllipses(scene);
   drawDots(scene, digits);
   if (rings) drawRings(scene, prior);
-  if (aggregated) drawAggregate(scene, aggregated, extent);
+  if (aggregated) drawAggregate(scene, aggregated);
   drawChosen(scene, chosen);
   if (truth) drawTruth(scene, truth);
   if (scene.ramp) drawRamp(scene);
@@ -90,17 +91,20 @@ function drawRings({ context, x, y, scale, ink }, on) {
 }
 
 // q(z) as contours at the heights that the prior has on its rings: where they are the rings, q(z) is the prior.
-function drawAggregate(scene, q, extent) {
-  for (const r of [1, 2, 3])
-    strokeSegments(scene, scene.orange, contour(q, onRing(r), extent), (x, y) => [scene.x(x), scene.y(y)]);
+function drawAggregate(scene, { q, reach }) {
+  for (const r of [1, 2, 3]) strokeSegments(scene, scene.orange, contour(q, onRing(r), reach));
 }
 
-// Line segments [x1, y1, x2, y2]; place(x, y) → pixels
-function strokeSegments(scene, colour, segments, place) {
+// Line segments [x1, y1, x2, y2], not turned yet; place(x, y) → where they lie in the plane
+function strokeSegments(scene, colour, segments, place = (x, y) => [x, y]) {
+  const pixels = (x, y) => {
+    const [z1, z2] = scene.turn.there(place(x, y));
+    return [scene.x(z1), scene.y(z2)];
+  };
   strokeWithRim(scene, colour, 2.5, 5, () => {
     for (const [x1, y1, x2, y2] of segments) {
-      scene.context.moveTo(...place(x1, y1));
-      scene.context.lineTo(...place(x2, y2));
+      scene.context.moveTo(...pixels(x1, y1));
+      scene.context.lineTo(...pixels(x2, y2));
     }
   });
 }
@@ -153,7 +157,7 @@ function drawRamp(scene) {
 
 // Soft ellipses of 2 σ: the more lie upon each other, the fainter each, so that about half shows through the heap.
 function drawEllipses(scene) {
-  const { context, x, y, scale, points } = scene;
+  const { context, x, y, scale, points, turn } = scene;
   const count = points.length / 4;
   let area = 0, reach = 0;
   for (let i = 0; i < count; i++) {
@@ -169,7 +173,7 @@ function drawEllipses(scene) {
     if (2 * s1 * scale < 1.5 && 2 * s2 * scale < 1.5) continue; // the dot covers it
     context.fillStyle = colourOf(scene, i);
     context.beginPath();
-    context.ellipse(x(m1), y(m2), 2 * s1 * scale, 2 * s2 * scale, 0, 0, CIRCLE);
+    context.ellipse(x(m1), y(m2), 2 * s1 * scale, 2 * s2 * scale, turn.tilt, 0, CIRCLE);
     context.fill();
   }
   context.globalAlpha = 1;
@@ -217,17 +221,17 @@ function drawNumerals(scene) {
 
 // The chosen image's posterior: an ellipse at σ and at 2 σ
 function drawChosen(scene, i) {
-  const { context, x, y, scale, points } = scene;
+  const { context, x, y, scale, points, turn } = scene;
   if (!(4 * i < points.length)) return;
   const [m1, m2, s1, s2] = posterior(points, i);
   for (const k of [1, 2])
     strokeWithRim(scene, scene.ink, 2.5, 5, () =>
-      context.ellipse(x(m1), y(m2), Math.max(k * s1 * scale, 4 * k), Math.max(k * s2 * scale, 4 * k), 0, 0, CIRCLE));
+      context.ellipse(x(m1), y(m2), Math.max(k * s1 * scale, 4 * k), Math.max(k * s2 * scale, 4 * k), turn.tilt, 0, CIRCLE));
 }
 
 // The chosen image's true posterior: contours that hold as much of it as the ellipses of σ and 2 σ hold of q(z|x).
 function drawTruth(scene, { centre, scale, reach, squares, levels, weights }) {
-  const place = (x, y) => [scene.x(centre[0] + scale[0] * x), scene.y(centre[1] + scale[1] * y)];
+  const place = (x, y) => [centre[0] + scale[0] * x, centre[1] + scale[1] * y];
   for (const level of levels) strokeSegments(scene, scene.yours, contour(weights, level, reach, squares), place);
 }
 
@@ -237,7 +241,7 @@ function drawYours(scene, [m1, m2, s1, s2]) {
   const x = inside(scene.x(m1), width), y = inside(scene.y(m2), height), right = x > width / 2;
   const outside = Math.hypot(x - scene.x(m1), y - scene.y(m2)) > em;
   const [across, up] = outside ? [0, 0] : [2 * s1 * scale, 2 * s2 * scale];
-  strokeWithRim(scene, yours, 3, 7, () => context.ellipse(x, y, across, up, 0, 0, CIRCLE));
+  strokeWithRim(scene, yours, 3, 7, () => context.ellipse(x, y, across, up, scene.turn.tilt, 0, CIRCLE));
   font(scene, 800, 1.5, "center", "middle");
   write(scene, "★", x, y, yours, 7);
   font(scene, 800, 1.1, right ? "right" : "left");
@@ -257,12 +261,12 @@ function drawPointer(scene, [z1, z2]) {
 
 // The names of the axes, and how far the plane reaches.
 function drawScale(scene, [across, up], extent) {
-  const { width, height, em, ink, context } = scene;
+  const { width, height, em, ink, context, turn } = scene;
   font(scene, 600, 0.9);
-  write(scene, `↑ ${axisName(up)}`, 8, em + 6, ink);
+  write(scene, `↑ ${axisName(up)}${turn.mark}`, 8, em + 6, ink);
   write(scene, `view ±${extent.toFixed(1)}, follows the cloud`, 8, height - 9, ink);
   context.textAlign = "right";
-  write(scene, `${axisName(across)} →`, width - 8, height - 9, ink);
+  write(scene, `${axisName(across)}${turn.mark} →`, width - 8, height - 9, ink);
 }
 
 // The decoded images behind the cloud, in an ink for each theme: {extent, dark, light}

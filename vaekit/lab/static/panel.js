@@ -3,6 +3,7 @@
 import { bytesOf, unpackJson } from "./bytes.js";
 import { axisName } from "./draw.js";
 import { element, paintImages, tell } from "./page.js";
+import { turnBy } from "./turn.js";
 
 export const SIDE_NAMES = ["left", "right"];
 // of meters, where two runs share the room
@@ -101,8 +102,10 @@ export function makeDimensions(planes) {
     return { model, bars, rows, sections };
   });
 
+  const nameOf = (model, dim) => axisName(dim) + (model.get("pair").includes(dim) ? turnBy(model.get("turn")).mark : "");
+
   function makeBar(model, dim) {
-    const bar = element("button", { class: "vk-bar", type: "button" }, element("i"), element("span", {}, axisName(dim)));
+    const bar = element("button", { class: "vk-bar", type: "button" }, element("i"), element("span"));
     bar.addEventListener("click", () => {
       const pair = model.get("pair");
       if (!pair.includes(dim)) tell(planes[0].model, { kind: "pair", pair: [pair[1], dim] });
@@ -117,7 +120,8 @@ export function makeDimensions(planes) {
       for (const [dim, nats] of kl.entries()) {
         const bar = bars.children[dim];
         bar.firstChild.style.height = `calc(${(nats ?? most) / most} * (100% - 1.4em))`; // below it stands the name
-        bar.title = `${axisName(dim)}: ${nats?.toFixed(2) ?? "∞"} nats`;
+        bar.lastChild.textContent = nameOf(model, dim);
+        bar.title = `${nameOf(model, dim)}: ${nats?.toFixed(2) ?? "∞"} nats`;
         bar.setAttribute("aria-pressed", pair.includes(dim));
       }
     }
@@ -127,7 +131,7 @@ export function makeDimensions(planes) {
       const bytes = bytesOf(model.get("traversals"));
       if (!bytes) continue;
       const [{ dims, across }, offset] = unpackJson(bytes), shape = model.get("shape");
-      const lines = dims.map((dim) => [axisName(dim), makeCanvases(across, "vk-small")]);
+      const lines = dims.map((dim) => [nameOf(model, dim), makeCanvases(across, "vk-small")]);
       paintImages(lines.flatMap(([, canvases]) => canvases), bytes.subarray(offset), shape);
       rows.replaceChildren(...lines.map(([name, canvases]) =>
         element("div", { class: "vk-row" }, element("span", {}, name), ...canvases)));

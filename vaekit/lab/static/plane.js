@@ -6,6 +6,7 @@ import { decode, readDecoder } from "./decode.js";
 import { drawPlane, readBackdrop, sceneOf } from "./draw.js";
 import { glide } from "./glide.js";
 import { contextOf, element, painter, paintImages, tell, wantsNoMotion } from "./page.js";
+import { turnBy } from "./turn.js";
 
 const CLICK = 4; // px that a click may move
 const NEAR = 14; // px within which a click chooses an image
@@ -45,38 +46,41 @@ export function makePlane({ model, life, name, lab }) {
   });
   const pointer = element("canvas", { class: "vk-decoded", role: "img" });
   const sent = {}; // what the kernel has sent, read
-  let past = null, painted = 0, decodeMs = "", heap = { frame: null, q: null };
+  let past = null, painted = 0, decodeMs = "", heap = { frame: null, q: null, reach: 0 };
 
-  const pair = () => past?.pair ?? model.get("pair");
+  const pair = () => past?.pair ?? model.get("pair"), turn = () => turnBy(model.get("turn"));
   const ask = painter(paint, MOST_PAINTINGS / lab.count);
 
   function paint(time) {
     const moving = cloud.move(time), sized = contextOf(canvas), frame = cloud.frame(), { points, extent } = cloud.now;
     if (!frame || !sized[1]) return false;
-    const scene = sceneOf(canvas, sized, extent), now = past ? {} : { ...sent, yours: model.get("drawn").mark };
+    const scene = { ...sceneOf(canvas, sized, extent), turn: turn() }, now = past ? {} : sent;
+    const { there } = scene.turn, mark = past ? null : model.get("drawn").mark;
+    const probe = now.probe && { ...now.probe, points: now.probe.points.map(there) };
     const truth = model.get("status").playing ? null : now.posterior; // else the weights have moved on
     const theme = scene.dark ? 1 : 0, factor = model.get("factor"), ramp = factor ? model.get("ramp")[theme] : null;
     const about = { classes: sent.classes, shades: sent.shades, colours: model.get("palette")[theme], ramp, factor };
-    drawPlane({ ...scene, points, ...about }, {
-      ...now, rings: !model.get("autoencoder"), prior: frame.beta > 0, digits: model.get("digits"),
-      aggregated: model.get("aggregated") && aggregate(frame, moving), truth, chosen: model.get("chosen"),
+    drawPlane({ ...scene, points: scene.turn.points(points), ...about }, {
+      ...now, probe, yours: mark?.length ? there(mark) : null, rings: !model.get("autoencoder"), prior: frame.beta > 0, digits: model.get("digits"),
+      aggregated: model.get("aggregated") && aggregate(frame.extent * scene.turn.reach, frame, moving), truth, chosen: model.get("chosen"),
       pointer: lab.z, pair: pair(), extent: frame.extent,
     });
     painted += 1;
     return moving;
   }
 
-  // The density of q(z), kept while the points rest: the pointer may be dragged all the same.
-  function aggregate(frame, moving) {
-    if (moving || heap.frame !== frame) heap = { frame: moving ? null : frame, q: density(cloud.now.points, frame.extent) };
-    return heap.q;
+  // The density of q(z) over ± reach, kept while the points rest: the pointer may be dragged all the same.
+  function aggregate(reach, frame, moving) {
+    if (moving || heap.frame !== frame || heap.reach !== reach)
+      heap = { frame: moving ? null : frame, q: density(cloud.now.points, reach), reach };
+    return heap;
   }
 
   // The decoded image at the pointer: made here where the page can, else by the kernel.
   function showDecoded() {
     const { decoder: able } = past ?? sent;
     if (able) {
-      const start = performance.now(), pixels = decode(able, lab.z, pair());
+      const start = performance.now(), pixels = decode(able, turn().back(lab.z), pair());
       decodeMs = performance.now() - start;
       paintImages([pointer], pixels, model.get("shape"));
       pointer.setAttribute("aria-label", `${name}The decoded image at z = (${lab.z.map((v) => v.toFixed(2)).join(", ")})`);
@@ -102,15 +106,15 @@ export function makePlane({ model, life, name, lab }) {
   }
   for (const trait of Object.keys(READERS)) life.trait(model, trait, () => read(trait));
   life.trait(model, "frame", onFrame);
-  life.trait(model, "digits aggregated factor pair chosen drawn", ask);
-  life.trait(model, "pair decoder", showDecoded);
+  life.trait(model, "digits aggregated factor pair turn chosen drawn", ask);
+  life.trait(model, "pair turn decoder", showDecoded);
   life.trait(model, "probe", lab.onProbe);
   life.message(model, onMessage);
   life.also(ask.stop);
 
   const plane = {
     model, canvas, pointer, ask, showDecoded,
-    cloud: cloud.now,
+    cloud: cloud.now, turn,
     number: () => cloud.frame()?.number ?? 0,
     probe: () => (past ? null : sent.probe),
     start() {
@@ -131,7 +135,7 @@ export function makePlane({ model, life, name, lab }) {
       const { number, step, beta, extent } = cloud.frame(), yours = model.get("drawn").mark ?? "";
       const decoderStep = (past ?? sent).decoder?.step ?? "";
       return {
-        frame: number, step, beta, extent, painted, yours, pair: pair(), ...summary(cloud.now.points),
+        frame: number, step, beta, extent, painted, yours, pair: pair(), turn: model.get("turn"), ...summary(cloud.now.points),
         z1: lab.z[0], z2: lab.z[1], decoderStep, decodeMs,
       };
     },
@@ -141,7 +145,7 @@ export function makePlane({ model, life, name, lab }) {
 }
 
 // Mouse, finger, pen and keys: drag to decode, click or Enter to choose.
-function listen({ canvas, cloud }, life, lab) {
+function listen({ canvas, cloud, turn }, life, lab) {
   let held = null; // the pointer that drags: {id, x, y} where it went down
 
   const scaleOf = (box) => Math.min(box.width, box.height) / 2 / cloud.extent;
@@ -150,7 +154,7 @@ function listen({ canvas, cloud }, life, lab) {
     (box.height / 2 - (event.clientY - box.top)) / scaleOf(box),
   ];
   function choose(z, most) {
-    const index = nearestPoint(cloud.points, z, most);
+    const index = nearestPoint(cloud.points, turn().back(z), most);
     if (index >= 0) lab.choose(index);
   }
   life.on(canvas, "pointerdown", (event) => {

@@ -1,0 +1,57 @@
+"""Pictures that a model makes on request, as the page is sent them."""
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from vaekit.lab.frames import pack_json, to_bytes
+from vaekit.lab.turn import Turn
+from vaekit.latent import traversal
+from vaekit.losses import pixel_mean, reconstruction_nll
+
+STEPS_ACROSS = 9  # images of a traversal, from −3 to 3
+REACH, LATTICE = 4.0, 41  # the true posterior: so many σ to each side, so many points along one side
+HELD = (1 - math.exp(-0.5), 1 - math.exp(-2.0))  # what a Gaussian's ellipses of σ and 2 σ hold
+
+
+def decoded(run, codes: Tensor) -> Tensor:
+    """Codes (n, D) → the means of their pixels, (n, C, H, W) in [0, 1]."""
+    return pixel_mean(run.model.decode(codes), run.settings["kind"])
+
+
+def traversals(mu: Tensor, dims: list[int], turn: Turn, decode: Callable) -> bytes:
+    """The code mu (1, D) with one of `dims` at a time, as they are turned, varied from −3 to 3.
+
+    Returns JSON (dims, across: how many images each) and u8 images: see frames.pack_json.
+    """
+    values = torch.linspace(-3, 3, STEPS_ACROSS, device=mu.device, dtype=mu.dtype)
+    codes = torch.cat([traversal(turn.codes(mu)[0], dim, values) for dim in dims])
+    return pack_json({"dims": dims, "across": STEPS_ACROSS}, to_bytes(decode(turn.back(codes))).tobytes())
+
+
+def true_posterior(run, x: Tensor) -> bytes:
+    """p(z|x) ∝ p(x|z) p(z) of an image x (1, C, H, W), on a lattice around its ellipse, two dimensions.
+
+    Returns JSON (centre, scale, reach, squares; levels: the heights that hold HELD of it) and f32 weights, from below.
+    """
+    mu, logvar = run.model.encode(x)
+    std, line = torch.exp(0.5 * logvar), torch.linspace(-REACH, REACH, LATTICE, device=x.device, dtype=x.dtype)
+    z = mu + std * torch.stack(torch.meshgrid(line, line, indexing="xy"), -1).reshape(-1, 2)  # (41², 2)
+    nll = reconstruction_nll(run.model.decode(z), x.expand(len(z), *x.shape[1:]), run.settings["kind"])
+    weights = torch.softmax(-nll - 0.5 * z.square().sum(1), 0).float().cpu().numpy()
+    falling = np.sort(weights)[::-1]
+    levels = [float(falling[np.searchsorted(falling.cumsum(), held).clip(0, len(z) - 1)]) for held in HELD]
+    header = {"centre": mu[0].tolist(), "scale": std[0].tolist(), "reach": REACH, "levels": levels}
+    return pack_json(header | {"squares": LATTICE - 1}, weights.astype("<f4").tobytes())
+
+
+def page_decoder(model: nn.Module, latent_dim: int, like: Tensor) -> nn.Module | None:
+    """Return the model's `decoder` when it alone is what `decode` does; else the page asks by message."""
+    z = torch.linspace(-2, 2, 3 * latent_dim, device=like.device, dtype=like.dtype).reshape(3, latent_dim)
+    try:
+        return model.decoder if torch.equal(model.decoder(z), model.decode(z)) else None
+    except Exception:  # no such part, or one that takes something else than codes
+        return None
