@@ -2,6 +2,7 @@
 
 import base64
 import json
+import math
 import subprocess
 
 import numpy as np
@@ -13,6 +14,7 @@ from torch import nn
 
 from vaekit.lab.frames import Frame, pack_decoder, pack_json, shrink_decoder
 from vaekit.lab.page import STATIC, bundle
+from vaekit.lab.parts import Parts, pack_parts
 from vaekit.lab.trail import Trail
 from vaekit.lab.turn import Turn
 
@@ -251,6 +253,20 @@ def test_a_task_names_what_it_speaks_of():
     names = ["Prior", "β", "mean σ", "Step", "KL, nats", "overlap"]
     code = "return namedIn('Turn the prior off, and wait until mean σ is below 0.03', names);"
     assert js(code, names=names) == ["Prior", "mean σ"]
+
+
+@pytest.mark.parametrize("offset", [0, 1])
+def test_the_kls_parts_as_they_were_packed_and_their_stretches_without_a_gap(offset):
+    left, right = Parts(), Parts()
+    left.rows = [(1, 0.5, -0.01), (2, 0.75, 0.25), (3, math.nan, math.nan), (7, 1.5, 0.5)]
+    right.why = "too few"
+    code = f"return readParts(new DataView(Uint8Array.from([...Array({offset}).fill(9), ...packed]).buffer, {offset}))"
+    found = js(code, packed=pack_parts([left, right]))
+    assert found["why"] == ["", "too few"] and found["runs"][1] == []
+    np.testing.assert_allclose(np.array(found["runs"][0], float), np.ravel(left.rows), rtol=1e-6)
+    code = "return known(readParts(packed).runs[0]).map((stretch) => stretch.map(([step, a, b]) => [step, a, b]))"
+    assert js(code, packed=pack_parts([left])) == [[[1, 0.5, 0], [2, 0.75, 0.25]], [[7, 1.5, 0.5]]]
+    assert js("return readParts(null)") == {"why": [], "runs": []}
 
 
 # -- the turn ---------------------------------------------------------------------------------------------

@@ -31,7 +31,8 @@ TIPS = {
     "noise": "Noise added to the codes: the draws are code + σ ε. The training does not see it",
     "colour": "What the dots are coloured by: the class, or a factor that the images were drawn from",
     "source": "What new digits are drawn from: the prior, or a mixture of Gaussians fitted to the codes",
-    "aggregated": "The aggregated posterior, the mean of all ellipses: contours as high as the prior on its rings",
+    "aggregated": "The aggregated posterior, the mean of all ellipses: contours as high as the prior on its rings; "
+    "and the KL in two parts, I(x; z) and KL(q(z) ‖ p(z))",
     "new": "Twenty new images, decoded from draws of the prior (n: others)",
     "draw": "A pad: draw a digit, and see its posterior and its reconstruction",
     "more": "Learning rate, reconstruction, data, pace, what to show, recordings",
@@ -82,9 +83,10 @@ class Controls:
         for name, tip in TIPS.items():
             getattr(self, name).tooltip = tip
         self.rows = self._rows()
-        boxes = {"digits": self.digits, "aggregated": self.aggregated}
-        pairs = [((box, "value"), (side.plane, trait)) for trait, box in boxes.items() for side in lab.view.sides]
-        self.links = [widgets.jslink(*pair) for pair in pairs]
+        planes = [side.plane for side in lab.view.sides]
+        shown = {"digits": (self.digits, planes), "aggregated": (self.aggregated, [*planes, lab.view.curves])}
+        ends = [((box, "value"), (part, trait)) for trait, (box, parts) in shown.items() for part in parts]
+        self.links = [widgets.jslink(*pair) for pair in ends]
         self._listen()
 
     def _rows(self) -> list[widgets.HBox]:

@@ -86,7 +86,7 @@ class Pad(anywidget.AnyWidget):
 
 
 class Curves(anywidget.AnyWidget):
-    """The loss curves. history: f32 rows of History, of `runs` runs; marks: [{step, label}]."""
+    """The loss curves. history: f32 rows of History, of `runs` runs; marks: [{step, label}]; parts: see pack_parts."""
 
     _esm = bundle("curves.js")
     _css = STYLE
@@ -94,5 +94,7 @@ class Curves(anywidget.AnyWidget):
     runs = traitlets.Int(1).tag(sync=True)
     autoencoder = traitlets.Bool(False).tag(sync=True)
     marks = traitlets.List([]).tag(sync=True)
+    parts = traitlets.Bytes(b"").tag(sync=True)
+    aggregated = traitlets.Bool(False).tag(sync=True)  # show the KL in its parts, as bands
     scrub = traitlets.Int(-1).tag(sync=True)
     status = traitlets.Dict({}).tag(sync=True)

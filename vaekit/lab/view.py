@@ -8,6 +8,7 @@ import torch
 from vaekit._checks import one_line
 from vaekit.lab.frames import pack_json
 from vaekit.lab.page import Curves
+from vaekit.lab.parts import pack_parts
 from vaekit.lab.side import MEASURE_SHARE, Side
 from vaekit.lab.trail import Trail
 from vaekit.losses import LIKELIHOODS
@@ -56,6 +57,7 @@ class View:
         self.curves.autoencoder = self.plane.autoencoder
         self.trail.keep(engine.runs[0].number, [side.plane.decoder for side in self.sides], self.sides[0].pair)
         self.curves.history = engine.history.array().tobytes()
+        self.curves.parts = pack_parts([side.meters.parts for side in self.sides])
         self.curves.marks = marks([run.recording for run in engine.runs])
 
     def status(self, engine) -> None:

@@ -67,5 +67,14 @@ export function readTrail(view) {
   return { frames: frames.map(read), decoders: decoders.map(read) };
 }
 
+// The KL's parts (see pack_parts) → {why, runs: f32 rows of step, I(x; z), KL(q(z) ‖ p(z)) each}
+export function readParts(view) {
+  const bytes = bytesOf(view);
+  if (!bytes) return { why: [], runs: [] };
+  const [{ why, rows }, offset] = unpackJson(bytes);
+  let at = offset;
+  return { why, runs: rows.map((count) => new Float32Array(bytes.buffer, (at += 12 * count) - 12 * count, 3 * count)) };
+}
+
 // The curves' rows, one after the other: see History.
 export const readHistory = (view) => new Float32Array(bytesOf(view)?.buffer ?? 0);

@@ -1,8 +1,9 @@
 // Reconstruction, KL and their weighted sum over the steps, with a mark where a knob was turned.
 
-import { readHistory } from "./bytes.js";
+import { drawBands, known, makeBandsLegend, writeWhy } from "./bands.js";
+import { readHistory, readParts } from "./bytes.js";
 import { stroke, write } from "./draw.js";
-import { contextOf, element, lifetime, painter, whenLooksChange } from "./page.js";
+import { contextOf, element, lifetime, painter, SIDE_NAMES, whenLooksChange } from "./page.js";
 
 const LINES = [
   { name: "reconstruction", column: 1, axis: "left", css: "orange", faint: true },
@@ -56,23 +57,38 @@ export function renderCurves({ model, el }) {
   const canvas = element("canvas", { class: "vk-curves", role: "img" });
   const [steps, speed] = [element("span"), element("span")];
   const foot = element("div", { class: "vk-foot" }, steps, speed);
-  const root = element("div", { class: "vk-lab" }, makeLegend(lines), element("div", { class: "vk-chart" }, canvas, foot));
+  const legend = makeLegend(lines), bands = makeBandsLegend();
+  legend.append(...bands.nodes);
+  const root = element("div", { class: "vk-lab" }, legend, element("div", { class: "vk-chart" }, canvas, foot));
   el.replaceChildren(root);
 
   function paint() {
     const [context, width, height] = contextOf(canvas);
     if (!width) return;
     const raw = readHistory(model.get("history")), rows = smooth(raw, columns, Math.ceil(raw.length / columns / ROWS_SEEN));
-    const chart = chartOf(canvas, context, width, height, rows, columns, lines);
+    const { why, runs: parts } = shownParts(), bottom = parts.some((some) => known(some).length) ? 0 : null;
+    const chart = chartOf(canvas, context, width, height, rows, columns, lines, bottom);
     context.clearRect(0, 0, width, height);
     drawAxes(chart);
     drawMarks(chart, model.get("marks"));
     if (model.get("scrub") >= 0) drawUpright(chart, chart.x(model.get("scrub")), 3);
-    drawLines(chart, raw, rows, columns, lines);
+    inside(chart, () => {
+      for (const [i, some] of parts.entries()) for (const rows of known(some)) drawBands(chart, rows, i ? [8, 4] : []);
+      drawLines(chart, raw, rows, columns, lines);
+    });
+    why.forEach((text, i) => writeWhy(chart, text, why.length - i));
+  }
+  // the KL's parts, and why there are none now, where they are asked for
+  function shownParts() {
+    const { why, runs } = readParts(model.get("aggregated") && !own ? model.get("parts") : null);
+    const named = why.map((text, i) => (text && why.length > 1 ? `${SIDE_NAMES[i]}: ${text}` : text));
+    return { runs, why: named.filter(Boolean) };
   }
   function onMarks() {
     const turned = model.get("marks").map(({ step, label }) => `${step}: ${label}`).join("; ");
-    canvas.setAttribute("aria-label", `Loss curves${turned && `; knobs turned at step ${turned}`}`);
+    const said = [...(turned ? [`knobs turned at step ${turned}`] : []), ...shownParts().why];
+    canvas.setAttribute("aria-label", ["Loss curves", ...said].join("; "));
+    bands.show(shownParts().runs);
     ask();
   }
   function onStatus() {
@@ -83,7 +99,7 @@ export function renderCurves({ model, el }) {
   const ask = painter(paint, 10);
   life.also(ask.stop);
   life.trait(model, "history scrub", ask);
-  life.trait(model, "marks", onMarks);
+  life.trait(model, "marks parts aggregated", onMarks);
   life.trait(model, "status", onStatus);
   onMarks();
   onStatus();
@@ -91,14 +107,15 @@ export function renderCurves({ model, el }) {
   return life.end;
 }
 
-// What is drawn on: the box inside of the axes, and where a step and a value lie.
-function chartOf(canvas, context, width, height, rows, columns, lines) {
+// What is drawn on: the box inside of the axes, and where a step and a value lie. bottom: of the right axis, if given.
+function chartOf(canvas, context, width, height, rows, columns, lines, bottom) {
   const style = getComputedStyle(canvas), em = parseFloat(style.fontSize);
   const colour = (name) => style.getPropertyValue(`--vk-${name}`);
   const box = { left: 3.3 * em, right: width - 2.8 * em, top: 1.25 * em, bottom: height - 1.25 * em };
   const last = Math.max(rows[rows.length - columns] ?? 1, 1);
   const on = (axis) => lines.filter((line) => line.axis === axis && !line.free);
   const ranges = { left: rangeOf(rows, columns, on("left"), 10), right: on("right").length ? rangeOf(rows, columns, on("right"), 2) : null };
+  if (bottom !== null && ranges.right) ranges.right[0] = bottom;
   return {
     ...{ context, em, box, last, ranges, colour, ink: colour("ink"), ground: colour("ground") },
     x: (step) => box.left + (step / last) * (box.right - box.left),
@@ -106,11 +123,17 @@ function chartOf(canvas, context, width, height, rows, columns, lines) {
   };
 }
 
-function drawLines({ context, box, ranges, colour, x, y }, raw, rows, columns, lines) {
+// Draws within the box of the axes.
+function inside({ context, box }, draw) {
   context.save();
   context.beginPath();
   context.rect(box.left, box.top - 2, box.right - box.left, box.bottom - box.top + 4);
   context.clip();
+  draw();
+  context.restore();
+}
+
+function drawLines({ context, ranges, colour, x, y }, raw, rows, columns, lines) {
   const draw = (values, { column, axis, css }, style) =>
     stroke(context, { strokeStyle: colour(css), ...style }, () => {
       for (let i = 0; i < values.length; i += columns) context.lineTo(x(values[i]), y(values[i + column], ranges[axis]));
@@ -119,7 +142,6 @@ function drawLines({ context, box, ranges, colour, x, y }, raw, rows, columns, l
     if (line.faint) draw(raw, line, { lineWidth: 1, globalAlpha: 0.25 });
     draw(rows, line, { lineWidth: line.width ?? 2.5, dash: line.dash });
   }
-  context.restore();
 }
 
 function drawAxes({ context, em, box, last, ranges, colour }) {

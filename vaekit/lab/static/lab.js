@@ -2,9 +2,9 @@
 
 import { bytesOf } from "./bytes.js";
 import { listenToKeys } from "./keys.js";
-import { element, isGone, lifetime, saveFile, say, tell, whenLooksChange } from "./page.js";
+import { element, isGone, lifetime, saveFile, say, SIDE_NAMES, tell, whenLooksChange } from "./page.js";
 import { makePad } from "./pad.js";
-import { makeDimensions, makePanel, makeStrip, SIDE_NAMES } from "./panel.js";
+import { makeDimensions, makePanel, makeStrip } from "./panel.js";
 import { makePlane } from "./plane.js";
 import { makeTasks } from "./tasks.js";
 import { makeTimeline } from "./timeline.js";

@@ -1,5 +1,7 @@
 // What all widgets share: nodes, canvases, the loop that rests, theme and size, and the way to the kernel.
 
+export const SIDE_NAMES = ["left", "right"];
+
 export function element(tag, attributes = {}, ...children) {
   const node = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);

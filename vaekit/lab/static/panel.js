@@ -2,11 +2,10 @@
 
 import { bytesOf, unpackJson } from "./bytes.js";
 import { axisName } from "./draw.js";
-import { element, paintImages, tell } from "./page.js";
+import { element, paintImages, SIDE_NAMES, tell } from "./page.js";
 import { turnBy } from "./turn.js";
 
-export const SIDE_NAMES = ["left", "right"];
-// of meters, where two runs share the room
+// of meters, where two runs share the room, or more than eight stand there
 const SHORT = { "spread of means": "spread", "active units": "active", completeness: "complete", reconstruction: "recon." };
 
 // "z₁ = 0.52 ± 0.11" in one piece, wherever the line ends
@@ -87,7 +86,8 @@ export function makePanel(planes, pad, dimensions) {
     const heads = twin ? [element("div", {}, ...["", ...SIDE_NAMES].map((side) => element("span", {}, side)))] : [];
     meters.replaceChildren(...heads, ...first.map(([name, value], i) => {
       const values = [value, ...others.map((other) => other[i]?.[1] ?? "")];
-      return element("div", {}, element("span", { title: name }, twin ? SHORT[name] ?? name : name), ...values.map((text) => element("b", {}, twin ? text.replace(" of ", "/") : text)));
+      const short = twin || first.length > 8 ? SHORT[name] ?? name : name;
+      return element("div", {}, element("span", { title: name }, short), ...values.map((text) => element("b", {}, twin ? text.replace(" of ", "/") : text)));
     }));
   }
   return { node, showZ, showChosen, showSheet, showPad, showDrawn, showMeters };

@@ -55,7 +55,7 @@ function choose(models, images, index) {
 async function start() {
   const run = await readRun(), nothing = { sheet: null, posterior: null, tasks: [], digits: false, aggregated: false, showing: "", scrub: -1, pad: false, strokes: [], drawn: {} };
   const models = run.planes.map((state) => stillModel({ ...state, ...nothing }));
-  const [first, second = null] = models, curves = stillModel({ ...run.curves, scrub: -1 });
+  const [first, second = null] = models, curves = stillModel({ ...run.curves, scrub: -1, parts: null, aggregated: false });
   first.set("twin", second);
   first.on("change:scrub", () => curves.set("scrub", first.get("scrub")));
   first.answers.choose = ({ index }) => choose(models, bytesOf(run.images), index);

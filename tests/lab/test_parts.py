@@ -1,0 +1,60 @@
+"""The KL in two parts: numbers that the metrics give, a history, and a word where there is no estimate."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from lab_helpers import done, encoded
+
+import vaekit
+from vaekit.lab.frames import unpack_json
+from vaekit.lab.parts import NEAR, ROWS, Parts
+
+
+def sent(lab) -> tuple[dict, np.ndarray]:
+    header, payload = unpack_json(lab.view.curves.parts)
+    return header, np.frombuffer(payload, "<f4").reshape(-1, 3)
+
+
+def test_the_parts_make_up_the_kl_and_are_kept_along_the_steps(labs):
+    lab = labs(twin=True)
+    lab.set(prior=True, beta=8.0)
+    for _ in range(3):
+        lab.run(10)
+    header, rows = sent(lab)
+    assert header["why"] == ["", ""] and sum(header["rows"]) == len(rows)
+    assert {0, 10, 20, 30} <= set(rows[: header["rows"][0], 0]) and (np.diff(rows[: header["rows"][0], 0]) > 0).all()
+    for number, last in enumerate((rows[header["rows"][0] - 1], rows[-1])):
+        measured = lab.view.sides[number].meters.measured
+        generator = torch.Generator().manual_seed(lab.engine.run.seed)
+        information = vaekit.metrics.mutual_information(*encoded(lab, number), generator).item()
+        assert measured.information == pytest.approx(information, abs=1e-4)
+        assert measured.information + measured.aggregated_kl == pytest.approx(measured.kl, rel=1e-5)
+        assert last.tolist() == pytest.approx([30, measured.information, measured.aggregated_kl], rel=1e-5)
+    lab.reset()
+    done(lab)
+    assert set(sent(lab)[1][:, 0]) == {0}  # what came later has not been
+
+
+def test_where_it_is_no_estimate_the_lab_says_so(labs):
+    mu = torch.randn(100, 2, generator=torch.Generator().manual_seed(1))
+    parts = Parts()
+    assert np.isnan(parts.measure(1, 9 * mu, torch.full((100, 2), -9.0), 0)).all()
+    assert parts.why == "I(x; z) is near ln 100 = 4.6, the most that so many codes can show"
+    information, rest = parts.measure(2, mu, torch.zeros(100, 2), 0)
+    assert 0.4 < information < math.log(100) - NEAR and rest > 0 and parts.why == ""
+    assert [row[0] for row in parts.rows] == [1, 2]
+    five = labs(latent_dim=5).run(2)
+    assert sent(five)[0]["why"] == ["I(x; z) is estimated in two dimensions only"]
+    assert math.isnan(five.measured.information) and np.isnan(sent(five)[1][:, 1:]).all()
+    points = labs(model=vaekit.Autoencoder(hidden=16)).run(2)
+    assert math.isnan(points.measured.information) and sent(points)[0] == {"why": [""], "rows": [0]}
+
+
+def test_the_history_is_thinned_and_keeps_its_ends():
+    parts, codes = Parts(), (torch.zeros(2, 3), torch.zeros(2, 3))
+    for step in range(3 * ROWS):
+        parts.measure(step, *codes, 0)
+        assert len(parts.rows) <= ROWS and parts.rows[-1][0] == step
+    assert parts.rows[0][0] == 0
