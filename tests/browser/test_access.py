@@ -11,6 +11,7 @@ ORDER = [
     *("button", "button", "button", "switch", "slider", "input"),  # Play, Step, Start again, the prior; β
     *("button", "button", "button"),  # More, full screen, keys
     *("input", "select", "select", "select", "select"),  # learning rate, reconstruction, images, pace, what to show
+    *("slider", "textbox"),  # the angle
     *("input", "input", "input"),  # digits, q(z), p(z|x)
     *("button", "select", "button", "button", "button"),  # New digits, from what; Draw, Save, Load
     *("application", "input"),  # the plane, and the way back along the run
@@ -82,8 +83,8 @@ def test_everything_by_keyboard(desk, lab):
 NAMES = {
     "button": ["Play", "Step", "Start again", "More", "Full screen", "The keys", "New digits", "Save", "Load"],
     "switch": ["Prior"],
-    "slider": ["β", "Look back along the run"],
-    "textbox": ["β", "learning rate"],
+    "slider": ["β", "Turn the code", "Look back along the run"],
+    "textbox": ["β", "learning rate", "Turn the code"],
     "combobox": ["Reconstruction", "images", "Slow motion", "Show in the plane"],
     "checkbox": ["digits as marks", "q(z)", "p(z|x)"],
     "application": ["latent plane"],

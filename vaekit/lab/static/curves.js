@@ -86,7 +86,7 @@ export function renderCurves({ model, el }) {
   }
   function onMarks() {
     const turned = model.get("marks").map(({ step, label }) => `${step}: ${label}`).join("; ");
-    const said = [...(turned ? [`knobs turned at step ${turned}`] : []), ...shownParts().why];
+    const said = [...shownParts().why, ...(turned ? [`knobs turned at step ${turned}`] : [])];
     canvas.setAttribute("aria-label", ["Loss curves", ...said].join("; "));
     bands.show(shownParts().runs);
     ask();

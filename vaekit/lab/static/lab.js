@@ -191,7 +191,10 @@ function nameControls(root) {
       box.setAttribute("role", "switch");
       box.setAttribute("aria-label", whose ? `${whose}: ${words}` : words);
     } else if (control.matches("button") && words.length < 2) control.setAttribute("aria-label", tip);
-    else if (tip && !box) control.querySelector("input, select, [role=slider]")?.setAttribute("aria-label", tip);
+    else if (tip && !box) {
+      for (const part of control.querySelectorAll("input, select, [role=slider], .widget-readout")) part.setAttribute("aria-label", tip);
+      control.querySelector(".widget-readout[contenteditable]")?.setAttribute("role", "textbox");
+    }
   }
 }
 

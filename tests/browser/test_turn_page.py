@@ -1,0 +1,71 @@
+"""The code turned in the page, and the KL's two parts under its curve."""
+
+import numpy as np
+import pytest
+from jupyter import ask, decoded_by_torch, execute, pixels, wait_until
+
+pytestmark = pytest.mark.browser
+
+TURNED = "lab.view.plane.turn"
+# Where image 7 lies in the plane by now, and where it lay.
+PLACE = """
+from vaekit.lab.turn import Turn
+z = lab.view.sides[0].last.mu[7]
+there = Turn((0, 1), lab.view.plane.turn).matrix @ z
+"""
+
+
+def turn_by_keys(desk, lab, times: int, key: str = "ArrowRight") -> float:
+    slider = lab.in_sight(lab.root.locator(".vk-turn [role=slider]"))
+    slider.focus()
+    for _ in range(times):
+        desk.keyboard.press(key)
+    return slider
+
+
+def test_the_cloud_is_turned_and_what_an_image_is_decoded_to_is_not(desk, lab):
+    before = pixels(lab.plane)
+    turn_by_keys(desk, lab, 40)
+    wait_until(lambda: ask(desk, TURNED) == pytest.approx(40))
+    lab.wait("d.turn > 39.9 && d.turn < 40.1")
+    assert (pixels(lab.plane) != before).mean() > 0.05
+    z, there = ask(desk, "[z.tolist(), there.tolist()]", PLACE)
+    lab.drag(*there)
+    state = lab.state()
+    angle = np.radians(40)
+    back = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]]) @ [state["z1"], state["z2"]]
+    assert np.abs(back - z).max() < 0.06  # a mouse goes by whole pixels
+    assert np.abs(lab.decoded() / 255 - decoded_by_torch(desk, [tuple(back)])[0]).max() < 0.01
+    # a click finds the image where it lies now
+    nearest = ask(
+        desk,
+        "int(np.abs(np.hypot(*(mu - place).T)).argmin())",
+        f"""
+import numpy as np
+mu = lab.view.sides[0].last.mu @ Turn((0, 1), lab.view.plane.turn).matrix.T
+place = np.array({there})
+""",
+    )
+    desk.mouse.click(*lab.client(*there))
+    wait_until(lambda: ask(desk, "lab.view.plane.chosen") == nearest)
+    turn_by_keys(desk, lab, 50, "ArrowLeft")
+    lab.wait("d.turn === 0")
+    execute(desk, "lab.turn_code(90)")
+    lab.wait("d.turn === 90")
+    assert lab.root.locator(".vk-turn .widget-readout").inner_text() == "90"
+
+
+def test_bands_under_the_kl_or_a_word_why_there_are_none(desk, lab):
+    legend, plain = lab.root.locator(".vk-legend"), pixels(lab.curves)
+    assert "I(x; z)" not in legend.inner_text()
+    lab.in_sight(lab.root.get_by_label("q(z)")).check()
+    parts = ask(desk, "[lab.measured.information, lab.measured.aggregated_kl]")
+    for name, nats in zip(("I(x; z)", "KL(q(z) ‖ p(z))"), parts, strict=True):
+        wait_until(lambda: f"{name} {nats:.1f}" in legend.inner_text())  # noqa: B023
+    wait_until(lambda: (pixels(lab.curves) != plain).mean() > 0.1)
+    execute(desk, "lab.set(prior=False); lab.run(400)")
+    why = "I(x; z) is near ln "
+    wait_until(lambda: why in lab.curves.get_attribute("aria-label"))
+    lab.root.get_by_label("q(z)").uncheck()
+    wait_until(lambda: why not in lab.curves.get_attribute("aria-label"))
+    assert "I(x; z)" not in legend.inner_text()
