@@ -40,7 +40,7 @@ class Meters:
         if math.isnan(std + spread):
             return  # no numbers any more: the run is about to go back to where there were
         self.kl = per_dim
-        if dear:
+        if dear or not self._dear:
             self._dear = self._plane(run, mu, logvar, list(turn.pair)) | {"mig": self._gap(shown)}
             if not autoencoder:
                 names = ("information", "aggregated_kl")
