@@ -15,12 +15,12 @@ there = Turn((0, 1), lab.view.plane.turn).matrix @ z
 """
 
 
-def turn_by_keys(desk, lab, times: int, key: str = "ArrowRight") -> float:
+def turn_by_keys(desk, lab, times: int, key: str = "ArrowRight") -> None:
     slider = lab.in_sight(lab.root.locator(".vk-turn [role=slider]"))
+    slider.wait_for()
     slider.focus()
     for _ in range(times):
         desk.keyboard.press(key)
-    return slider
 
 
 def test_the_cloud_is_turned_and_what_an_image_is_decoded_to_is_not(desk, lab):

@@ -100,8 +100,8 @@ class Display(LabRun):
         degrees = check_number("degrees", degrees, "a number from 0 to 90", low=0, high=90)
         for side in self.view.sides:
             side.plane.turn = degrees  # the page follows at once
+        self.controls.show()  # before it is waited: the hand at the slider may be further by then
         self.engine.ask("show_turned").result()
-        self.controls.show()
 
     def show_posterior(self, shown: bool = True) -> None:
         """Show the true posterior p(z|x) of the chosen image under its ellipses, while the run rests.
