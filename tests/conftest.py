@@ -3,6 +3,7 @@
 import re
 import signal
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -92,13 +93,23 @@ def refuses():
     return check
 
 
-@pytest.fixture(scope="session")
-def book_maker():
-    """The tool that makes the book: a script, and so not to be imported from where the tests are."""
+def tool(name: str):
+    """A script of tools/, as a module: it is not to be imported from where the tests are."""
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(Path(__file__).parents[1] / "tools")
-        import make_book
-    return make_book
+        return import_module(name)
+
+
+@pytest.fixture(scope="session")
+def count_lecture():
+    """The tool that counts a lecture."""
+    return tool("count_lecture")
+
+
+@pytest.fixture(scope="session")
+def book_maker():
+    """The tool that makes the book."""
+    return tool("make_book")
 
 
 @pytest.fixture(scope="session")
