@@ -13,15 +13,13 @@ NBVAL := --nbval-lax --nbval-current-env --nbval-cell-timeout=120 --nbval-saniti
 # page and one kernel: most of these tests wait for a frame.
 QUICK := -p no:nbval --numprocesses auto --dist worksteal -m "not slow and not release" --ignore tests/browser tests
 # Each lecture is run once: the first one in the browser, the others by nbval.
-LECTURES := $(filter-out %/00_start_here.ipynb,$(wildcard notebooks/*.ipynb))
+LECTURES := $(filter-out %/00_start_here.ipynb,$(wildcard notebooks/*.ipynb notebooks/more/*.ipynb))
 UNITS := $(NBVAL) --numprocesses auto --dist loadscope -m "not browser and not release" tests $(LECTURES)
 BROWSER := -p no:nbval --numprocesses 2 --dist loadscope -m "browser and not release" tests/browser
 RELEASE := -p no:nbval --numprocesses 2 --dist loadscope -m release tests
 
 # Where to look for Python; make PYTHON=/path/to/python3 names one instead.
 PYTHONS := $(if $(PYTHON),'$(PYTHON)',python3.11 python3.12 python3.13 python3.14 python3 python)
-# JupyterLab's offer to fetch its news would lie over the lab, and ask for a network.
-NO_NEWS := {"disabledExtensions": {"@jupyterlab/apputils-extension:announcements": true}}
 # More arguments for the command behind a target: make lab ARGS="--no-browser --port 9999"
 ARGS ?=
 
@@ -30,9 +28,8 @@ ARGS ?=
 help: ## what there is to make
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile
 
-lab: .venv/lab.stamp ## the live lab, in JupyterLab on localhost
-	@$(PY) -m jupyterlab --ServerApp.root_dir=notebooks --LabApp.default_url=/lab/tree/00_start_here.ipynb \
-		$(if $(filter 0,$(shell id -u)),--allow-root) $(ARGS)
+lab: .venv/lab.stamp ## your copy of the lectures, with the live lab, in JupyterLab on localhost
+	@$(PY) -m vaekit lab my-lectures $(if $(filter 0,$(shell id -u)),--allow-root) $(ARGS)
 
 test: .venv/test.stamp ## everything: lint, unit tests, notebooks, the lab in a browser
 	@$(PYTEST) $(UNITS) $(ARGS)
@@ -71,8 +68,6 @@ clean: ## remove what was made, but for .venv
 	@echo "vaekit: installing into .venv (the first time PyTorch takes some minutes; on Linux its wheels for CUDA are 3 GB)"
 	@$(INSTALL) --quiet 'hatchling>=1.27' editables
 	@$(INSTALL) --no-build-isolation --editable .
-	@mkdir -p .venv/etc/jupyter/labconfig
-	@echo '$(NO_NEWS)' > .venv/etc/jupyter/labconfig/page_config.json
 	@touch $@
 
 .venv/test.stamp .venv/book.stamp .venv/bench.stamp: .venv/%.stamp: .venv/lab.stamp

@@ -32,7 +32,19 @@ _LAZY = {
     "resume": "vaekit.runs.playback",
     "sweep": "vaekit.runs.sweep",
 }
-_MODULES = ["cartoons", "data", "exercises", "lab", "latent", "losses", "metrics", "model", "plotting", "runs"]
+_MODULES = [
+    "cartoons",
+    "copies",
+    "data",
+    "exercises",
+    "lab",
+    "latent",
+    "losses",
+    "metrics",
+    "model",
+    "plotting",
+    "runs",
+]
 _MODULES += ["theory", "training"]
 
 __all__ = ["VAE", "Autoencoder", "ConvDecoder", "ConvEncoder", "Decoder", "Encoder", "ImageSet", "Knobs", "LinearVAE"]

@@ -1,0 +1,89 @@
+"""The command `vaekit`: the lectures as a copy of one's own, and JupyterLab on it."""
+
+import argparse
+import os
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+from vaekit.copies import CopyError, copy_lectures
+
+FIRST = "00_start_here.ipynb"
+SETTINGS = (
+    Path(__file__).parent / "_jupyter"
+)  # JupyterLab's offer of news would lie over the lab, and ask for a network
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Do what the command line asks; what goes wrong is said in one line."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    mine = arguments
+    if arguments[:1] == ["lab"]:  # what comes after the folder is JupyterLab's
+        has_folder = arguments[1:] and (not arguments[1].startswith("-") or arguments[1] in ("-h", "--help"))
+        mine = arguments[: 2 if has_folder else 1]
+    asked = parser().parse_args(mine)
+    try:
+        for line in copy_lectures(asked.folder, asked.kind):
+            print(f"vaekit: {line}")
+        print(f"vaekit: the lectures are in {asked.folder.resolve()}", flush=True)
+        if asked.command == "lab":
+            start_jupyterlab(asked.folder, arguments[len(mine) :])
+    except CopyError as error:
+        sys.exit(f"vaekit: {error}")
+
+
+def parser() -> argparse.ArgumentParser:
+    """What the command takes."""
+    vaekit = argparse.ArgumentParser("vaekit", description="Lectures on variational autoencoders, and a live lab.")
+    commands = vaekit.add_subparsers(dest="command", required=True)
+    lab = commands.add_parser(
+        "lab",
+        help="copy the lectures, and open JupyterLab on them",
+        description="Copy the lectures, and open JupyterLab on them. More arguments go on to JupyterLab.",
+        usage="vaekit lab [FOLDER] [arguments of JupyterLab ...]",
+    )
+    folder = lab.add_argument("folder", nargs="?", metavar="FOLDER", type=Path, default=Path("vaekit-lectures"))
+    folder.help = "where your copy is (default: vaekit-lectures)"
+    lab.set_defaults(kind="learner")
+    copies = commands.add_parser(
+        "copies",
+        help="copy the lectures into a folder",
+        description="Copy the lectures into a folder. A copy that somebody has written in is never written over.",
+    )
+    copies.add_argument("folder", metavar="FOLDER", type=Path)
+    kinds = copies.add_mutually_exclusive_group()
+    kinds.add_argument(
+        "--learner",
+        dest="kind",
+        action="store_const",
+        const="learner",
+        default="learner",
+        help="without outputs, solutions folded (the default)",
+    )
+    kinds.add_argument(
+        "--instructor", dest="kind", action="store_const", const="instructor", help="with outputs, all solutions open"
+    )
+    return vaekit
+
+
+def start_jupyterlab(folder: Path, arguments: list[str]) -> None:
+    """JupyterLab on the folder, at the first lecture, in place of this process."""
+    if find_spec("jupyterlab") is None:
+        raise CopyError("JupyterLab is not installed: python -m pip install jupyterlab")
+    paths = [str(SETTINGS), os.environ.get("JUPYTER_CONFIG_PATH", "")]
+    os.environ["JUPYTER_CONFIG_PATH"] = os.pathsep.join(filter(None, paths))
+    command = [sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={folder.resolve()}"]
+    command += [f"--LabApp.default_url=/lab/tree/{FIRST}", *arguments]
+    start(command)
+
+
+def start(command: list[str]) -> None:
+    """Run a command in place of this process; on Windows exec would give the terminal back at once."""
+    if os.name == "posix":
+        os.execv(command[0], command)
+    sys.exit(subprocess.call(command))
+
+
+if __name__ == "__main__":
+    main()

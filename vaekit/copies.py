@@ -1,0 +1,128 @@
+"""The learner's copy of the lectures: made once, renewed where it is untouched, never written over."""
+
+import hashlib
+import json
+from itertools import count
+from pathlib import Path
+
+from vaekit._checks import check_choice, first_line
+from vaekit._files import short_path, write_whole
+
+RECORD = ".vaekit-copies.json"  # in a folder of copies: their kind, and the sum of each lecture as it was last copied
+
+
+class CopyError(RuntimeError):
+    """The lectures cannot be copied there; the message says why, and what to do, in one line."""
+
+
+def lectures_folder() -> Path:
+    """Where the kit's own lectures are: in the installed package, else in the clone."""
+    here = Path(__file__).resolve().parent
+    found = [folder for folder in (here / "lectures", here.parent / "notebooks") if folder.is_dir()]
+    if not found:
+        raise CopyError("this installation of vaekit has no lectures: install it anew, or work in a clone")
+    return found[0]
+
+
+def copy_lectures(folder: str | Path, kind: str = "learner") -> list[str]:
+    """Copy the lectures into a folder, which is made when only it is missing.
+
+    kind: "learner", without what the cells show and with the solutions folded; "instructor", with both.
+    A copy in which somebody has written stays as it is, and a newer lecture is put beside it.
+    Returns a line for each that was put beside one. Raises CopyError, in one line.
+    """
+    folder, source, kind = Path(folder).expanduser(), lectures_folder(), check_choice("kind", kind, PREPARE)
+    try:
+        if folder.resolve().is_relative_to(source):
+            raise CopyError(f"{short_path(folder)} is where the lectures themselves are: choose another folder")
+        folder.mkdir(exist_ok=True)
+        record = _read_record(folder)
+        if record["kind"] not in (None, kind):
+            raise CopyError(f"{short_path(folder)} has the {record['kind']}'s copies: choose another folder")
+        lectures = sorted([*source.glob("*.ipynb"), *source.glob("more/*.ipynb")])
+        said = [
+            _copy(path.relative_to(source), json.loads(path.read_bytes()), folder, kind, record) for path in lectures
+        ]
+        write_whole(folder / RECORD, json.dumps(record | {"kind": kind}, indent=1).encode())
+    except OSError as error:
+        raise CopyError(_said_of(error, folder)) from error
+    return [line for line in said if line]
+
+
+def _copy(name: Path, notebook: dict, folder: Path, kind: str, record: dict) -> str | None:
+    """Bring one lecture into the folder, if its copy is not of this version. Returns what there is to say about it."""
+    prepared = PREPARE[kind](notebook)
+    new, sums = sum_of(prepared), record["sums"]
+    for place in _places(name):
+        target, key = folder / place, place.as_posix()
+        known, sums[key] = sums.get(key), new
+        if not target.exists():
+            break
+        if new in (known, present := _sum_in(target)):
+            return None  # of this version, and maybe written in: what it shows stays, too
+        if present == known:
+            break  # an older version, untouched
+    target.parent.mkdir(exist_ok=True)
+    write_whole(target, json.dumps(prepared, ensure_ascii=False, indent=1).encode())
+    return None if place == name else f"{name.as_posix()} has changed, and so has your copy: the new one is {key}"
+
+
+def _places(name: Path):
+    """Where a lecture may go: its own name, and those beside a copy that somebody has written in."""
+    yield name
+    yield from (name.with_name(f"{name.stem}.new{number if number > 1 else ''}.ipynb") for number in count(1))
+
+
+def sum_of(notebook: dict) -> str:
+    """A sum of what is written in a notebook. What it shows, counters and empty cells are nothing written."""
+    cells = [(cell["cell_type"], "".join(cell["source"])) for cell in notebook["cells"]]
+    written = [cell for cell in cells if cell[1].strip()]
+    return hashlib.sha256(json.dumps(written).encode()).hexdigest()
+
+
+def _sum_in(path: Path) -> str | None:
+    """The sum of a notebook's file; None when it is none, and so somebody's own."""
+    try:
+        return sum_of(json.loads(path.read_bytes()))
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def _read_record(folder: Path) -> dict:
+    """What was copied here. Without a record, or with a damaged one, nothing counts as untouched."""
+    try:
+        found = json.loads((folder / RECORD).read_bytes())
+        return {"kind": found["kind"], "sums": {str(name): str(it) for name, it in found["sums"].items()}}
+    except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
+        return {"kind": None, "sums": {}}
+
+
+def _for_a_learner(notebook: dict) -> dict:
+    """The same lecture before anything was run, with solutions and claims folded."""
+    for cell in notebook["cells"]:
+        if cell["cell_type"] == "code":
+            cell["outputs"], cell["execution_count"] = [], None
+        if {"solution", "claims"} & set(cell["metadata"].get("tags", ())):
+            cell["metadata"]["jupyter"] = cell["metadata"].get("jupyter", {}) | {"source_hidden": True}
+    return notebook
+
+
+def _for_an_instructor(notebook: dict) -> dict:
+    """The same lecture with all solutions open."""
+    for cell in notebook["cells"]:
+        if "solution" in cell["metadata"].get("tags", ()):
+            cell["metadata"].pop("jupyter", None)
+    return notebook
+
+
+PREPARE = {"learner": _for_a_learner, "instructor": _for_an_instructor}
+
+
+def _said_of(error: OSError, folder: Path) -> str:
+    """Why the lectures cannot be in this folder."""
+    place = short_path(folder)
+    if folder.exists() and not folder.is_dir():
+        return f"{place} is a file, where a folder for the lectures is needed: choose another name"
+    if not folder.parent.is_dir():
+        return f"there is no folder {short_path(folder.parent)} to make {folder.name} in: make it first"
+    return f"the lectures cannot be copied to {place} ({error.strerror or first_line(error)}): choose another folder"
