@@ -93,21 +93,20 @@ def refuses():
     return check
 
 
-def tool(name: str):
-    """A script of tools/, as a module: it is not to be imported from where the tests are."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(Path(__file__).parents[1] / "tools")
-        return import_module(name)
+@pytest.fixture(scope="session")
+def tool():
+    """`tool("make_book")`: a script of tools/, as a module; it cannot be imported from where the tests are."""
+
+    def load(name: str):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.syspath_prepend(Path(__file__).parents[1] / "tools")
+            return import_module(name)
+
+    return load
 
 
 @pytest.fixture(scope="session")
-def count_lecture():
-    """The tool that counts a lecture."""
-    return tool("count_lecture")
-
-
-@pytest.fixture(scope="session")
-def book_maker():
+def book_maker(tool):
     """The tool that makes the book."""
     return tool("make_book")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
-NAMES = sorted(path.stem for path in NOTEBOOKS.glob("*.ipynb"))
+PATHS = {path.stem: path for path in [*sorted(NOTEBOOKS.glob("*.ipynb")), *sorted(NOTEBOOKS.glob("more/*.ipynb"))]}
 
 pytestmark = pytest.mark.slow
 
@@ -21,34 +21,35 @@ def nbformat():
 
 
 class Page(HTMLParser):
-    """What a page loads and links to, and how many pictures it has."""
+    """What a page loads and links to, and the text alternatives of its pictures."""
 
     def __init__(self, path: Path):
         super().__init__()
-        self.loads, self.links, self.pictures = [], [], 0
+        self.loads, self.links, self.pictures = [], [], []
         self.feed(path.read_text(encoding="utf-8"))
 
     def handle_starttag(self, tag, attributes):
         values = dict(attributes)
-        self.pictures += tag == "img"
+        if tag == "img":
+            self.pictures.append(values["alt"])
         if tag in ("script", "img", "link", "iframe") and (source := values.get("src") or values.get("href")):
             self.loads.append(source)
         if tag == "a" and "href" in values:
             self.links.append(values["href"])
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", PATHS)
 def test_a_page_shows_all_that_the_notebook_has_stored(nbformat, book, name):
     text = (book / f"{name}.html").read_text(encoding="utf-8")
-    notebook = nbformat.read(NOTEBOOKS / f"{name}.ipynb", as_version=4)
+    notebook = nbformat.read(PATHS[name], as_version=4)
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", ())]
     pictures = sum("image/png" in o.get("data", {}) and "text/html" not in o["data"] for o in outputs)
     stills = sum(o.get("data", {}).get("text/html", "").count("<img") for o in outputs)
-    assert Page(book / f"{name}.html").pictures >= pictures + stills > 0
+    assert len(Page(book / f"{name}.html").pictures) >= pictures + stills > 0
     assert not re.search(r"\b\w*Box\(children|Widget\(|application/vnd.jupyter.widget|output_error", text)
 
 
-@pytest.mark.parametrize("name", [*NAMES, "guide"])
+@pytest.mark.parametrize("name", [*PATHS, "guide"])
 def test_a_page_loads_nothing_from_elsewhere_and_leads_to_pages(book, name):
     page = Page(book / f"{name}.html")
     assert all(source.startswith(("data:", "MathJax/")) for source in page.loads)
@@ -60,7 +61,21 @@ def test_a_page_loads_nothing_from_elsewhere_and_leads_to_pages(book, name):
 def test_the_first_page_leads_to_the_first_lecture(book):
     assert 'url=00_start_here.html"' in (book / "index.html").read_text(encoding="utf-8")
     assert (book / "MathJax" / "MathJax.js").is_file()
-    assert {page.stem for page in book.glob("*.html")} == {*NAMES, "guide", "index"}
+    assert {page.stem for page in book.glob("*.html")} == {*PATHS, "guide", "index"}
+
+
+def test_links_and_pictures_of_a_page(nbformat, book_maker, tmp_path):
+    links = (
+        "[a](../01_a.ipynb) [b](more/01_b.ipynb#there) [c](01_c.ipynb) [d](../README.md#d) [e](https://e.org/e.ipynb)"
+    )
+    dot = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+    shown = [nbformat.v4.new_output("display_data", {"image/png": dot}) for _ in range(2)]
+    cell = nbformat.v4.new_code_cell("x", metadata={"alt": 'The "cloud" & its <rings>.'}, outputs=shown)
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell(links), cell])
+    (tmp_path / "a.html").write_text(book_maker.render(notebook, "a"), encoding="utf-8")
+    page = Page(tmp_path / "a.html")
+    assert page.links == ["01_a.html", "01_b.html#there", "01_c.html", "guide.html#d", "https://e.org/e.ipynb"]
+    assert page.pictures == 2 * ['The "cloud" & its <rings>.']
 
 
 @pytest.mark.parametrize(

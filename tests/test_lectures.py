@@ -10,6 +10,11 @@ NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
 NOT_YET = {"00", "01", "02", "03", "04", "05", "06", "07", "08", "09"}
 
 
+@pytest.fixture(scope="module")
+def count_lecture(tool):
+    return tool("count_lecture")
+
+
 def number(path: Path) -> str:
     return path.stem.partition("_")[0]
 

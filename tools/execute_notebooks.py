@@ -20,6 +20,11 @@ from vaekit._pictures import lighter
 NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
 
 
+def all_notebooks(folder: Path = NOTEBOOKS) -> list[Path]:
+    """The lectures, and after them the appendices."""
+    return [*sorted(folder.glob("*.ipynb")), *sorted(folder.glob("more/*.ipynb"))]
+
+
 def execute(path: Path) -> None:
     """Run one notebook in its own folder and write it back, without widgets, timings and counters of a session."""
     notebook = nbformat.read(path, as_version=4)
@@ -40,7 +45,7 @@ def execute(path: Path) -> None:
 
 
 def main() -> None:
-    for path in map(Path, sys.argv[1:]) if sys.argv[1:] else sorted(NOTEBOOKS.glob("*.ipynb")):
+    for path in map(Path, sys.argv[1:]) if sys.argv[1:] else all_notebooks():
         execute(path)
         print(f"{path.name}: {path.stat().st_size / 1024:.0f} KiB")
 

@@ -3,8 +3,8 @@
     python tools/make_book.py              # into book/, from what the notebooks have stored
     python tools/make_book.py --run FOLDER # run them first, as `make notebooks` does
 
-The pages show figures, printed lines and still pictures of the widgets. A notebook that has nothing stored to show,
-or an error, makes no page: the message says which cell.
+The pages show figures with their text alternatives (`metadata.alt` of the cell), printed lines and still pictures of
+the widgets. A notebook that has nothing stored to show, or an error, makes no page: the message says which cell.
 """
 
 import argparse
@@ -15,7 +15,7 @@ from pathlib import Path
 
 import jupyter_server_mathjax
 import nbformat
-from execute_notebooks import NOTEBOOKS, execute
+from execute_notebooks import NOTEBOOKS, all_notebooks, execute
 from nbconvert import HTMLExporter
 
 TEMPLATE = Path(__file__).parent / "book"
@@ -51,15 +51,16 @@ def is_readable(output) -> bool:
 
 
 def render(notebook, name: str) -> str:
-    """One notebook as a page; the links between notebooks lead from page to page."""
+    """One notebook as a page; the links between notebooks lead from page to page, all in one folder."""
     exporter = HTMLExporter(template_name=TEMPLATE.name, extra_template_basedirs=[str(TEMPLATE.parent)])
     page, _ = exporter.from_notebook_node(notebook, {"metadata": {"name": name}})
-    return re.sub(r'href="([\w.]+)\.ipynb', r'href="\1.html', page).replace('href="README.md"', 'href="guide.html"')
+    page = re.sub(r'href="(?:\.\./|more/)?([\w.]+)\.ipynb', r'href="\1.html', page)
+    return re.sub(r'href="(?:\.\./)?README\.md', 'href="guide.html', page)
 
 
 def make_book(folder: Path, notebooks: Path = NOTEBOOKS) -> list[Path]:
     """Write the pages of all notebooks, the instructor's guide and index.html. Raises ValueError: see `flaws`."""
-    pages = {path.stem: nbformat.read(path, as_version=4) for path in sorted(notebooks.glob("*.ipynb"))}
+    pages = {path.stem: nbformat.read(path, as_version=4) for path in all_notebooks(notebooks)}
     if found := [f"{name}: {flaw}" for name, notebook in pages.items() for flaw in flaws(notebook)]:
         raise ValueError(f"{found[0]} ({len(found)} in all): run `make notebooks`, and look at it")
     start = f"{next(iter(pages))}.html"
@@ -79,7 +80,7 @@ def main() -> None:
     parser.add_argument("folder", nargs="?", type=Path, default=NOTEBOOKS.parent / "book", help="default: book/")
     parser.add_argument("--run", action="store_true", help="run the notebooks first, and store what they show")
     asked = parser.parse_args()
-    for path in sorted(NOTEBOOKS.glob("*.ipynb")) if asked.run else ():
+    for path in all_notebooks() if asked.run else ():
         execute(path)
     try:
         pages = make_book(asked.folder)

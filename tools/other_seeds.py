@@ -3,8 +3,8 @@
     python tools/other_seeds.py                                      # all of them, seeds 1 and 2
     python tools/other_seeds.py notebooks/04_the_prior.ipynb --seeds 1 2 3
 
-Every seed in the code is moved by the same number, and a lab without one gets it. The cells marked
-NBVAL_CHECK_OUTPUT must print what they print in the stored notebook.
+Every seed in the code is moved by the same number, and a lab without one gets it. No cell may fail: those with the
+tag `claims` assert what the prose says. The cells marked NBVAL_CHECK_OUTPUT must print what is stored.
 """
 
 import argparse
@@ -13,10 +13,16 @@ import sys
 from pathlib import Path
 
 import nbformat
+from execute_notebooks import all_notebooks
 from nbconvert.preprocessors import ExecutePreprocessor
 
-NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
 MARK = "NBVAL_CHECK_OUTPUT"
+
+
+# What stands between a pair of brackets, with up to three pairs within one another.
+INSIDE = r"[^()]*"
+for _ in range(3):
+    INSIDE = rf"(?:[^()]|\({INSIDE}\))*"
 
 
 def moved(source: str, by: int) -> str:
@@ -27,7 +33,7 @@ def moved(source: str, by: int) -> str:
         given = match[1].rstrip().rstrip(",")
         return match[0] if "seed=" in given else f"LatentLab({given}{', ' if given.strip() else ''}seed={by})"
 
-    return re.sub(r"LatentLab\(((?:[^()]|\([^()]*\))*)\)", seeded, source)
+    return re.sub(rf"LatentLab\(({INSIDE})\)", seeded, source)
 
 
 def printed(cell) -> str:
@@ -35,22 +41,39 @@ def printed(cell) -> str:
     return "".join(output.get("text", "") for output in cell.outputs if output.output_type == "stream")
 
 
+def failures(cell) -> list[str]:
+    """What went wrong in a cell: the line of code, and what was said."""
+    if "raises-exception" in cell.metadata.get("tags", ()):
+        return []
+    found = []
+    for error in (output for output in cell.outputs if output.output_type == "error"):
+        traceback = re.sub(r"\x1b\[[\d;]*m", "", "\n".join(error.traceback))
+        lines = re.findall(r"(?m)^-+> *\d+ (.*)$", traceback)[:1]  # the cell's own comes first
+        found.append(" ".join([*map(str.strip, lines), f"→ {error.ename}: {error.evalue}"]))
+    return found
+
+
 def differences(path: Path, by: int) -> list[str]:
-    """What the marked cells print with other seeds, where it is not what is stored."""
+    """What is wrong with other seeds: what fails, and what the marked cells print where it is not what is stored."""
     stored, other = (nbformat.read(path, as_version=4) for _ in range(2))
     for cell in other.cells:
         if cell.cell_type == "code":
             cell.source = moved(cell.source, by)
-    ExecutePreprocessor(timeout=300, store_widget_state=False).preprocess(
-        other, {"metadata": {"path": str(path.parent)}}
-    )
-    pairs = zip(stored.cells, other.cells, strict=True)
-    return [printed(now) for before, now in pairs if MARK in before.source and printed(before) != printed(now)]
+    runner = ExecutePreprocessor(timeout=300, store_widget_state=False, allow_errors=True)
+    runner.preprocess(other, {"metadata": {"path": str(path.parent)}})
+    found = []
+    for index, (before, now) in enumerate(zip(stored.cells, other.cells, strict=True)):
+        if now.cell_type == "code":
+            kind = "claims" if "claims" in now.metadata.get("tags", ()) else "failed"
+            found += [f"cell {index}, {kind}: {failure}" for failure in failures(now)]
+            if MARK in before.source and printed(before) != printed(now):
+                found.append(f"cell {index} prints:\n{printed(now)}")
+    return found
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("notebooks", nargs="*", type=Path, default=sorted(NOTEBOOKS.glob("*.ipynb")))
+    parser.add_argument("notebooks", nargs="*", type=Path, default=all_notebooks())
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2], help="how far to move the seeds (default: 1 2)")
     asked = parser.parse_args()
     wrong = 0
@@ -58,7 +81,7 @@ def main() -> None:
         for by in asked.seeds:
             found = differences(path, by)
             wrong += len(found)
-            print(f"{path.name}, seeds moved by {by}: {'as stored' if not found else 'differs'}", *found, sep="\n")
+            print(f"{path.name}, seeds moved by {by}: {'holds' if not found else 'does not hold'}", *found, sep="\n")
     sys.exit(bool(wrong))
 
 
