@@ -35,6 +35,7 @@ def lectures(tmp_path, monkeypatch):
 
     publish("first")
     write(kit / "more" / "04_more.ipynb", cell("1"))
+    (kit / "README.md").write_text("a guide")
     return publish
 
 
@@ -71,7 +72,7 @@ def test_a_learner_has_nothing_shown_and_the_solutions_folded(folder):
     text, code, solution, claims = read(folder / NAME)
     assert (code["outputs"], code["execution_count"], code["metadata"]) == ([], None, {})
     assert solution["metadata"]["jupyter"] == claims["metadata"]["jupyter"] == {"source_hidden": True}
-    assert (folder / "more" / "04_more.ipynb").is_file()
+    assert (folder / "more" / "04_more.ipynb").is_file() and (folder / "README.md").read_text() == "a guide"
 
 
 def test_an_instructor_has_both_open_and_a_folder_of_their_own(folder, tmp_path, refuses):
@@ -138,8 +139,11 @@ def test_without_a_record_nothing_counts_as_untouched(lectures, folder, record):
     assert len(copy_lectures(folder)) == 1 and (folder / NAME).read_bytes() == before
 
 
-def test_a_file_that_is_no_notebook_is_somebodys_own(lectures, folder):
+@pytest.mark.parametrize("has_record", [True, False])
+def test_a_file_that_is_no_notebook_is_somebodys_own(lectures, folder, has_record):
     (folder / NAME).write_text("{")
+    if not has_record:
+        (folder / copies.RECORD).unlink()
     lectures("second")
     assert len(copy_lectures(folder)) == 1 and (folder / NAME).read_text() == "{"
 

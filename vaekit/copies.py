@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
 
@@ -39,53 +40,43 @@ def copy_lectures(folder: str | Path, kind: str = "learner") -> list[str]:
         record = _read_record(folder)
         if record["kind"] not in (None, kind):
             raise CopyError(f"{short_path(folder)} has the {record['kind']}'s copies: choose another folder")
-        lectures = sorted([*source.glob("*.ipynb"), *source.glob("more/*.ipynb")])
-        said = [
-            _copy(path.relative_to(source), json.loads(path.read_bytes()), folder, kind, record) for path in lectures
-        ]
+        files = sorted([*source.glob("*.ipynb"), *source.glob("more/*.ipynb"), *source.glob("README.md")])
+        said = [_copy(path.relative_to(source), _prepared(path, kind), folder, record["sums"]) for path in files]
         write_whole(folder / RECORD, json.dumps(record | {"kind": kind}, indent=1).encode())
     except OSError as error:
         raise CopyError(_said_of(error, folder)) from error
     return [line for line in said if line]
 
 
-def _copy(name: Path, notebook: dict, folder: Path, kind: str, record: dict) -> str | None:
-    """Bring one lecture into the folder, if its copy is not of this version. Returns what there is to say about it."""
-    prepared = PREPARE[kind](notebook)
-    new, sums = sum_of(prepared), record["sums"]
+def _copy(name: Path, content: bytes, folder: Path, sums: dict[str, str]) -> str | None:
+    """Bring one file into the folder, if its copy is not of this version. Returns what there is to say about it."""
+    new = sum_of(content)
     for place in _places(name):
         target, key = folder / place, place.as_posix()
         known, sums[key] = sums.get(key), new
         if not target.exists():
             break
-        if new in (known, present := _sum_in(target)):
+        if new in (known, present := sum_of(target.read_bytes())):
             return None  # of this version, and maybe written in: what it shows stays, too
         if present == known:
             break  # an older version, untouched
     target.parent.mkdir(exist_ok=True)
-    write_whole(target, json.dumps(prepared, ensure_ascii=False, indent=1).encode())
+    write_whole(target, content)
     return None if place == name else f"{name.as_posix()} has changed, and so has your copy: the new one is {key}"
 
 
 def _places(name: Path):
     """Where a lecture may go: its own name, and those beside a copy that somebody has written in."""
     yield name
-    yield from (name.with_name(f"{name.stem}.new{number if number > 1 else ''}.ipynb") for number in count(1))
+    yield from (name.with_name(f"{name.stem}.new{number if number > 1 else ''}{name.suffix}") for number in count(1))
 
 
-def sum_of(notebook: dict) -> str:
-    """A sum of what is written in a notebook. What it shows, counters and empty cells are nothing written."""
-    cells = [(cell["cell_type"], "".join(cell["source"])) for cell in notebook["cells"]]
-    written = [cell for cell in cells if cell[1].strip()]
-    return hashlib.sha256(json.dumps(written).encode()).hexdigest()
-
-
-def _sum_in(path: Path) -> str | None:
-    """The sum of a notebook's file; None when it is none, and so somebody's own."""
-    try:
-        return sum_of(json.loads(path.read_bytes()))
-    except (ValueError, KeyError, TypeError):
-        return None
+def sum_of(content: bytes) -> str:
+    """A sum of what is written in a notebook, or in another file: outputs, counters and empty cells do not count."""
+    with suppress(ValueError, KeyError, TypeError):  # no notebook
+        cells = [(cell["cell_type"], "".join(cell["source"])) for cell in json.loads(content)["cells"]]
+        content = json.dumps([cell for cell in cells if cell[1].strip()]).encode()
+    return hashlib.sha256(content).hexdigest()
 
 
 def _read_record(folder: Path) -> dict:
@@ -95,6 +86,13 @@ def _read_record(folder: Path) -> dict:
         return {"kind": found["kind"], "sums": {str(name): str(it) for name, it in found["sums"].items()}}
     except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
         return {"kind": None, "sums": {}}
+
+
+def _prepared(path: Path, kind: str) -> bytes:
+    """What a copy of this kind has in a file."""
+    if path.suffix != ".ipynb":
+        return path.read_bytes()
+    return json.dumps(PREPARE[kind](json.loads(path.read_bytes())), ensure_ascii=False, indent=1).encode()
 
 
 def _for_a_learner(notebook: dict) -> dict:
