@@ -1,5 +1,6 @@
 """Which labs there are: a cell that is run again must leave neither a trainer nor its memory behind."""
 
+import atexit
 import re
 import threading
 import weakref
@@ -8,6 +9,8 @@ from ipywidgets import Widget
 
 _by_cell: dict[str, tuple[str, weakref.WeakSet]] = {}
 _all: weakref.WeakSet = weakref.WeakSet()
+_ending = threading.Event()
+atexit.register(_ending.set)
 cell_is_running = threading.Event()  # the page's messages may then wait for its end
 
 
@@ -81,6 +84,8 @@ def forget_outputs(lab) -> None:
 
 def _take_down(engine, parts: list) -> None:
     engine.shut_down()
+    if _ending.is_set():
+        return  # the page has already forgotten them, and would report each
     for widget in _with_parts(parts, {}).values():
         widget.close()
 
