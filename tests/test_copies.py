@@ -75,6 +75,12 @@ def test_a_learner_has_nothing_shown_and_the_solutions_folded(folder):
     assert (folder / "more" / "04_more.ipynb").is_file() and (folder / "README.md").read_text() == "a guide"
 
 
+def test_a_learner_does_not_see_the_answer_above_the_choices(tmp_path, lectures):
+    write(copies.lectures_folder() / NAME, cell('guess = Prediction("a?", ["b", "c"], "c")\nguess'))
+    copy_lectures(tmp_path / "mine")
+    assert read(tmp_path / "mine" / NAME)[0]["metadata"]["jupyter"] == {"source_hidden": True}
+
+
 def test_an_instructor_has_both_open_and_a_folder_of_their_own(folder, tmp_path, refuses):
     copy_lectures(tmp_path / "taught", "instructor")
     text, code, solution, claims = read(tmp_path / "taught" / NAME)

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
@@ -28,7 +29,7 @@ def lectures_folder() -> Path:
 def copy_lectures(folder: str | Path, kind: str = "learner") -> list[str]:
     """Copy the lectures into a folder, which is made when only it is missing.
 
-    kind: "learner", without what the cells show and with the solutions folded; "instructor", with both.
+    kind: "learner", without what the cells show and with solutions and answers folded; "instructor", with both.
     A copy in which somebody has written stays as it is, and a newer lecture is put beside it.
     Returns a line for each that was put beside one. Raises CopyError, in one line.
     """
@@ -96,11 +97,12 @@ def _prepared(path: Path, kind: str) -> bytes:
 
 
 def _for_a_learner(notebook: dict) -> dict:
-    """The same lecture before anything was run, with solutions and claims folded."""
+    """The same lecture before anything was run, with solutions, claims and the predictions' answers folded."""
     for cell in notebook["cells"]:
+        asks = cell["cell_type"] == "code" and re.search(r"= Prediction\(", "".join(cell["source"]))
         if cell["cell_type"] == "code":
             cell["outputs"], cell["execution_count"] = [], None
-        if {"solution", "claims"} & set(cell["metadata"].get("tags", ())):
+        if asks or {"solution", "claims"} & set(cell["metadata"].get("tags", ())):
             cell["metadata"]["jupyter"] = cell["metadata"].get("jupyter", {}) | {"source_hidden": True}
     return notebook
 
