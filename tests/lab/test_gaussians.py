@@ -88,3 +88,21 @@ def test_the_picture_is_of_the_areas_and_stands_where_no_widget_lives():
     assert type(data["image/png"]) is bytes  # a memoryview would reach the notebook as numbers
     assert data["image/png"].startswith(b"\x89PNG")
     assert all(line in metadata["image/png"]["alt"] for line in two.lines)
+
+
+@pytest.mark.slow
+def test_a_formula_to_be_tested_has_its_curve_beside_the_exact_one():
+    two = TwoGaussians(exact, estimate, q=(1, 2), formula=lambda q, p: -exact(q, p) / 2)
+    true = reference((1, 2), (0, 1))
+    assert [f"{true:.3f}" in two.lines[0], two.lines[1]] == [True, f"The formula says −{true / 2:.3f} nats."]
+    right = two.figure().axes[1]
+    kl, _, halved, dot, _ = right.lines
+    assert (dot.get_xdata(), dot.get_ydata()) == (pytest.approx([2]), pytest.approx([-true / 2], abs=1e-5))
+    for sigma, high, low in zip(kl.get_xdata(), kl.get_ydata(), halved.get_ydata(), strict=True):
+        assert high == pytest.approx(reference((1, float(sigma)), (0, 1)), abs=1e-4) and low == -high / 2
+    assert len(two.widget.children[:-2]) == 1, "q alone is on sliders"
+    assert "the KL and the formula" in two._repr_mimebundle_()[1]["image/png"]["alt"]
+    two.formula = broken
+    two.q = (0, 1)
+    assert "The formula says — nats." in two.lines and "does not work yet" in two.lines[-1]
+    assert len(two.figure().axes[1].lines) == 3  # the exact curve, its dot, and the line at 0
