@@ -17,6 +17,7 @@ from vaekit.plotting import BLUE, GREY, INK, ORANGE, PURPLE
 
 LIMITS = {"μ": (-3, 3), "σ": (0.1, 3)}
 REACH = 6.5  # the pictures go from -REACH to REACH
+LEGEND = {"fontsize": 13, "loc": "lower left", "bbox_to_anchor": (0, 1), "ncols": 2, "frameon": False}
 LOOKS = (("q", "p", BLUE, "-"), ("p", "q", ORANGE, "--"))
 
 
@@ -92,7 +93,7 @@ class TwoGaussians:
             for ax, values, words in panels[:1] if self.formula else panels:
                 ax.plot(z, values, color=colour, ls=dash, lw=2.5, label=words)
                 ax.fill_between(z, values, color=colour, alpha=0.2, lw=0)
-                ax.legend(fontsize=13)
+                ax.legend(**LEGEND)
         left.set(xlabel="z", ylabel="density")
         right.set(xlabel="z", ylabel="extra surprise × density, nats")
         if self.formula:
@@ -112,7 +113,7 @@ class TwoGaussians:
             ax.plot(now, values[-1], "o", ms=11, color=colour)
         ax.axhline(0, color=GREY, lw=1)
         ax.set(xlabel=f"σ of q, at μ = {float(q.mean):.2f}", ylabel="nats", ylim=(-6, 8))
-        ax.legend(fontsize=13, loc="upper left")
+        ax.legend(**LEGEND)
 
     def _repr_mimebundle_(self, **_):
         right = "the KL and the formula over σ of q" if self.formula else "the curves whose areas are the KLs"
