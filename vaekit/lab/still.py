@@ -65,7 +65,8 @@ def _draw_panel(figure, plane) -> None:
     chosen.set_axis_off()
     if plane.pictures:
         images = np.frombuffer(plane.pictures, np.uint8).reshape(5, *plane.shape)
-        plot_images(images, columns=5, ax=chosen).set_title("x · x̂ at μ · three draws from q(z|x)", fontsize=10)
+        what, n = ("x · x̂", 2) if plane.autoencoder else ("x · x̂ at μ · three draws from q(z|x)", 5)
+        plot_images(images[:n], columns=n, ax=chosen).set_title(what, fontsize=10)
     if many:
         kl = [np.nan if nats is None else nats for nats in plane.status.get("kl", [])]
         bars, varied = figure.add_axes(KL), figure.add_axes(TRAVERSALS)
