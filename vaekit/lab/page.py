@@ -66,7 +66,7 @@ class Plane(anywidget.AnyWidget):
     deaths = traitlets.List([]).tag(sync=True)  # of a linear model: the β at which each dimension dies
     digits = traitlets.Bool(False).tag(sync=True)  # class numerals instead of dots
     aggregated = traitlets.Bool(False).tag(sync=True)  # contours of q(z), the mean of all ellipses
-    posterior = traitlets.Bytes(b"").tag(sync=True)  # of the chosen image, the true one: see Side.show_posterior
+    posterior = traitlets.Bytes(b"").tag(sync=True)  # of the chosen image, the true one: see pictures.true_posterior
     showing = traitlets.Unicode("").tag(sync=True)  # "", "draws" or "walk"
     scrub = traitlets.Int(-1).tag(sync=True)  # the step that is looked back at; -1: the run as it is now
     tasks = traitlets.List([]).tag(sync=True)  # {text, ticked} each

@@ -50,7 +50,7 @@ export function readProbe(view) {
   return { ...header, pixels: bytes.subarray(offset) };
 }
 
-// The true posterior on a lattice (see Side.show_posterior): {centre, scale, reach, squares, levels, weights}
+// The true posterior on a lattice (see pictures.true_posterior): {centre, scale, reach, squares, levels, weights}
 export function readPosterior(view) {
   const bytes = bytesOf(view);
   if (!bytes) return null;
