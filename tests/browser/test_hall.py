@@ -8,6 +8,7 @@ pytestmark = pytest.mark.browser
 
 OTHER = "import vaekit\n\nother = vaekit.LatentLab({})\nother.run(steps=50)\nother"
 KINDS = {"single": "", "twin": "twin=True, hidden=64", "five": "latent_dim=5, hidden=64"}
+KINDS |= {"faces": "vaekit.faces(600), latent_dim=6, hidden=64"}  # with a ninth meter
 PARTS = ".vk-controls, .vk-plane, .vk-decoded, .vk-means .vk-thumb, .vk-meters, .vk-verdict, .vk-curves, .vk-foot"
 # how far the lab's parts reach below the part of the notebook that is seen, and beside it
 BELOW = """(root, parts) => {

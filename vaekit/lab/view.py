@@ -73,7 +73,8 @@ class View:
         }
         self.curves.status = common
         for (side, run), nats in zip(self._pairs(engine), engine.history.recent(), strict=True):
-            meters = side.meters.numbers.get("meters", []) + [["reconstruction", f"{nats:.1f}" if nats else "–"]]
+            said = f"{nats:.{1 if nats < 1000 else 0}f}" if nats else "–"
+            meters = side.meters.numbers.get("meters", []) + [["reconstruction", said]]
             side.plane.status = side.meters.numbers | common | {"meters": meters, "settings": dict(run.settings)}
         self.plane.message = engine.notice or engine.error or ""
 

@@ -51,5 +51,5 @@ export function drawBands({ context, ranges, colour, x, y }, rows, dash) {
 export function writeWhy(chart, text, line) {
   const { context, box, em, colour } = chart;
   Object.assign(context, { font: `600 ${0.88 * em}px sans-serif`, textAlign: "center" });
-  write(chart, text, (box.left + box.right) / 2, box.bottom - (1.1 * line - 0.6) * em, colour("blue"));
+  write(chart, text, (box.left + box.right) / 2, box.bottom - (1.2 * line - 0.6) * em, colour("blue"), 8);
 }
