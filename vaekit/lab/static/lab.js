@@ -193,7 +193,7 @@ function nameControls(root) {
     } else if (control.matches("button") && words.length < 2) control.setAttribute("aria-label", tip);
     else if (tip && !box) {
       for (const part of control.querySelectorAll("input, select, [role=slider], .widget-readout")) part.setAttribute("aria-label", tip);
-      control.querySelector(".widget-readout[contenteditable]")?.setAttribute("role", "textbox");
+      control.querySelector('.widget-readout:not([style*="none"])')?.setAttribute("role", "textbox");
     }
   }
 }
