@@ -15,21 +15,8 @@ PACKAGE = Path(vaekit.__file__).resolve().parent
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 # Each imports only from those before it.
-ORDER = [
-    "_checks",
-    "_files",
-    "copies",
-    "__main__",
-    "_images",
-    "data",
-    "cartoons",
-    "model",
-    "_contract",
-    "losses",
-    "training",
-    "metrics",
-]
-ORDER += ["latent", "theory", "runs", "plotting", "_pictures", "exercises", "lab"]
+ORDER = ["_checks", "_files", "copies", "__main__", "_images", "data", "image_files", "cartoons", "model", "_contract"]
+ORDER += ["losses", "training", "metrics", "latent", "theory", "runs", "plotting", "_pictures", "exercises", "lab"]
 # What is slow to import or needs a page, and who may import it.
 KEPT_IN = {
     "torchvision": {"data"},

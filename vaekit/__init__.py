@@ -28,24 +28,13 @@ _LAZY = {
     "Run": "vaekit.runs.run",
     "diagnose": "vaekit.exercises",
     "faces": "vaekit.cartoons",
+    "load_images": "vaekit.image_files",
     "replay": "vaekit.runs.playback",
     "resume": "vaekit.runs.playback",
     "sweep": "vaekit.runs.sweep",
 }
-_MODULES = [
-    "cartoons",
-    "copies",
-    "data",
-    "exercises",
-    "lab",
-    "latent",
-    "losses",
-    "metrics",
-    "model",
-    "plotting",
-    "runs",
-]
-_MODULES += ["theory", "training"]
+_MODULES = ["cartoons", "copies", "data", "exercises", "image_files", "lab", "latent", "losses", "metrics", "model"]
+_MODULES += ["plotting", "runs", "theory", "training"]
 
 __all__ = ["VAE", "Autoencoder", "ConvDecoder", "ConvEncoder", "Decoder", "Encoder", "ImageSet", "Knobs", "LinearVAE"]
 __all__ += ["Step", "device"]

@@ -382,10 +382,10 @@ class Lab:
         assert download.value.suggested_filename == "vaekit-recording.json"
         download.value.save_as(path)
 
-    def load(self, *files) -> None:
-        """Press "Load" and choose a file: a path, or what Playwright takes for one."""
+    def load(self, *files, what: str = "Load (0)") -> None:
+        """Press "Load" and choose files: paths, or what Playwright takes for one."""
         with self.page.expect_file_chooser() as chooser:
-            self.press("Load")
+            self.press(what)
         chooser.value.set_files(*files)
 
     def decoded(self, side: int = 0) -> np.ndarray:

@@ -10,10 +10,11 @@ FOCUS = "() => document.activeElement.getAttribute('role') ?? document.activeEle
 ORDER = [
     *("button", "button", "button", "switch", "slider", "input"),  # Play, Step, Start again, the prior; β
     *("button", "button", "button"),  # More, full screen, keys
-    *("input", "select", "select", "select", "select"),  # learning rate, reconstruction, images, pace, what to show
+    *("input", "select", "select", "button", "select"),  # learning rate, reconstruction, images, Load images, pace
+    *("input", "button", "button", "select"),  # numerals, Save, Load, what to show
     *("slider", "textbox"),  # the angle
-    *("input", "input", "input"),  # digits, q(z), p(z|x)
-    *("button", "select", "button", "button", "button"),  # New digits, from what; Draw, Save, Load
+    *("input", "input"),  # q(z), p(z|x)
+    *("button", "select", "button"),  # New digits, from what; Draw
     *("application", "input"),  # the plane, and the way back along the run
 ]
 STYLE = """(it) => {
@@ -86,7 +87,7 @@ NAMES = {
     "slider": ["β", "Turn the code", "Look back along the run"],
     "textbox": ["β", "learning rate", "Turn the code"],
     "combobox": ["Reconstruction", "images", "Slow motion", "Show in the plane"],
-    "checkbox": ["digits as marks", "q(z)", "p(z|x)"],
+    "checkbox": ["numerals", "q(z)", "p(z|x)"],
     "application": ["latent plane"],
     "img": ["Loss curves", "decoded image"],
 }

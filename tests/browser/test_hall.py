@@ -1,8 +1,12 @@
 """The lab as it is projected and driven: all in sight, full screen, keys, tasks, new digits."""
 
+import io
+import zipfile
+
 import numpy as np
 import pytest
 from jupyter import ARTIFACTS, Lab, add_cell, ask, decoded_by_torch, execute, pixels, wait_until
+from PIL import Image, ImageDraw
 
 pytestmark = pytest.mark.browser
 
@@ -127,3 +131,57 @@ def test_tasks_are_ticked_as_the_learner_does_them(desk, lab):
     assert marked.count() == 0 and ask(desk, "[task.ticked for task in other.tasks]") == [True, True]
     desk.screenshot(path=ARTIFACTS / "tasks.png")
     execute(desk, "other.engine.close()")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_tasks_have_room_in_full_screen_and_more_takes_two_rows(desk, lab, kind):
+    tasks = f"tasks=[vaekit.lab.Task('Turn the Prior off', lambda lab: False)], {KINDS[kind]}"
+    shown = Lab(desk, add_cell(desk, OTHER.format(tasks)) - 1)
+    shown.show()
+    shown.press("More")
+    shown.button("Save").wait_for()
+    rows = shown.root.locator(".vk-controls").last.bounding_box()["height"] / 32.5  # at 15 px
+    assert rows < (2.1 if kind == "single" else 3.1)
+    shown.press("More")
+    desk.set_viewport_size({"width": 1920, "height": 1080})
+    shown.root.locator(".vk-full").click()
+    desk.wait_for_function("document.fullscreenElement")
+    desk.wait_for_timeout(300)
+    desk.screenshot(path=ARTIFACTS / f"full-screen-tasks-{kind}.png")
+    assert shown.root.evaluate("(root) => root.scrollHeight <= root.clientHeight + 1")
+    desk.keyboard.press("f")
+    desk.wait_for_function("!document.fullscreenElement")
+    desk.set_viewport_size({"width": 1280, "height": 800})
+    execute(desk, "other.engine.close()")
+
+
+def test_own_images_from_the_page(desk, lab):
+    file, dice = io.BytesIO(), np.random.default_rng(0)
+    with zipfile.ZipFile(file, "w") as folder:
+        for i in range(60):
+            picture, (x, y) = Image.new("RGB", (60, 40), "white"), dice.integers(12, 26, 2)
+            draw = ImageDraw.Draw(picture)
+            (draw.ellipse if i % 2 else draw.rectangle)((x, y - 8, x + 12, y + 4), (200, 40, 0))
+            with folder.open(f"{'balls' if i % 2 else 'boxes'}/{i}.png", "w") as place:
+                picture.save(place, "PNG")
+    more = {"mimeType": "application/zip", "buffer": file.getvalue()}
+    lab.press("Play")
+    lab.load({"name": "notes.pdf", "mimeType": "application/pdf", "buffer": b"%PDF"}, what="Load images")
+    lab.message.filter(has_text="notes.pdf is no picture: choose one .npz, one .zip").wait_for()
+    lab.wait("d.step > 300 && d.playing === 'true'")  # the run goes on
+    lab.load({"name": "large.zip", **more, "buffer": bytes(11 * 10**6)}, what="Load images")
+    lab.message.filter(has_text="large.zip has 11 MB, and a page can send 10").wait_for()
+    lab.pause()
+    lab.load({"name": "shapes.zip", **more}, what="Load images")
+    told = "60 pictures, cut square from the middle, made 28 × 28 and in colour; classes: 0 balls, 1 boxes."
+    lab.message.filter(has_text=told).wait_for()
+    lab.wait("d.step === 0 && d.decoderStep === 0")
+    x = pixels(lab.root.locator(".vk-thumb").first)[..., :3].transpose(2, 0, 1)
+    assert x.tolist() == ask(desk, "lab.engine.run.images[0].tolist()") and (x == 255).any() and (x[2] == 0).any()
+    lab.press("Play")
+    lab.wait("d.step > 150 && d.painted > 20")
+    lab.pause()
+    desk.screenshot(path=ARTIFACTS / "own-images.png")
+    lab.choose("Handwritten digits")
+    lab.wait("d.step === 0")
+    assert ask(desk, "lab.data_names")[-1] == "500 handwritten digits"

@@ -225,10 +225,10 @@ def test_digits_as_marks(lab):
     lab.press("More")
     painted = lab.paused()["painted"]
     before = pixels(lab.plane)
-    lab.root.get_by_label("digits as marks").check()
+    lab.root.get_by_label("numerals").check()
     lab.wait(f"d.painted > {painted}")
     assert 0.01 < (pixels(lab.plane) != before).any(axis=2).mean() < 0.5
-    lab.root.get_by_label("digits as marks").uncheck()
+    lab.root.get_by_label("numerals").uncheck()
     wait_until(lambda: (pixels(lab.plane) != before).any(axis=2).mean() < 0.005)
 
 

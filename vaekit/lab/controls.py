@@ -6,6 +6,7 @@ import ipywidgets as widgets
 
 from vaekit._checks import first_line
 from vaekit._files import short_path
+from vaekit.image_files import ARRAYS, ENDINGS, read_images
 from vaekit.lab.knobs import make_control, next_value
 from vaekit.losses import LIKELIHOODS
 from vaekit.runs.recording import Recording
@@ -38,6 +39,7 @@ TIPS = {
     "more": "Learning rate, reconstruction, data, pace, what to show, recordings",
     "save": "Save the recording of this run: seed, settings and every knob turned",
     "load": "Load a recording and play it",
+    "images": "Learn your own images: an .npz, a .zip of pictures, or pictures, of 10 MB together; from code any size",
     "full": "Full screen (f)",
     "keys": "The keys (?)",
 }
@@ -61,24 +63,32 @@ class Controls:
         self.full, self.keys = _button("", "expand", "2.6em"), _button("?", "", "2.2em")
         self.full.add_class("vk-full")  # these two are answered in the page
         self.keys.add_class("vk-help")
-        self.kind = _menu({row.label: kind for kind, row in LIKELIHOODS.items()}, "12.2em")
-        self.data = _menu(lab.data_names, "12.2em")
-        self.pace, self.showing = _menu(PACES, "7.6em"), _menu(PROBES, "15em")
+        self.kind = _menu({row.label: kind for kind, row in LIKELIHOODS.items()}, "11em")
+        self.data = _menu(lab.data_names, "11.7em")
+        self.pace, self.showing = _menu(PACES, "6.6em"), _menu(PROBES, "13.55em")
         self.pair = _menu(_pairs(latent_dim), "8.8em")
         self.angle = widgets.FloatSlider(min=0, max=90, step=1, readout_format=".0f", layout={"width": "11em"})
         self.angle.add_class("vk-turn")
-        self.digits = widgets.Checkbox(description="digits as marks", indent=False, layout={"width": "auto"})
+        self.digits = widgets.Checkbox(description="numerals", indent=False, layout={"width": "auto"})
         self.posterior = widgets.Checkbox(description="p(z|x)", indent=False, layout={"width": "auto"})
         self.noise = widgets.FloatSlider(min=0, max=3, step=0.05, layout={"flex": "1 1 10em"}, readout_format=".2f")
         self.noise.add_class("vk-beta")
         self.colour = _menu({"class": ""}, "9em")
         self.coloured = _group("vk-named", _label("colour"), self.colour)
         self.aggregated = widgets.Checkbox(description="q(z)", indent=False, layout={"width": "auto"})
-        self.new, self.source = _toggle("New digits", "random", "8.4em"), _menu(SOURCES, "9.6em")
-        self.draw = _toggle("Draw a digit", "pencil", "9em")
+        self.new, self.source = _toggle("New digits", "", "6.6em"), _menu(SOURCES, "8.3em")
+        self.draw = _toggle("Draw a digit", "", "7.5em")
         self.no_pad = _label("")
-        self.save = _button("Save", "download", "5.6em")
-        self.load = widgets.FileUpload(accept=".json", description="Load", layout={"width": "7.4em"})
+        self.save = _button("Save", "", "3.6em")
+        self.load = widgets.FileUpload(accept=".json", description="Load", layout={"width": "auto"})
+        self.images = widgets.FileUpload(
+            accept=",".join((".zip", *ARRAYS, *ENDINGS)),
+            multiple=True,
+            description="Load images",
+            layout={"width": "auto"},
+        )
+        self.load.add_class("vk-load")
+        self.images.add_class("vk-images")
         self.locks = {name: _lock(name) for name in KNOBS}
         for name, tip in TIPS.items():
             getattr(self, name).tooltip = tip
@@ -105,19 +115,19 @@ class Controls:
         rest += [self.locks[name] for name in others if twin]
         pair = [_group("vk-named", _label("plane"), self.pair)] if self.latent_dim > 2 else []
         looks = [
+            self.digits,
+            _group("vk-named", self.save, self.load),
             _group("vk-named", _label("show"), self.showing),
             *pair,
             _group("vk-named", _label("turn"), self.angle),
             self.coloured,
-            self.digits,
             self.aggregated,
             *([self.posterior] if self.has_prior and self.latent_dim == 2 else []),
             _group("vk-named", self.new, self.source),
             self.draw,
             self.no_pad,
         ]
-        recording = _group("vk-named", _label("recording"), self.save, self.load)
-        self.looks = _row([*rest, self.kind, self.data, self.pace, *looks, recording])
+        self.looks = _row([*rest, self.kind, self.data, self.images, self.pace, *looks])
         self.looks.layout.display = "none"
         return [*rows, self.looks]
 
@@ -144,6 +154,7 @@ class Controls:
         for name, lock in self.locks.items():
             self._on_value(lock, lambda c, tied, name=name: tied and c.lab.set(**{name: c.lab.settings[name]}))
         self._on_value(self.load, lambda c, files: c.load_recording(files))
+        self._on_value(self.images, lambda c, files: c.load_images(files))
         self._on_value(self.pace, lambda c, pace: setattr(c.lab.engine, "pace", pace or None))
         self._on_value(self.more, lambda c, more: setattr(c.looks.layout, "display", None if more else "none"))
         handle.observe(self.draw, "value", lambda lab, shown: lab.show_pad(shown))
@@ -208,6 +219,13 @@ class Controls:
             text = bytes(files[0]["content"]).decode("utf-8-sig", errors="replace")
             self.lab.follow(Recording.from_json(text, short_path(files[0]["name"]))).play()
 
+    def load_images(self, files) -> None:
+        """Learn the images in uploaded files."""
+        if files:
+            self.images.value = ()  # their bytes are not kept
+            self.lab.say("Reading your images …")
+            self.lab.learn(read_images({file["name"]: bytes(file["content"]) for file in files}))
+
     def choose_pair(self, pair: tuple[int, int]) -> None:
         """Show a pair that was chosen in the page: one of the menu's, or of dimensions beyond those in it."""
         if pair in self.pair.options.values():
@@ -245,7 +263,7 @@ class Controls:
         self.angle.value = self.lab.view.plane.turn
         self.kind.value, self.data.value = every[0]["kind"], every[0]["data"]
         why = self.lab.why_no_pad()
-        self.draw.disabled, self.no_pad.value = bool(why), why
+        self.draw.disabled, self.no_pad.value, self.no_pad.layout.display = bool(why), why, None if why else "none"
         self.draw.value = self.draw.value and not why
 
     def show_playing(self, playing: bool) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from torch import nn
 
 from vaekit._checks import check_choice, check_number, one_line
+from vaekit._files import short_path
 from vaekit._pictures import as_bundle, png
 from vaekit.lab.controls import PROBES, SOURCES
 from vaekit.lab.drawing import SHAPE, check_strokes
@@ -196,6 +197,9 @@ class Display(LabRun):
             self.controls.try_to(lambda c: c.press(content["key"], int(content["side"])))
         elif kind == "trail":
             self.engine.ask("send_trail")
+        elif kind == "too large":
+            has = f"{short_path(content['name'])} has {content['size'] / 1e6:.0f} MB, and a page can send 10"
+            self.say(f"{has}: give fewer or smaller ones, or in a cell: lab.learn(vaekit.load_images(path))")
 
     def _on_shown(self, _) -> None:
         self.engine.post(lambda: self.engine.say(self.view.on_measured()))

@@ -9,8 +9,8 @@ import ipywidgets as widgets
 import torch
 from torch import Tensor, nn
 
-from vaekit._checks import check_choice, check_whole
-from vaekit.data import ImageSet, choose_device
+from vaekit._checks import check_choice, check_type, check_whole
+from vaekit.data import ImageSet, check_images, choose_device
 from vaekit.lab import registry
 from vaekit.lab.controls import Controls
 from vaekit.lab.display import Display, LabRun
@@ -72,10 +72,9 @@ class LatentLab(Display):
             data = ImageSet(data)
         loaders = DATA_SETS if data is None else {data.name: data.to}
         makers = {name: partial(recipe.make_runs, load) for name, load in loaders.items()}
-        first = next(iter(makers.values()))
         # Images of another kind need another model: there is a choice where the lab makes it.
-        self._data_sets = makers if data is None and model is None else {}
-        self._open(first, 1 + bool(twin), shown, pair, threads, TaskList(tasks))
+        self._recipe, self._data_sets = (recipe, makers) if model is None else (None, {})
+        self._open(next(iter(makers.values())), 1 + bool(twin), shown, pair, threads, TaskList(tasks))
         if recipe.caveat:
             self.say(recipe.caveat)
 
@@ -98,7 +97,7 @@ class LatentLab(Display):
         self.widget.add_class("vaekit-lab")
         self._drawing_waits = False
         plane = self.view.plane
-        plane.tasks = tasks.state()
+        plane.tasks, plane.uploads = tasks.state(), [self.controls.images, self.controls.load]
         plane.on_msg(lambda *message: (lab := handle()) and lab._on_message(*message))
         handle.observe(plane, "status", LatentLab._on_status)
         handle.observe(plane, "strokes", LatentLab._on_strokes)
@@ -161,6 +160,39 @@ class LatentLab(Display):
         else:
             self.engine.set_knobs(changes, sides)
         self.controls.show()
+
+    def learn(self, images: ImageSet) -> None:
+        """Learn other images: a lab that made its model makes one for them; a model of your own goes on with them.
+
+        They are then a data set that `set(data=...)` takes. Raises TypeError or ValueError, in one line, when they do
+        not fit; nothing is changed then.
+        """
+        check_type("images", images, ImageSet, "a vaekit.ImageSet: see vaekit.load_images")
+        if self._recipe:
+            make = partial(self._recipe.make_runs, images.to)
+            self.engine.replace(make, {"data": images.name}).result()
+            self._data_sets[images.name] = make
+        else:
+            name = self.engine.post(partial(self._take_in, images), report=False).result()
+            self.engine.set_knobs({"data": name})
+        self.controls.show()
+        self.say(getattr(images, "told", None))
+
+    def _take_in(self, images: ImageSet) -> str:
+        """Give the runs another data set that their model fits. Returns the name that it has there."""
+        run, images = self.engine.run, images.to(self.engine.run.images.device)
+        check_images(images.images, run.batch_size)
+        own, theirs = (" × ".join(map(str, some.shape[1:])) for some in (run.images, images.images))
+        try:
+            for each in self.engine.runs:
+                check_lab_model(each.model, images, self.view.pair)
+        except (TypeError, ValueError):
+            raise ValueError(f"this model learns images of {own}; it cannot learn these, of {theirs}") from None
+        again = sum(name.startswith(images.name) for name in run.sets)
+        name = f"{images.name} ({again + 1})" if again else images.name  # a recording may speak of the earlier one
+        for each in self.engine.runs:
+            each.sets[name] = images
+        return name
 
     @property
     def tasks(self) -> tuple[Task, ...]:
@@ -272,7 +304,7 @@ class LatentLab(Display):
         runs = saved if isinstance(saved, tuple) else (saved,)
         check_lab_model(runs[0].model, ImageSet(runs[0].images), pair)
         lab = cls.__new__(cls)
-        lab._data_sets = {}
+        lab._recipe, lab._data_sets = None, {}
         lab._open(lambda: runs, len(runs), shown, pair, threads, TaskList())
         return lab
 

@@ -70,6 +70,7 @@ class Plane(anywidget.AnyWidget):
     showing = traitlets.Unicode("").tag(sync=True)  # "", "draws" or "walk"
     scrub = traitlets.Int(-1).tag(sync=True)  # the step that is looked back at; -1: the run as it is now
     tasks = traitlets.List([]).tag(sync=True)  # {text, ticked} each
+    uploads = traitlets.List([]).tag(sync=True, **widgets.widget_serialization)  # what learners give files to
     status = traitlets.Dict({}).tag(sync=True)
     message = traitlets.Unicode("").tag(sync=True)
 

@@ -9,6 +9,7 @@ from torch import nn
 from vaekit._checks import check_type, check_whole
 from vaekit._contract import check_model
 from vaekit.data import ImageSet, as_floats, check_images
+from vaekit.image_files import LoadedImages
 from vaekit.model import VAE, from_seed, watching
 from vaekit.runs.run import Run
 
@@ -37,14 +38,15 @@ class Recipe:
     def make_runs(self, load: Callable[[torch.device], ImageSet]) -> tuple[Run, ...]:
         """Return the run on the images that `load` gives; of a twin, two runs, the left one without the prior."""
         images = load(self.device)
-        check_images(images.images, self.batch_size)
+        batch_size = min(self.batch_size, len(images)) if isinstance(images, LoadedImages) else self.batch_size
+        check_images(images.images, batch_size)
         sets = {images.name: images}
         if len(images) > 2 * FEW and self.batch_size <= FEW:
             few = images.first(FEW)
             sets[few.name] = few
         model = self._make_model(images)
         self.caveat = check_lab_model(model, images, self.pair)
-        left = Run(model, sets, self.settings | {"data": images.name}, self.seed, self.batch_size)
+        left = Run(model, sets, self.settings | {"data": images.name}, self.seed, batch_size)
         if not self.twin:
             return (left,)
         right = left.twin()

@@ -8,6 +8,7 @@ import { makeDimensions, makePanel, makeStrip } from "./panel.js";
 import { makePlane } from "./plane.js";
 import { makeTasks } from "./tasks.js";
 import { makeTimeline } from "./timeline.js";
+import { watchUploads } from "./uploads.js";
 
 const [SECOND, MINUTE] = [1000, 60_000];
 const GONE = "The kernel is gone, and this lab with it: run the cell again.";
@@ -130,6 +131,7 @@ export async function renderLab({ model, el }) {
   showNoise();
   onMessage();
   onStatus();
+  watchUploads({ model, life });
   let keys = null;
   whenLooksChange(life, root, () => {
     root.classList.toggle("vk-autoencoder", model.get("autoencoder"));

@@ -1,0 +1,230 @@
+"""A learner's own images, read from files: pictures, a .zip or a folder of them, or the arrays of an .npz."""
+
+import io
+import os
+import zipfile
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+
+from vaekit._checks import check_whole, first_line
+from vaekit._files import as_path, read_whole, short_path
+from vaekit._images import mended
+from vaekit.data import DataError, ImageSet
+
+FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF", "PPM")  # Pillow's names: none that runs another program
+ENDINGS = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".pbm", ".pgm", ".ppm")
+ARRAYS = (".npz", ".npy")
+ALLOWED = "choose one .npz, one .zip of pictures, or pictures (.png, .jpg, .gif, .bmp, .webp, .tif)"
+IMAGES = ("images", "x", "x_train", "train_images", "imgs", "data", "arr_0")  # names in an .npz, the best first
+LABELS = ("labels", "y", "y_train", "train_labels", "targets", "label", "arr_1")
+SIDE = 28  # what pictures are made; those that are square and from 8 to 32 already stay as they are
+KEPT = range(8, 33)
+MOST, MOST_BYTES, MOST_PIXELS = 70_000, 2**29, 50_000_000  # pictures; unpacked, of all; pixels of one
+CLASSES = 100  # folders; more are no classes, and of labels 256: the page has a byte for each
+NEARLY_GREY = 4  # grey levels that the colours of a grey picture may be apart: a .jpg's rounding
+
+
+@dataclass(frozen=True)
+class LoadedImages(ImageSet):
+    """Images that were read from files; `told` says in one line what was made of them."""
+
+    told: str = ""
+
+
+def load_images(path: str | os.PathLike, size: int | None = None) -> LoadedImages:
+    """Read a learner's own images: an .npz or .npy, a .zip or a folder of pictures, or one picture.
+
+    Pictures are cut square from the middle and made `size` × `size` (28, when they are not small and square already);
+    grey when all are grey, else in colour. Labels: an .npz's `labels`, or the folders' names in order.
+    Returns images (N, 1 or 3, size, size), uint8, and labels (N,) or None; `told` says what was done.
+    Raises DataError, in one line, when a file cannot be read, or is too large. Nothing is ever unpickled.
+    """
+    place = as_path(path)
+    if not place.is_dir():
+        return read_images({place.name: read_whole(path, DataError)}, size)
+    found = {it.relative_to(place).as_posix(): it for it in sorted(place.rglob("*")) if it.is_file()}
+    found = {name: it for name, it in found.items() if is_picture(name)}
+    _check_room(short_path(path), [it.stat().st_size for it in found.values()])
+    return read_images({name: read_whole(it, DataError) for name, it in found.items()}, size, f"{place.name}/")
+
+
+def read_images(files: dict[str, bytes], size: int | None = None, name: str = "") -> LoadedImages:
+    """The images in the contents of files, by the files' names: see `load_images`. name: of the set."""
+    size = size and check_whole("size", size, 8)
+    shown, *others = files or [name]
+    name = name or (shown if not others else "Your pictures")
+    ending = PurePosixPath(shown.lower()).suffix
+    if not others and ending in ARRAYS:
+        pictures, labels, classes = *_read_arrays(shown, files[shown]), None
+    else:
+        files = _unzip(shown, files[shown]) if not others and ending == ".zip" else files
+        pictures = [_open(file, content) for file, content in files.items()]
+        labels, classes = _labels_of_folders(list(files))
+    if len(pictures) < 2:
+        held = "a single picture, too few to learn from" if pictures else "no pictures"
+        raise DataError(f"{short_path(name)} holds {held}: {ALLOWED}")
+    _check_room(name, [3 * (size or SIDE) ** 2] * len(pictures))  # as they will be
+    images, done = _as_one(pictures, size)
+    told = f"{len(images):,} pictures, {done}; {_describe(labels, classes)}."
+    return LoadedImages(images, labels, _short(name), told)
+
+
+def is_picture(name: str) -> bool:
+    """Is a file a picture by its name? What systems leave beside them, such as ._cat.png, is none."""
+    parts = PurePosixPath(name).parts
+    return name.lower().endswith(ENDINGS) and not any(part.startswith((".", "__MACOSX")) for part in parts)
+
+
+def _check_room(name: str, sizes: list[int]) -> None:
+    """Refuse too many files, or too large ones, by sizes known before they are unpacked."""
+    if len(sizes) > MOST or sum(sizes) > MOST_BYTES:
+        has = f"{len(sizes):,} pictures of {sum(sizes) / 1e6:,.0f} MB together"
+        raise DataError(f"{short_path(name)} has {has}: {MOST:,} of {MOST_BYTES / 1e6:.0f} MB at most; take a part")
+
+
+def _short(name: str, most: int = 24) -> str:
+    """A name for the menu."""
+    return name if len(name) <= most else f"{name[: most // 2 - 1]}…{name[-most // 2 :]}"
+
+
+# -- pictures -------------------------------------------------------------------------------------------------
+
+
+def _unzip(name: str, content: bytes) -> dict[str, bytes]:
+    """The pictures in a .zip. What it says of their sizes is believed, and no more than that is unpacked."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as packed:
+            members = [it for it in packed.infolist() if is_picture(it.filename)]
+            _check_room(name, [it.file_size for it in members])
+            return {it.filename: packed.open(it).read(it.file_size) for it in members}
+    except DataError:
+        raise
+    except Exception as error:  # damaged, encrypted, packed in an unknown way
+        raise DataError(f"{short_path(name)} cannot be unpacked ({first_line(error)}): pack it anew") from None
+
+
+def _open(name: str, content: bytes) -> Image.Image:
+    """A picture whose pixels are not read yet."""
+    if not name.lower().endswith(ENDINGS):
+        raise DataError(f"{short_path(name)} is no picture: {ALLOWED}")
+    try:
+        picture = Image.open(io.BytesIO(content), formats=FORMATS)
+    except Exception as error:
+        raise DataError(_unreadable(name, error)) from None
+    picture.info["name"] = name
+    if picture.width * picture.height > MOST_PIXELS:
+        size = f"{picture.width:,} × {picture.height:,} pixels"
+        raise DataError(f"{short_path(name)} has {size}, {MOST_PIXELS // 10**6} million are allowed: make it smaller")
+    return picture
+
+
+def _unreadable(name: str, error: Exception) -> str:
+    why = "it is empty, damaged, or of another kind" if isinstance(error, Image.UnidentifiedImageError) else ""
+    return f"{short_path(name)} cannot be read as a picture ({why or first_line(error)}): leave it out, or save it anew"
+
+
+def _as_one(pictures: list[Image.Image], size: int | None) -> tuple[torch.Tensor, str]:
+    """Pictures of any sizes → images (N, C, size, size), uint8, and what was done, in words."""
+    sizes = {picture.size for picture in pictures}
+    side = size or next((w for w, h in sizes if len(sizes) == 1 and w == h and w in KEPT), SIDE)
+    square = np.stack([_square(picture, side) for picture in pictures])  # (N, size, size, 3)
+    grey = int(np.ptp(square, axis=3).max()) <= NEARLY_GREY
+    images = torch.from_numpy(square[..., 1:2] if grey else square).permute(0, 3, 1, 2).contiguous()
+    cut = "cut square from the middle, " if any(w != h for w, h in sizes) else ""
+    made = "" if sizes == {(side, side)} else "made "
+    return images, f"{cut}{made}{side} × {side} and {'grey' if grey else 'in colour'}"
+
+
+def _square(picture: Image.Image, side: int) -> np.ndarray:
+    """A picture as (side, side, 3), uint8: upright, on white where it is transparent, cut from the middle."""
+    try:
+        if picture.mode.startswith("I"):  # 16 bits
+            picture = Image.fromarray((np.asarray(picture).clip(0, 65535) // 257).astype(np.uint8))
+        picture.draft("RGB", (2 * side, 2 * side))  # a large .jpg need not be read in full
+        picture = ImageOps.exif_transpose(picture)
+        if picture.has_transparency_data:
+            ground = Image.new("RGBA", picture.size, "white")
+            picture = Image.alpha_composite(ground, picture.convert("RGBA"))
+        picture = ImageOps.fit(picture.convert("RGB"), (side, side))
+        return np.asarray(picture)
+    except Exception as error:
+        raise DataError(_unreadable(picture.info.get("name", "a picture"), error)) from None
+
+
+def _labels_of_folders(names: list[str]) -> tuple[torch.Tensor | None, list[str] | None]:
+    """A class for each folder that directly holds pictures: its own number where all are numbers, else their order."""
+    folders = [PurePosixPath(name).parent.name for name in names]
+    classes = sorted(set(folders))
+    if not 1 < len(classes) <= CLASSES:
+        return None, None
+    numbers = [int(name) for name in classes if name.isdecimal() and len(name) < 4 and int(name) < 256]
+    if len(set(numbers)) == len(classes):
+        return torch.tensor([int(name) for name in folders]), None
+    return torch.tensor([classes.index(name) for name in folders]), classes
+
+
+def _describe(labels: torch.Tensor | None, classes: list[str] | None) -> str:
+    if labels is None:
+        return "no classes"
+    if classes and len(classes) <= 4:
+        return "classes: " + ", ".join(
+            f"{number} {_short(name or 'in no folder')}" for number, name in enumerate(classes)
+        )
+    return f"{len(labels.unique())} classes{', the folders in order' if classes else ''}"
+
+
+# -- arrays ---------------------------------------------------------------------------------------------------
+
+
+def _read_arrays(name: str, content: bytes) -> tuple[list[Image.Image], torch.Tensor | None]:
+    try:
+        images, others = _find_images(name, content)
+    except DataError:
+        raise
+    except Exception as error:
+        raise DataError(f"{short_path(name)} cannot be read ({first_line(error)}): save it anew by np.savez") from None
+    if images is None:
+        raise DataError(f"{short_path(name)} holds no images: save them by np.savez(file, images=..., labels=...)")
+    _check_room(name, [images[:1].nbytes] * len(images))
+    try:
+        images = mended(torch.from_numpy(np.ascontiguousarray(images)))
+    except Exception as error:
+        raise DataError(f"{short_path(name)}: {first_line(error)}") from None
+    if images.is_floating_point():
+        images = (255 * images).round().to(torch.uint8)
+    pixels = images.permute(0, 2, 3, 1).squeeze(3).numpy()  # (N, H, W) or (N, H, W, 3)
+    return [Image.fromarray(each) for each in pixels], _find_labels(others, len(images))
+
+
+def _find_images(name: str, content: bytes) -> tuple[np.ndarray | None, dict[str, np.ndarray]]:
+    """The array that holds the images, by its name, else the first of two axes or more; and the rest."""
+    found = np.load(io.BytesIO(content), allow_pickle=False)
+    if isinstance(found, np.ndarray):
+        return (found if found.ndim > 1 else None), {}
+    _check_room(name, [it.file_size for it in found.zip.infolist()])
+    arrays, objects = {}, False
+    for key in sorted(found.files, key=lambda key: [*IMAGES, key].index(key)):
+        try:
+            arrays[key] = found[key]
+        except ValueError as error:
+            if "pickle" not in str(error):
+                raise
+            objects = True
+    image = next((key for key, array in arrays.items() if array.ndim > 1), None)
+    if image is None and objects:
+        what = "holds Python objects, which are not read, as they may run anything: save plain numbers"
+        raise DataError(f"{short_path(name)} {what} by np.savez(file, images=..., labels=...)")
+    return arrays.pop(image, None), arrays
+
+
+def _find_labels(arrays: dict[str, np.ndarray], n: int) -> torch.Tensor | None:
+    """Whole numbers from 0 to 255, one an image; None where there are none."""
+    for key in LABELS:
+        labels = arrays.get(key, np.empty(0))
+        if labels.size == n == len(labels) and labels.dtype.kind in "iu" and labels.min() >= 0 and labels.max() < 256:
+            return torch.from_numpy(labels.reshape(n).astype(np.int64))
+    return None
