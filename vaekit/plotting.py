@@ -1,5 +1,7 @@
 """matplotlib helpers: arrays in, the `ax` out. Nothing is shown and nothing is saved here."""
 
+from itertools import combinations
+
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
@@ -130,13 +132,44 @@ def plot_latent(
     ax.scatter(*mu.T, s=4, c=colours, linewidths=0)
     for radius in (1, 2, 3) if rings else ():
         ax.add_patch(Circle((0, 0), radius, fill=False, ls="--", ec=GREY))
-    classes = np.unique(labels)
-    for label in classes if len(classes) > 1 else ():
-        style = {"ha": "center", "va": "center", "fontsize": 13, "fontweight": "bold", "color": PALETTE[0][label % 10]}
-        ax.text(*mu[labels == label].mean(0), str(label), **style, bbox={"fc": "white", "ec": "none", "pad": 0.5})
     reach = extent or 1.05 * max(3.2, float(np.abs(mu).max(initial=0)))
     ax.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal", xlabel="$z_1$", ylabel="$z_2$")
+    if len(np.unique(labels)) > 1:
+        _draw_numerals(ax, mu, labels, reach)
     return ax
+
+
+def _draw_numerals(ax: Axes, mu, labels, reach: float, size: float = 13) -> None:
+    """The classes' numerals at their centres, out of each other's way; where all centres are one, one label says so."""
+    classes = np.unique(labels)
+    centres = np.stack([mu[labels == label].mean(0) for label in classes])
+    box = ax.get_window_extent()
+    em = size * ax.figure.dpi / 72 * 2 * reach / min(box.width, box.height)  # a numeral's size, on the plane's scale
+    style = {"ha": "center", "va": "center", "fontsize": size, "fontweight": "bold"}
+    style["bbox"] = {"fc": "white", "ec": "none", "pad": 0.5}
+    if np.linalg.norm(centres - centres[0], axis=1).max() < em / 2:
+        ax.text(*centres[0], f"{classes[0]} to {classes[-1]}", **style)
+        return
+    for label, place in zip(classes, make_way(centres, 1.3 * em, 2 * em), strict=True):
+        ax.text(*place, str(label), color=PALETTE[0][label % 10], **style)
+
+
+def make_way(places, room: float, most: float):
+    """Places (N, 2) of labels that give way until they are `room` apart, or `most` away from where they were.
+
+    A few rounds in which each two that are nearer are pushed apart, each by half the way. Returns (N, 2).
+    """
+    moved = np.array(places, float)
+    for _ in range(6):
+        for i, j in combinations(range(len(moved)), 2):
+            way = moved[j] - moved[i]
+            apart = np.linalg.norm(way)
+            push = max(0.0, (room - apart) / 2) * (way / apart if apart else np.array([1.0, 0.0]))
+            moved[i] -= push
+            moved[j] += push
+    way = moved - places
+    apart = np.linalg.norm(way, axis=1, keepdims=True)
+    return places + way * np.minimum(1, most / np.maximum(apart, 1e-12))
 
 
 def _draw_ellipses(ax: Axes, mu, std, colours, tilt: float) -> None:

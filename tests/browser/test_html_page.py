@@ -118,6 +118,11 @@ def test_a_run_in_a_window(opened, exported, scheme):
         images = (made.view.sides[0].images[:400, 0] * 255).round().numpy()
         wait_until(lambda: (images == lab.thumb(0)).all((1, 2)).any())
 
+        # the keys that are left, and no others
+        page.keyboard.press("?")
+        assert lab.root.get_by_role("dialog").inner_text().split() == ["F", "full", "screen", "?", "this", "list"]
+        page.keyboard.press("Escape")
+
         # the way back
         picture, curves = lab.decoded(), pixels(lab.curves)
         lab.look_back(400)

@@ -17,6 +17,7 @@ from vaekit.lab.page import STATIC, bundle
 from vaekit.lab.parts import Parts, pack_parts
 from vaekit.lab.trail import Trail
 from vaekit.lab.turn import Turn
+from vaekit.plotting import make_way
 
 NODE = compute_driver_executable()[0]
 MODULES = [path for path in sorted(STATIC.glob("*.js")) if path.name != "still.js"]  # that one starts by itself
@@ -162,6 +163,8 @@ def test_labels_that_would_cover_each_other_give_way_but_not_far():
     apart = np.linalg.norm(free[:3, None] - free[None, :3], axis=-1)[np.triu_indices(3, 1)]
     assert apart.min() > 9 and free[3].tolist() == [100, 100]
     held = np.array(js(code, places=places, most=2))
+    for most, found in ((50, free), (2, held)):  # a still does the same
+        assert np.allclose(make_way(np.array(places, float), 10, most), found)
     assert np.linalg.norm(held - places, axis=1).max() == pytest.approx(2)
 
 

@@ -9,8 +9,10 @@ const KEYS = [
 const TYPED = "input:not([type=checkbox], [type=range]), select, textarea";
 
 // Answers keys pressed, and buttons clicked, anywhere in `host`, the whole lab. Returns the list, to be put into it.
+// A model without a kernel names the keys that are left.
 export function listenToKeys({ model, life, host, side }) {
-  const rows = KEYS.map(([, name, what]) => element("div", {}, element("b", { class: "vk-key" }, name), element("span", {}, what)));
+  const keys = KEYS.filter(([key]) => model.keys?.includes(key) ?? true);
+  const rows = keys.map(([, name, what]) => element("div", {}, element("b", { class: "vk-key" }, name), element("span", {}, what)));
   const list = element("div", { class: "vk-keys", role: "dialog", "aria-label": "Keys", hidden: "" }, ...rows);
 
   function toggleList() {
@@ -28,7 +30,7 @@ export function listenToKeys({ model, life, host, side }) {
   life.on(host, "keydown", (event) => {
     const { key, target } = event, busy = event.ctrlKey || event.metaKey || event.altKey || target.matches(TYPED);
     if (key === "Escape") list.hidden = true;
-    if (busy || !KEYS.some(([own]) => own === key.toLowerCase())) return;
+    if (busy || !keys.some(([own]) => own === key.toLowerCase())) return;
     if (key === " " && target.matches("button, input")) return; // it is that control's
     if (key.toLowerCase() === "f") toggleFullScreen();
     else if (key === "?") toggleList();

@@ -11,6 +11,7 @@ function stillModel(state, answers = {}) {
   const fire = (name, ...args) => hear(name).forEach((callback) => callback(...args));
   return {
     answers,
+    keys: "f?",
     get: (name) => state[name],
     set(name, value) {
       state[name] = value;
