@@ -74,6 +74,9 @@ def test_of_two_views_one_saves_and_one_looks_back(desk, lab):
     assert len(saved) == 1
     assert (lab.state()["scrub"], lab.state()["step"]) == (then["scrub"], then["step"])  # and stays where it was put
     assert again.state()["step"] > then["step"]
+    again.show()
+    again.look_back(0)  # there one may look back as well
+    assert again.wait("d.scrub !== '' && d.scrub === d.step")["step"] < then["step"] == lab.state()["step"]
 
 
 def test_a_cell_run_again_stops_the_older_lab(desk, lab):
@@ -95,8 +98,12 @@ def test_a_cell_run_again_stops_the_older_lab(desk, lab):
 
 
 def test_a_lab_whose_kernel_is_gone_says_so(desk, lab):
+    before = lab.state()
     restart(desk)
     lab.message.filter(has_text="run the cell again").wait_for(timeout=5000)
+    after, picture = lab.drag(-1.5, 0.9), lab.decoded()  # its last state is there, and decodes
+    assert (after["step"], after["spread"]) == (before["step"], before["spread"]) and after["decoderStep"] == 300
+    assert lab.drag(1.5, -0.9)["z1"] > 1 and (lab.decoded() != picture).any()
     rows = lab.root.locator(".vk-controls")
     assert rows.count() == lab.root.locator(".vk-controls[inert]").count() > 0  # nothing there can be pressed
     assert float(rows.first.evaluate("(it) => getComputedStyle(it).opacity")) < 0.6

@@ -129,6 +129,40 @@ def test_only_the_left_button_drags_and_one_that_came_up_unheard_ends_it(desk, l
     assert lab.state()["z1"] == pytest.approx((120 / width - 1) * lab.state()["extent"], abs=0.05)
 
 
+def test_a_pen_drags_too_and_of_two_fingers_the_first(desk, lab):
+    session = desk.context.new_cdp_session(desk)
+
+    def pen(kind: str, *z: float, buttons: int = 1) -> None:
+        x, y = lab.client(*z)
+        about = {"button": "left", "buttons": buttons, "clickCount": 1, "pointerType": "pen"}
+        session.send("Input.dispatchMouseEvent", {"type": kind, "x": x, "y": y, **about})
+
+    def fingers(kind: str, *places: tuple[float, float]) -> None:
+        points = [{"x": x, "y": y, "id": i} for i, (x, y) in enumerate(lab.client(*z) for z in places)]
+        session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+
+    def is_at(*z: float) -> None:
+        wait_until(lambda: np.allclose([lab.state()["z1"], lab.state()["z2"]], z, atol=0.05))
+
+    lab.plane.scroll_into_view_if_needed()
+    pen("mousePressed", 0, 0)
+    pen("mouseMoved", 1, 0.5)
+    pen("mouseReleased", 1, 0.5, buttons=0)
+    pen("mouseMoved", 2, -1, buttons=0)
+    is_at(1, 0.5)
+    fingers("touchStart", (-1, 0))
+    fingers("touchStart", (-1, 0), (1, 1))  # a second one comes,
+    fingers("touchMove", (-1, 0.5), (1, -1))
+    is_at(-1, 0.5)
+    fingers("touchMove", (-0.5, 0))  # and goes
+    is_at(-0.5, 0)
+    fingers("touchCancel")  # the system has taken the first
+    fingers("touchStart", (0.7, 0.7))
+    fingers("touchMove", (0.7, -0.7))
+    is_at(0.7, -0.7)
+    fingers("touchEnd")
+
+
 # -- play, pause, step, start again -----------------------------------------------------------------------
 
 

@@ -68,7 +68,8 @@ TEXTS = """(root) => {
         const own = [...it.childNodes].some((node) => node.nodeType === 3 && node.textContent.trim().length);
         const form = ["INPUT", "SELECT"].includes(it.tagName) && !["checkbox", "range"].includes(it.type);
         if (!(own || form) || !it.getClientRects().length || it.closest(".vk-spoken, option")) continue;
-        const style = getComputedStyle(it), tones = [light(rgba(style.color)), light(ground(it))];
+        const style = getComputedStyle(it, it.matches(".widget-upload") ? "::after" : null);
+        const tones = [light(rgba(style.color)), light(ground(it))];
         const contrast = (Math.max(...tones) + 0.05) / (Math.min(...tones) + 0.05);
         found.push([it.value || it.textContent, parseFloat(style.fontSize), contrast]);
     }

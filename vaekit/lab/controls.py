@@ -65,7 +65,7 @@ class Controls:
         self.keys.add_class("vk-help")
         self.kind = _menu({row.label: kind for kind, row in LIKELIHOODS.items()}, "11em")
         self.data = _menu(lab.data_names, "11.7em")
-        self.pace, self.showing = _menu(PACES, "6.6em"), _menu(PROBES, "13.55em")
+        self.pace, self.showing = _menu(PACES, "6.6em"), _menu(PROBES, "13.7em")
         self.pair = _menu(_pairs(latent_dim), "8.8em")
         self.angle = widgets.FloatSlider(min=0, max=90, step=1, readout_format=".0f", layout={"width": "11em"})
         self.angle.add_class("vk-turn")
@@ -76,10 +76,10 @@ class Controls:
         self.colour = _menu({"class": ""}, "9em")
         self.coloured = _group("vk-named", _label("colour"), self.colour)
         self.aggregated = widgets.Checkbox(description="q(z)", indent=False, layout={"width": "auto"})
-        self.new, self.source = _toggle("New digits", "", "6.6em"), _menu(SOURCES, "8.3em")
+        self.new, self.source = _toggle("New digits", "", "6.6em"), _menu(SOURCES, "8.4em")
         self.draw = _toggle("Draw a digit", "", "7.5em")
         self.no_pad = _label("")
-        self.save = _button("Save", "", "3.6em")
+        self.save = _button("Save", "", "3.5em")
         self.load = widgets.FileUpload(accept=".json", description="Load", layout={"width": "auto"})
         self.images = widgets.FileUpload(
             accept=",".join((".zip", *ARRAYS, *ENDINGS)),

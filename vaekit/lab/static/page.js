@@ -91,8 +91,10 @@ export function saveFile(name, bytes) {
 }
 
 // Is the text around a node light, and so its ground dark? The theme's one rule, for scripts and style sheet, in
-// JupyterLab, VS Code or any page.
+// JupyterLab or any page; VS Code says it.
 function onDarkGround(node) {
+  const { vscodeThemeKind: kind } = document.body.dataset;
+  if (kind) return kind === "vscode-dark" || kind === "vscode-high-contrast";
   const context = element("canvas").getContext("2d", { willReadFrequently: true });
   context.fillStyle = getComputedStyle(node).color;
   context.fillRect(0, 0, 1, 1);
@@ -119,7 +121,7 @@ export function whenLooksChange(life, root, callback) {
   };
   const soon = () => [0, 100, 1000].forEach((wait) => setTimeout(look, wait)); // a theme's colours may come late
   const theme = new MutationObserver(soon);
-  theme.observe(document.body, { attributes: true, attributeFilter: ["data-jp-theme-light", "class", "style"] });
+  theme.observe(document.body, { attributes: true, attributeFilter: ["data-jp-theme-light", "data-vscode-theme-kind", "class", "style"] });
   life.on(matchMedia("(prefers-color-scheme: dark)"), "change", soon);
   whenScreenChanges(life, look);
   const size = new ResizeObserver(look), sight = new IntersectionObserver(look);

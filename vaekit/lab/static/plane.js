@@ -158,7 +158,8 @@ function listen({ canvas, cloud, turn }, life, lab) {
     if (index >= 0) lab.choose(index);
   }
   life.on(canvas, "pointerdown", (event) => {
-    if (event.button !== 0) return;
+    const busy = held && held.id !== event.pointerId && canvas.hasPointerCapture(held.id);
+    if (event.button !== 0 || busy) return; // a second finger waits until the first is up
     canvas.setPointerCapture(event.pointerId);
     held = { id: event.pointerId, x: event.clientX, y: event.clientY };
     lab.moveTo(placeOf(event), cloud.extent);
