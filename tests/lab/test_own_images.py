@@ -39,7 +39,7 @@ def test_images_of_another_kind_have_a_model_made_for_them(labs, twin):
     assert lab.settings["data"] == lab.controls.data.value == "own.npz" and lab.settings["beta"] == 7.0
     assert lab.steps_taken == 0 and lab.engine.run.batch_size == 40
     lab.run(2)
-    assert lab.error is None and len(lab.view.sides[0].kl) == 3 and list(lab.view.plane.shape) == [3, 24, 24]
+    assert lab.error is None and lab.view.sides[0].latent_dim == 3 and list(lab.view.plane.shape) == [3, 24, 24]
     assert sorted(set(lab.view.plane.classes)) == [0, 1, 2]
     lab.set(data="digits")  # and back
     assert list(lab.view.plane.shape) == [1, 28, 28] and lab.run(2).steps_taken == 2
