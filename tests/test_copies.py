@@ -75,8 +75,9 @@ def test_a_learner_has_nothing_shown_and_the_solutions_folded(folder):
     assert (folder / "more" / "04_more.ipynb").is_file() and (folder / "README.md").read_text() == "a guide"
 
 
-def test_a_learner_does_not_see_the_answer_above_the_choices(tmp_path, lectures):
-    write(copies.lectures_folder() / NAME, cell('guess = Prediction("a?", ["b", "c"], "c")\nguess'))
+@pytest.mark.parametrize("source", ['guess = Prediction("a?", ["b", "c"], "c")', "def judge(answer):\n    return ''"])
+def test_a_learner_does_not_see_the_answer_above_the_choices(tmp_path, lectures, source):
+    write(copies.lectures_folder() / NAME, cell(source))
     copy_lectures(tmp_path / "mine")
     assert read(tmp_path / "mine" / NAME)[0]["metadata"]["jupyter"] == {"source_hidden": True}
 

@@ -97,9 +97,9 @@ def _prepared(path: Path, kind: str) -> bytes:
 
 
 def _for_a_learner(notebook: dict) -> dict:
-    """The same lecture before anything was run, with solutions, claims and the predictions' answers folded."""
+    """The same lecture before anything was run, with all cells folded that hold an answer."""
     for cell in notebook["cells"]:
-        asks = cell["cell_type"] == "code" and re.search(r"= Prediction\(", "".join(cell["source"]))
+        asks = cell["cell_type"] == "code" and re.search(r"= Prediction\(|^def judge", "".join(cell["source"]), re.M)
         if cell["cell_type"] == "code":
             cell["outputs"], cell["execution_count"] = [], None
         if asks or {"solution", "claims"} & set(cell["metadata"].get("tags", ())):
