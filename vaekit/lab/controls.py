@@ -119,7 +119,7 @@ class Controls:
             _group("vk-named", self.save, self.load),
             _group("vk-named", _label("show"), self.showing),
             *pair,
-            _group("vk-named", _label("turn"), self.angle),
+            _group("vk-named", _label("angle"), self.angle),
             self.coloured,
             self.aggregated,
             *([self.posterior] if self.has_prior and self.latent_dim == 2 else []),
