@@ -136,6 +136,8 @@ def test_the_true_posterior_of_a_linear_decoder_is_the_gaussian_that_it_is_known
     x = lab.view.sides[0].images[0].double().flatten().numpy()
     covariance = np.linalg.inv(np.eye(2) + 2 * w.T @ w)
     mean = covariance @ (2 * w.T @ (x - b))
+    np.testing.assert_allclose(header["centre"], mean, atol=0.02)  # around it, wherever the encoder's own ellipse is
+    np.testing.assert_allclose(header["scale"], np.sqrt(np.diag(covariance)), rtol=0.05)
     line = np.linspace(-4, 4, 41)
     z = np.array(header["centre"]) + np.array(header["scale"]) * np.stack(np.meshgrid(line, line), -1) - mean
     log_p = -0.5 * np.einsum("...i,ij,...j", z, np.linalg.inv(covariance), z)

@@ -101,7 +101,7 @@ class LatentLab(Display):
         plane.on_msg(lambda *message: (lab := handle()) and lab._on_message(*message))
         handle.observe(plane, "status", LatentLab._on_status)
         handle.observe(plane, "strokes", LatentLab._on_strokes)
-        for trait in ("aggregated", "scrub"):  # the page's own
+        for trait in ("aggregated", "scrub", "posterior"):  # the page's own, and what is new after a pause
             handle.observe(plane, trait, LatentLab._on_shown)
         handle.take_down_with_lab([self.widget, *self.view.links, *self.controls.links, *self.controls.locks.values()])
         self.engine.ask("details")

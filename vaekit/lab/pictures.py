@@ -13,7 +13,8 @@ from vaekit.latent import traversal
 from vaekit.losses import pixel_mean, reconstruction_nll
 
 STEPS_ACROSS = 9  # images of a traversal, from −3 to 3
-REACH, LATTICE = 4.0, 41  # the true posterior: so many σ to each side, so many points along one side
+REACH, LATTICE = 4.0, 41  # the true posterior: so many σ of its own to each side, so many points along one side
+NEARER = 3  # times that its lattice is laid nearer to it
 HELD = (1 - math.exp(-0.5), 1 - math.exp(-2.0))  # what a Gaussian's ellipses of σ and 2 σ hold
 
 
@@ -33,19 +34,28 @@ def traversals(mu: Tensor, dims: list[int], turn: Turn, decode: Callable) -> byt
 
 
 def true_posterior(run, x: Tensor) -> bytes:
-    """p(z|x) ∝ p(x|z) p(z) of an image x (1, C, H, W), on a lattice around its ellipse, two dimensions.
+    """p(z|x) ∝ p(x|z) p(z) of an image x (1, C, H, W), on a lattice around it, two dimensions.
 
-    Returns JSON (centre, scale, reach, squares; levels: the heights that hold HELD of it) and f32 weights, from below.
+    Returns JSON (centre, scale: its mean and σ; mu, std: those of q(z|x); reach, squares; levels: the heights that
+    hold HELD of it) and f32 weights, from below.
     """
-    mu, logvar = run.model.encode(x)
-    std, line = torch.exp(0.5 * logvar), torch.linspace(-REACH, REACH, LATTICE, device=x.device, dtype=x.dtype)
-    z = mu + std * torch.stack(torch.meshgrid(line, line, indexing="xy"), -1).reshape(-1, 2)  # (41², 2)
-    nll = reconstruction_nll(run.model.decode(z), x.expand(len(z), *x.shape[1:]), run.settings["kind"])
-    weights = torch.softmax(-nll - 0.5 * z.square().sum(1), 0).float().cpu().numpy()
+    line = torch.linspace(-REACH, REACH, LATTICE, device=x.device, dtype=x.dtype)
+    lattice = torch.stack(torch.meshgrid(line, line, indexing="xy"), -1).reshape(-1, 2)  # (41², 2)
+    mu, logvar = (some[0] for some in run.model.encode(x))
+    centre, scale = mu, torch.ones_like(mu)
+    for _ in range(NEARER):
+        z = centre + scale * lattice
+        nll = reconstruction_nll(run.model.decode(z), x.expand(len(z), *x.shape[1:]), run.settings["kind"])
+        p = torch.softmax(-nll - 0.5 * z.square().sum(1), 0)
+        around, mean = (centre, scale), p @ z
+        std = (p @ (z - mean).square()).sqrt()
+        centre, scale = mean, std.maximum(scale * (line[1] - line[0]))  # no nearer than one of its squares
+    weights = p.float().cpu().numpy()
     falling = np.sort(weights)[::-1]
     levels = [float(falling[np.searchsorted(falling.cumsum(), held).clip(0, len(z) - 1)]) for held in HELD]
-    header = {"centre": mu[0].tolist(), "scale": std[0].tolist(), "reach": REACH, "levels": levels}
-    return pack_json(header | {"squares": LATTICE - 1}, weights.astype("<f4").tobytes())
+    pairs = zip(("centre", "scale", "mu", "std"), (*around, mu, torch.exp(0.5 * logvar)), strict=True)
+    header = {"reach": REACH, "squares": LATTICE - 1, "levels": levels} | {name: some.tolist() for name, some in pairs}
+    return pack_json(header, weights.astype("<f4").tobytes())
 
 
 def page_decoder(model: nn.Module, latent_dim: int, like: Tensor) -> nn.Module | None:
