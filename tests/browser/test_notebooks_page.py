@@ -25,7 +25,6 @@ ALSO = {
 Encoder, Decoder, MyVAE = SolutionEncoder, SolutionDecoder, SolutionVAE
 reparameterize, loss_of, step = solution_reparameterize, solution_loss_of, solution_step
 """,
-    "09": "mig_of = solution",
 }
 WIDGET = ".jp-OutputArea-output.lm-Panel > *"  # other outputs are no panels
 KEPT = "__import__('vaekit.exercises.predictions', fromlist=['it']).kept_answers()"
