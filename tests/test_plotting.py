@@ -21,6 +21,7 @@ from vaekit.plotting import (
     ORANGE,
     PALETTE,
     plot_curves,
+    plot_graph,
     plot_images,
     plot_latent,
     plot_model,
@@ -50,6 +51,7 @@ CALLS = {
     "plot_images": lambda ax: plot_images(np.zeros((3, 1, 4, 4), np.uint8), ax=ax),
     "plot_curves": lambda ax: plot_curves(ROWS, [(2, "β = 2")], ax=ax),
     "plot_rate_distortion": lambda ax: plot_rate_distortion(ROWS, ax=ax),
+    "plot_graph": lambda ax: plot_graph({"a": (0, 0), "z": (1, 0)}, [("a", "z")], {"a": None}, random=["z"], ax=ax),
 }
 
 
@@ -233,3 +235,12 @@ def test_numerals_do_not_cover_each_other_and_one_stands_for_all_that_are_one(ax
     ax.clear()
     plot_latent(mu / 400, labels=labels, ax=ax)
     assert texts(ax) == ["0 to 9"]
+
+
+def test_a_graph_has_a_way_back_only_where_a_gradient_came(ax):
+    nodes = {"a": (0, 0), "z": (1, 0), "w": (1, 1), "loss": (2, 0)}
+    plot_graph(nodes, [("a", "z"), ("z", "loss"), ("w", "loss")], {"a": None, "w": -0.4}, random=["z"], ax=ax)
+    arrows = [it for it in ax.texts if it.arrow_patch]
+    back = [it for it in arrows if to_hex(it.arrow_patch.get_edgecolor()) == ORANGE]
+    assert len(arrows) == 4 and [it.xy for it in back] == [nodes["w"]]
+    assert {"none", "−0.4"} < set(texts(ax)) and len(texts(ax)) == 4 + 4 + 2

@@ -242,6 +242,39 @@ def plot_rate_distortion(points, *, ax: Axes | None = None, **style):
     return ax
 
 
+def plot_graph(nodes, arrows, gradients, *, random=(), ax: Axes | None = None):
+    """A computation graph: grey arrows forward, and orange ones back to each node that a gradient has reached.
+
+    nodes: name → (x, y). arrows: (start, end), two names. gradients: name → a number, or None where none came back; of
+    a node that is not among them none was asked for. random: the nodes that are drawn at random, round. Returns the ax.
+    """
+    ax = _axes(ax)
+    ax.set_axis_off()
+    ax.margins(0.08, 0.25)  # room for the nodes at the rim
+    for start, end in arrows:
+        looks = {"arrowstyle": "-|>", "mutation_scale": 22, "shrinkA": 38, "shrinkB": 38}
+        ax.annotate("", nodes[end], nodes[start], arrowprops=looks | {"color": GREY, "lw": 1.8})
+        if gradients.get(start) is not None:
+            looks |= {"color": ORANGE, "lw": 4, "connectionstyle": "arc3,rad=0.3"}
+            ax.annotate("", nodes[start], nodes[end], arrowprops=looks)
+    for name, (x, y) in nodes.items():
+        is_random, asked, number = name in random, name in gradients, gradients.get(name)
+        looks = {
+            "s": 5200 if is_random else 3600,
+            "marker": "o" if is_random else "s",
+            "ec": INK,
+            "lw": 1.8,
+            "zorder": 3,
+        }
+        ax.scatter(x, y, fc="#ffe3c2" if is_random else "white", **looks)
+        style = {"ha": "center", "textcoords": "offset points", "zorder": 4}
+        ax.annotate(name, (x, y), (0, 4 if asked else -7), fontsize=20, **style)
+        if asked:
+            words, colour = ("none", GREY) if number is None else (f"{number:.1f}".replace("-", "−"), ORANGE)
+            ax.annotate(words, (x, y), (0, -21), fontsize=16, color=colour, weight="bold", **style)
+    return ax
+
+
 def _axes(ax: Axes | None) -> Axes:
     if ax is not None:
         return ax
