@@ -236,7 +236,7 @@ def plot_rate_distortion(points, *, ax: Axes | None = None, **style):
         raise ValueError(f"points must be (β, rate, distortion) each: (N, 3); these have the shape {points.shape}")
     ax.plot(points[:, 1], points[:, 2], **{"marker": "o", "color": BLUE} | style)
     for beta, *where in points:
-        ax.annotate(f"β = {beta:g}", where, xytext=(7, 5), textcoords="offset points", fontsize=11)
+        ax.annotate(f"β = {beta:g}", where, xytext=(7, 5), textcoords="offset points")
     ax.margins(x=0.22, y=0.12)  # room for what is written beside the dots furthest right and highest
     ax.set(xlabel="rate R, nats per image", ylabel="distortion D, nats per image")
     return ax
