@@ -111,6 +111,13 @@ def test_a_check_of_ones_own_has_one_button_that_asks_again():
     assert "✗ the check stops with StopIteration" in press(box, "Check")  # and the notebook goes on
 
 
+def test_a_check_of_ones_own_knows_an_open_gap():
+    def gap():
+        raise NotImplementedError
+
+    assert repr(check(lambda: gap())) == "○ not started yet."
+
+
 @pytest.mark.parametrize("judge, asked", [("right", {}), (lambda: "right", {"kl": kl})])
 def test_a_call_that_makes_no_sense_is_refused(refuses, judge, asked):
     with refuses(TypeError, "check\\(lambda: judge"):

@@ -61,7 +61,8 @@ def check(judge: Callable[[], str] | None = None, /, *, hint: int = 0, **asked) 
     """The last line of a check cell: the verdict in words, with buttons that ask for it again.
 
     `check(kl=kl)`: the loss doctor's, as in `diagnose`; `hint` 1 or 2 shows that many hints. A click examines the
-    function that bears the name by then. `check(lambda: judge(answer))`: a check of your own, which returns a line.
+    function that bears the name by then. `check(lambda: judge(answer))`: a check of your own, which returns a line;
+    where NotImplementedError is raised the answer is not started yet.
     Raises TypeError or ValueError when this call itself makes no sense, as where hint is none of 0, 1, 2.
     """
     if hint not in (0, 1, 2):
@@ -91,6 +92,8 @@ def _diagnosed(diagnosis: Diagnosis, hint: int) -> Verdict:
 def _judged(judge: Callable[[], str]) -> Verdict:
     try:
         text = str(judge())
+    except NotImplementedError:
+        text = "○ not started yet."
     except Exception as error:  # the learner's run goes on
         text = f"✗ the check stops with {one_line(error)}"
     return Verdict(text, f'<div style="{BOX}"><b>{escape(text)}</b></div>')
