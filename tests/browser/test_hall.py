@@ -100,6 +100,16 @@ def test_new_digits_are_shown_and_follow_the_training(desk, lab):
     wait_until(lambda: sheet.count() == 0)
 
 
+def test_new_digits_of_a_twin_are_in_sight_above_its_many_bars(desk, lab):
+    shown = Lab(desk, add_cell(desk, OTHER.format("twin=True, latent_dim=16, hidden=64")) - 1)
+    shown.show()
+    shown.press("New digits")
+    wait_until(lambda: shown.root.locator(".vk-sheet canvas").count() == 40)
+    below, beside = shown.root.evaluate(BELOW, ".vk-sheet canvas, .vk-two > div:nth-child(2) > *")
+    assert below <= 0 and beside <= 0, (below, beside)
+    execute(desk, "other.engine.close()")
+
+
 TASKS = """
 import vaekit
 from vaekit.lab import Task
