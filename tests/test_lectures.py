@@ -6,8 +6,6 @@ from pathlib import Path
 import pytest
 
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
-# Lectures that are still to be rewritten, by number; a new one is never among them.
-NOT_YET = {}
 
 
 @pytest.fixture(scope="module")
@@ -23,14 +21,7 @@ def number(path: Path) -> str:
 def test_a_lecture_keeps_its_counts(count_lecture, path):
     lecture = count_lecture.Lecture.read(path)
     found = lecture.breaches()
-    if number(path) in NOT_YET:
-        assert found, f"{path.name} keeps them all: take {number(path)} out of NOT_YET"
-    else:
-        assert not found, "\n  ".join([f"{path.name}: {lecture.counts()}", *found])
-
-
-def test_only_lectures_that_are_there_are_not_yet_rewritten():
-    assert set(map(number, NOTEBOOKS)) >= NOT_YET
+    assert not found, "\n  ".join([f"{path.name}: {lecture.counts()}", *found])
 
 
 BAD = [
