@@ -35,6 +35,19 @@ def test_a_task_is_solved_by_turning_knobs_and_training(labs):
         lab.solve()
 
 
+def test_a_task_that_was_done_before_it_is_solved_is_the_one_that_is_solved(labs):
+    lab = labs(tasks=[Task("Press New digits", lambda lab: len(lab.plane.sheet) > 0), FAR, POINTS])
+    lab.new_digits()
+    lab.engine.post(lambda: None).result()
+    assert ticks(lab) == [True, False, False]
+    lab.solve()
+    assert lab.steps_taken == 0 and ticks(lab) == [True, False, False]
+    lab.solve(prior=False)
+    assert lab.steps_taken >= 60 and ticks(lab)[:2] == [True, True]
+    lab.solve()
+    assert ticks(lab) == [True, True, True]
+
+
 def test_what_is_shown_may_be_a_task_too(labs):
     shown = Task("Press New digits", lambda lab: len(lab.plane.sheet) > 0)
     lab = labs(tasks=[shown, Task("Look at q(z)", lambda lab: lab.plane.aggregated)])

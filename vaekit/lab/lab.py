@@ -80,7 +80,7 @@ class LatentLab(Display):
 
     def _open(self, make_runs, n_runs: int, shown: int, pair, threads: int | None, tasks: TaskList) -> None:
         self.view = View(shown, pair, n_runs)
-        self._tasks = tasks
+        self._tasks, self._n_done = tasks, 0
         self.engine = Engine(make_runs, self.view, threads, registry.cell_is_running.is_set)
         try:
             self.engine.post(lambda: self.view.frame(self.engine), report=False).result()
@@ -124,6 +124,7 @@ class LatentLab(Display):
             warnings.warn(what, stacklevel=2)
         if self.error:
             warnings.warn(self.error, stacklevel=2)
+        self._n_done = sum(task.ticked for task in self.tasks)
         return self
 
     def play(self) -> None:
@@ -200,19 +201,22 @@ class LatentLab(Display):
         return self._tasks.tasks
 
     def solve(self, *, side: int | str | None = None, most: int = 3000, **changes) -> "LatentLab":
-        """Do the present task: turn knobs as `set` does, then train until it is ticked. Returns the lab.
+        """Do the next task: turn knobs as `set` does, then train until it is ticked. Returns the lab.
 
-        Raises RuntimeError when it is not after `most` steps, or there is none.
+        The next is the first that was not ticked when `run` or `solve` last ended: what is shown since may do it.
+        Raises RuntimeError when it is not done after `most` steps, or there is none.
         """
-        task, last = self._tasks.present, self.steps_taken + check_whole("most", most)
-        if task is None:
+        number, last = self._n_done, self.steps_taken + check_whole("most", most)
+        if number == len(self.tasks):
             raise RuntimeError("all tasks of this lab are done")
+        task = self.tasks[number]
         self.set(side=side, **changes)
         self.run(0)
         while not task.ticked and self.steps_taken < last and not self.error:
             self.run(min(25, last - self.steps_taken))
         if not task.ticked:
             raise RuntimeError(f"the task is not done after {most} steps: {task.text}")
+        self._n_done = number + 1
         return self
 
     def _look_at_tasks(self) -> str | None:
