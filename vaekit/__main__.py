@@ -10,9 +10,8 @@ from pathlib import Path
 from vaekit.copies import CopyError, copy_lectures
 
 FIRST = "00_start_here.ipynb"
-SETTINGS = (
-    Path(__file__).parent / "_jupyter"
-)  # JupyterLab's offer of news would lie over the lab, and ask for a network
+# JupyterLab's offer of news is off: it would lie over the lab, and ask for a network.
+SETTINGS = Path(__file__).parent / "_jupyter"
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -46,6 +46,8 @@ MODEL_PARTS = {
     "reconstruction": (3.8, 1.6, "round", r"reconstruction loss: $\hat x$ beside $x$"),
     "kl": (2.2, -1.75, "round", "KL: $q_\\phi(z|x)$ beside the prior $p(z)$"),
 }
+# What an autoencoder's halves are called instead: they have no distributions.
+_PLAIN = {"encoder": "encoder\n$f_\\phi(x)$", "decoder": "decoder\n$g_\\theta(z)$"}
 _FLOW = [("x", "encoder"), ("encoder", "mu"), ("encoder", "sigma"), ("mu", "z"), ("sigma", "z"), ("eps", "z")]
 _FLOW += [("z", "decoder"), ("decoder", "x_hat"), ("x", "reconstruction"), ("x_hat", "reconstruction")]
 _FLOW += [("mu", "kl"), ("sigma", "kl")]
@@ -75,11 +77,7 @@ def plot_model(highlight=(), *, variational: bool = True, ax: Axes | None = None
     for name, (x, y, outline, words) in parts.items():
         lit = name in highlight
         fill, edge, ink = (BLUE, BLUE, "white") if lit else ("#eef1f4", GREY, INK)
-        words = (
-            words
-            if variational
-            else words.replace(r"q_\phi(z|x)", r"f_\phi(x)").replace(r"p_\theta(x|z)", r"g_\theta(z)")
-        )
+        words = words if variational else _PLAIN.get(name, words)
         style = {"fontsize": 15, "ha": "center", "va": "center", "zorder": 4, "color": ink}
         if outline in ("narrowing", "widening"):
             left, right = (0.95, 0.6) if outline == "narrowing" else (0.6, 0.95)
