@@ -8,9 +8,11 @@ import weakref
 from pathlib import Path
 
 import pytest
+from ipywidgets.widgets.widget import _instances
 from jupyter_client.manager import start_new_kernel
 from lab_helpers import some_digits
 
+from vaekit import Autoencoder
 from vaekit.lab import LatentLab, registry
 
 
@@ -91,13 +93,17 @@ def test_of_a_lab_whose_cell_is_run_again_nothing_is_left(cell):
     lab.engine.close()
 
 
-def test_outside_of_ipython_a_lab_is_freed_as_any_object_is():
-    lab = LatentLab(some_digits(300), hidden=16, threads=1)
+@pytest.mark.parametrize("options", [{"hidden": 16}, {"model": Autoencoder(2, 16)}], ids=["vae", "autoencoder"])
+def test_outside_of_ipython_a_lab_is_freed_as_any_object_is(options):
+    gc.collect()
+    before = len(_instances)
+    lab = LatentLab(some_digits(300), threads=1, **options)
     lab.play()
     gone = weakref.ref(lab)
     del lab
-    gc.collect()
+    gc.collect(), gc.collect()
     assert gone() is None
+    assert len(_instances) == before  # also of those that an autoencoder, or two dimensions, do not show
 
 
 # -- in a real kernel -------------------------------------------------------------------------------------

@@ -99,6 +99,12 @@ class Controls:
         self.links = [widgets.jslink(*pair) for pair in ends]
         self._listen()
 
+    def made(self) -> list[widgets.Widget]:
+        """Return all that was made, also what is not shown."""
+        parts = [part for knobs in self.knobs for knob in knobs.values() for part in knob.parts]
+        own = [value for value in vars(self).values() if isinstance(value, widgets.Widget)]
+        return [*own, *parts, *self.links, *self.locks.values()]
+
     def _rows(self) -> list[widgets.HBox]:
         """Return the lesson's row, of a twin a second one with the knobs of each run, and what is under More."""
         lesson, others = KNOB_ROWS if self.has_prior else ((), KNOB_ROWS[1])

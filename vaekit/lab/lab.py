@@ -103,7 +103,7 @@ class LatentLab(Display):
         handle.observe(plane, "strokes", LatentLab._on_strokes)
         for trait in ("aggregated", "scrub", "posterior"):  # the page's own, and what is new after a pause
             handle.observe(plane, trait, LatentLab._on_shown)
-        handle.take_down_with_lab([self.widget, *self.view.links, *self.controls.links, *self.controls.locks.values()])
+        handle.take_down_with_lab([self.widget, *self.view.links, *self.controls.made()])
         self.engine.ask("details")
         self.engine.post(lambda: self.view.status(self.engine)).result()  # enough to be displayed
         registry.register(self)
