@@ -3,7 +3,7 @@
 import io
 
 import numpy as np
-from PIL import Image, ImageColor
+from PIL import Image, ImageChops, ImageColor
 
 
 def as_bundle(widget, **stills) -> dict:
@@ -23,8 +23,9 @@ def png(figure) -> bytes:
 def lighter(picture: Image.Image) -> bytes:
     """A picture as the bytes of a PNG file in 128 colours, a grey one in 32: a notebook should stay light."""
     file, picture = io.BytesIO(), picture.convert("RGB")
-    is_grey = not np.ptp(np.asarray(picture), axis=2).any()
-    (picture.quantize(32) if is_grey else _quantized(picture)).save(file, format="PNG", optimize=True)
+    red, *others = picture.split()
+    is_grey = not any(ImageChops.difference(red, band).getbbox() for band in others)
+    (picture.quantize(32) if is_grey else _quantized(picture)).save(file, format="PNG", compress_level=6)
     return file.getvalue()
 
 
@@ -38,6 +39,6 @@ def _quantized(picture: Image.Image) -> Image.Image:
     strip = Image.new("RGB", (len(own), 1))
     strip.putdata(own)
     both = Image.new("RGB", (width, height + below))
-    both.paste(picture)
+    both.paste(picture.point([level | 1 for level in range(256)] * 3))  # no eye sees it, and it takes half the time
     both.paste(strip.resize((width, below), Image.Resampling.NEAREST), (0, height))
     return both.quantize(128).crop((0, 0, width, height))
