@@ -1,5 +1,7 @@
 """Written predictions: kept on disk, shown back, and never in the way."""
 
+import re
+
 import ipywidgets as widgets
 import pytest
 
@@ -130,3 +132,20 @@ def test_a_classs_answers_are_a_table_and_a_picture_of_how_they_are_spread(tmp_p
     lines = answers.save(tmp_path / "class.csv").read_text(encoding="utf-8").splitlines()
     assert lines[0] == "learner,key,choice,text" and lines[3] == "eve,04-off,it grows,a <b> c"
     assert [row["learner"] for row in export()] == ["eve"]
+
+
+def test_a_class_whose_folders_have_the_same_name_with_missing_and_hostile_answers(tmp_path, monkeypatch):
+    names = [f"learner {number}" for number in range(19)] + ["<b>eve"]
+    for name in names:
+        (folder := tmp_path / "submitted" / name / "03a" / "answers").mkdir(parents=True)
+        monkeypatch.setenv("VAEKIT_ANSWERS", str(folder))
+        if name != "learner 0":  # who has answered nothing
+            Prediction("What?", CHOICES, key="<i>04</i>").pick("it grows")
+    Prediction("And?", key="own").keep("=HYPERLINK(0)\n-1.3")
+    (tmp_path / "submitted" / ".DS_Store").write_text("")
+    answers = export(*(tmp_path / "submitted").glob("*/*/answers"), tmp_path / "submitted" / ".DS_Store")
+    assert {row["learner"] for row in answers} == set(names[1:]) and len(answers) == 20
+    page = answers.save(tmp_path / "class.html").read_text(encoding="utf-8")
+    assert "&lt;i&gt;04&lt;/i&gt; (19 of 20)" in page and "19 · it grows" in page
+    assert not {"<i>", "<b>"} & set(re.findall("<.>", page))
+    assert "<b>eve,own,'=HYPERLINK(0),-1.3" in answers.save(tmp_path / "class.csv").read_text(encoding="utf-8")

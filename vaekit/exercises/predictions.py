@@ -3,6 +3,7 @@
 import csv
 import html
 import os
+import re
 import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -15,6 +16,7 @@ from vaekit._files import write_whole
 from vaekit._pictures import as_bundle
 
 SIZE = "font-size: 1.1em; line-height: 1.4"  # widgets write smaller than the prose around them
+FORMULA = re.compile(r"^(?:[=+@\t\r]|-(?![\d.]))")  # what a spreadsheet would run
 
 
 def answers_folder() -> Path:
@@ -161,12 +163,21 @@ class ShownBack:
 class ClassAnswers(list):
     """Rows {learner, key, choice, text} of a class; displayed, it shows how often each first line was given."""
 
+    learners = 0  # in the class; some may have answered nothing
+
     def save(self, path: str | Path) -> Path:
-        """Write the rows as a CSV file. Returns its path. Raises OSError when it cannot be written there."""
+        """Write the rows as a CSV file, or as .html the page that is displayed. Returns its path.
+
+        Raises OSError when it cannot be written there.
+        """
+        if Path(path).suffix == ".html":
+            page = f"<!doctype html><meta charset='utf-8'><title>Answers</title>{self._repr_html_()}"
+            Path(path).write_text(page, encoding="utf-8")
+            return Path(path)
         with open(path, "w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, ["learner", "key", "choice", "text"])
             writer.writeheader()
-            writer.writerows(self)
+            writer.writerows({name: FORMULA.sub(r"'\g<0>", said) for name, said in row.items()} for row in self)
         return Path(path)
 
     def counts(self) -> dict[str, Counter]:
@@ -180,7 +191,7 @@ class ClassAnswers(list):
         parts = []
         for key, counts in self.counts().items():
             bars = [_bar(choice, count, counts.total()) for choice, count in counts.most_common()]
-            parts.append(f"<h3>{html.escape(key)} ({counts.total()})</h3>{''.join(bars)}")
+            parts.append(f"<h3>{html.escape(key)} ({counts.total()} of {self.learners})</h3>{''.join(bars)}")
         return f"<div style='{SIZE}'>{''.join(parts) or 'no answers'}</div>"
 
 
@@ -192,11 +203,18 @@ def _bar(choice: str, count: int, total: int) -> str:
 def export(*folders: str | Path) -> ClassAnswers:
     """Return a class's answers: of one folder of answers for each learner, who is named by the folder's name.
 
+    Where all have the same, as in "submitted/ada/03a/answers", the first part that differs is the learner's name.
     Without folders those of this machine's learner.
     """
+    places = [Path(os.path.abspath(folder)) for folder in folders or [answers_folder()] if not Path(folder).is_file()]
+    names = [place.name for place in places]
+    if len(set(names)) < len(names):
+        same = os.path.commonpath(places)
+        names = [(*place.relative_to(same).parts, place.name)[0] for place in places]
     rows = ClassAnswers()
-    for folder in map(Path, folders or [answers_folder()]):
-        for key, answer in kept_answers(folder).items():
+    rows.learners = len(set(names))
+    for name, place in zip(names, places, strict=True):
+        for key, answer in kept_answers(place).items():
             choice, _, text = answer.partition("\n")
-            rows.append({"learner": folder.name, "key": key, "choice": choice, "text": text})
+            rows.append({"learner": name, "key": key, "choice": choice, "text": text})
     return rows
