@@ -32,6 +32,7 @@ os.environ["VAEKIT_ANSWERS"] = "answers"
 OTTER_CONFIG = """# ASSIGNMENT CONFIG
 name: {name}
 files: [solutions]
+run_tests: false  # nobody has chosen yet
 tests: {{files: true}}
 export_cell: {{pdf: false, run_tests: false, files: [answers]}}
 generate: {{}}
@@ -114,7 +115,7 @@ def for_nbgrader(notebook: dict, questions: list[Question], name: str, course: P
         hidden = f"### BEGIN HIDDEN TESTS\n{question.test}\n### END HIDDEN TESTS"
         if question.gap:
             mark(question.gap, solution=True)
-            question.gap.source += f"\n\n\n### BEGIN SOLUTION\n{question.solution}\n### END SOLUTION"
+            question.gap.source += f"\n### BEGIN SOLUTION\n{question.solution}\n### END SOLUTION"
             question.judge.source += f"\n{hidden}"
         else:  # what was said stands below
             question.judge.source = f"{hidden}\n{question.judge.source}"
@@ -137,7 +138,7 @@ def for_otter(notebook: dict, questions: list[Question], name: str, course: Path
         begins[first.id] = [f"# BEGIN QUESTION\nname: {question.name}\npoints: {question.points}"]
         ends[last.id] = ["# BEGIN TESTS", new_code_cell(question.test), "# END TESTS", "# END QUESTION"]
         if question.gap:
-            first.source += f"\n\n\n# BEGIN SOLUTION NO PROMPT\n{question.solution}\n# END SOLUTION"
+            first.source += f"\n# BEGIN SOLUTION NO PROMPT\n{question.solution}\n# END SOLUTION"
             begins[first.id].append("# BEGIN SOLUTION")
             ends[first.id] = ["# END SOLUTION"]
     cells = [OTTER_CONFIG.format(name=name)]
