@@ -23,6 +23,8 @@ CHECK = r"(?m)^check\((.*)\)$"
 NBGRADER_CONFIG = """c = get_config()
 c.ClearSolutions.code_stub = {"python": ""}  # a gap has its own
 c.Execute.timeout = 300  # a cell may train for some seconds
+# Feedback has no kernel: what stands in a widget's place is shown.
+c.NbConvertBase.display_data_priority = ["image/png", "text/html", "text/plain"]
 """
 KEEP_ANSWERS = """import os
 
