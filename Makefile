@@ -73,7 +73,7 @@ clean: ## remove what was made, but for .venv
 .venv/lab.stamp: pyproject.toml .venv/made-in
 	@echo "vaekit: installing into .venv (the first time PyTorch takes some minutes; on Linux its wheels for CUDA are 3 GB)"
 	@$(INSTALL) --quiet 'hatchling>=1.27' editables
-	@$(INSTALL) --no-build-isolation --editable .
+	@$(INSTALL) --no-build-isolation --editable '.[lab]'
 	@touch $@
 
 .venv/test.stamp .venv/book.stamp .venv/bench.stamp: .venv/%.stamp: .venv/lab.stamp
