@@ -22,7 +22,7 @@ KEPT_IN = {
     "torchvision": {"data"},
     "matplotlib": {"plotting", "lab", "exercises"},
     "ipywidgets": {"lab", "exercises"},
-    "anywidget": {"lab", "exercises"},
+    "anywidget": {"lab", "_pictures"},
     "IPython": {"lab", "exercises"},
 }
 

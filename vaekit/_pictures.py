@@ -6,12 +6,17 @@ import numpy as np
 from PIL import Image, ImageChops, ImageColor
 
 
-def as_bundle(widget, **stills) -> dict:
-    """An ipywidget for IPython to show, with stills beside it: text="…", html="…", png=bytes."""
-    bundle = widget._repr_mimebundle_() or {}
-    bundle = dict(bundle[0] if isinstance(bundle, tuple) else bundle)
+def as_bundle(widget, alt: str = "", **stills) -> tuple[dict, dict]:
+    """An ipywidget for IPython to show, with stills beside it: text="…", html="…", png=bytes, and `alt` in words.
+
+    Returns data and metadata, as anywidget makes them for any widget: ipywidgets 7 can't, and Colab asks for more.
+    """
+    from anywidget import AnyWidget
+
+    data, metadata = AnyWidget._repr_mimebundle_(widget)
     kinds = {"text": "text/plain", "html": "text/html", "png": "image/png"}
-    return bundle | {kinds[name]: still for name, still in stills.items()}
+    data |= {kinds[name]: still for name, still in stills.items()}
+    return data, metadata | ({"image/png": {"alt": alt}} if alt else {})
 
 
 def png(figure) -> bytes:

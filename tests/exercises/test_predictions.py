@@ -32,14 +32,14 @@ def test_shown_back_before_and_after_something_was_written():
 def test_shown_back_follows_the_box_with_one_listener():
     guess = Prediction("What?", key="one")
     for _ in range(5):
-        assert "application/vnd.jupyter.widget-view+json" in guess.shown_back._repr_mimebundle_()
+        assert "application/vnd.jupyter.widget-view+json" in guess.shown_back._repr_mimebundle_()[0]
     assert "nothing yet" in guess.shown_back.widget.value and len(guess.listeners) == 1
     guess.keep("it falls")
     assert "it falls" in guess.shown_back.widget.value
 
 
 def test_what_stands_where_no_widget_can_live():
-    bundle = Prediction("Is σ < 1?", key="one")._repr_mimebundle_()
+    bundle, _ = Prediction("Is σ < 1?", key="one")._repr_mimebundle_()
     assert "Is σ &lt; 1?" in bundle["text/html"] and bundle["text/plain"] == "Prediction('one')"
     assert "application/vnd.jupyter.widget-view+json" in bundle
 

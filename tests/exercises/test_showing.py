@@ -95,7 +95,7 @@ def test_a_name_that_means_something_else_is_not_followed():
 
 def test_in_a_notebook_it_is_a_widget_and_without_a_kernel_words():
     assert '<div role="status"' in check(kl=kl).widget().children[1].value  # read aloud
-    bundle = check(kl=kl)._repr_mimebundle_()
+    bundle, _ = check(kl=kl)._repr_mimebundle_()
     assert "application/vnd.jupyter.widget-view+json" in bundle
     assert bundle["text/plain"] == "✓ kl: right."
     assert "✓ kl: right." in bundle["text/html"]

@@ -336,7 +336,7 @@ def test_two_labs_at_once_both_train_and_the_second_says_so(labs):
 @pytest.mark.slow
 def test_the_bundle_has_the_widget_the_name_and_a_picture(labs):
     lab = labs().run(5)
-    bundle = lab._repr_mimebundle_()
+    bundle, _ = lab._repr_mimebundle_()
     assert bundle["application/vnd.jupyter.widget-view+json"]["model_id"] == lab.widget.model_id
     assert bundle["text/plain"] == repr(lab) == "LatentLab(digits, step 5)"
     assert bundle["image/png"].startswith(b"\x89PNG") and 10_000 < len(bundle["image/png"]) < 300_000

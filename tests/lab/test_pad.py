@@ -88,7 +88,7 @@ def test_the_pen_is_as_thick_as_mnists_and_a_dot_is_a_dot(digits):
 def test_posterior_and_pictures_are_the_models_and_one_that_learned_is_asked_again():
     model = small_vae(latent_dim=3)
     pad = vaekit.DrawingPad(model)
-    assert repr(pad) == f"DrawingPad({NOTHING})" and "image/png" not in pad._repr_mimebundle_()
+    assert repr(pad) == f"DrawingPad({NOTHING})" and "image/png" not in pad._repr_mimebundle_()[0]
     pad.widget.set_state({"strokes": SEVEN})  # as a message from the page does
     assert torch.equal(pad.image, digit(SEVEN))
     for _ in range(2):

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from html import escape
 from typing import NamedTuple
 
-from vaekit._checks import one_line, short_repr
+from vaekit._checks import one_line, printable, short_repr
 from vaekit._pictures import as_bundle
 from vaekit.exercises.diagnosis import BOX, Diagnosis, as_html
 from vaekit.exercises.doctor import diagnose
@@ -32,7 +32,7 @@ class Checked:
         return self.verdict.text.startswith("✓")
 
     def __repr__(self) -> str:
-        return self.verdict.text
+        return printable(self.verdict.text)
 
     def _repr_html_(self) -> str:
         return self.verdict.html

@@ -220,17 +220,15 @@ class Controls:
 
     def load_recording(self, files) -> None:
         """Play the recording in an uploaded file."""
-        if files:
-            self.load.value = ()  # the same file may be chosen again
-            text = bytes(files[0]["content"]).decode("utf-8-sig", errors="replace")
-            self.lab.follow(Recording.from_json(text, short_path(files[0]["name"]))).play()
+        for name, content in _taken_from(self.load, files).items():
+            text = content.decode("utf-8-sig", errors="replace")
+            self.lab.follow(Recording.from_json(text, short_path(name))).play()
 
     def load_images(self, files) -> None:
         """Learn the images in uploaded files."""
         if files:
-            self.images.value = ()  # their bytes are not kept
             self.lab.say("Reading your images …")
-            self.lab.learn(read_images({file["name"]: bytes(file["content"]) for file in files}))
+            self.lab.learn(read_images(_taken_from(self.images, files)))
 
     def choose_pair(self, pair: tuple[int, int]) -> None:
         """Show a pair that was chosen in the page: one of the menu's, or of dimensions beyond those in it."""
@@ -295,6 +293,15 @@ def _label(text: str) -> widgets.Label:
 def _lock(name: str) -> widgets.ToggleButton:
     label = KNOBS[name].metadata["label"].split()[-1].lower()
     return _toggle(label, "link", "5em", value=True, tooltip=f"Turn both runs' {name} together, or each by itself")
+
+
+def _taken_from(upload: widgets.FileUpload, files) -> dict[str, bytes]:
+    """Return uploaded files by name. The widget does not keep them, so that the same may be chosen again."""
+    if files:
+        upload.set_trait("value", type(files)())
+    if isinstance(files, dict):  # ipywidgets 7
+        files = [{"name": name, "content": file["content"]} for name, file in files.items()]
+    return {file["name"]: bytes(file["content"]) for file in files}
 
 
 def _row(children: list) -> widgets.HBox:

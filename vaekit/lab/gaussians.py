@@ -118,7 +118,7 @@ class TwoGaussians:
     def _repr_mimebundle_(self, **_):
         right = "the KL and the formula over σ of q" if self.formula else "the curves whose areas are the KLs"
         alt = f"The densities of q and p, and {right}. {'; '.join(self.lines)}"
-        return as_bundle(self.widget, text=repr(self), png=bytes(self.picture.value)), {"image/png": {"alt": alt}}
+        return as_bundle(self.widget, alt, text=repr(self), png=bytes(self.picture.value))
 
     def __repr__(self) -> str:
         return "TwoGaussians(q=({:g}, {:g}), p=({:g}, {:g}))".format(*self.q, *self.p)

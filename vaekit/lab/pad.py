@@ -82,7 +82,7 @@ class DrawingPad:
         if not self.widget.pictures:
             return as_bundle(self.widget, text=repr(self))
         alt = f"The drawing, its reconstruction and three draws. {self.widget.words}"
-        return as_bundle(self.widget, text=repr(self), png=png(self.figure())), {"image/png": {"alt": alt}}
+        return as_bundle(self.widget, alt, text=repr(self), png=png(self.figure()))
 
     def __repr__(self) -> str:
         strokes = len(self.widget.strokes)

@@ -72,6 +72,17 @@ def on_its_thread(model, command):
     return lab.engine.post(command, report=False).result() if lab else command()
 
 
+def what_kernel_lacks() -> str | None:
+    """What this kernel can't do for a lab, in one line, or None."""
+    if getattr(_shell(), "kernel", None) is None or "ipykernel" not in sys.modules:
+        return None
+    version = sys.modules["ipykernel"].version_info[:2]
+    if version == (7, 0):
+        return "ipykernel 7.0 may lose what a lab shows while it plays: install a newer one, and restart the kernel."
+    old = f"This kernel is ipykernel {version[0]}.{version[1]}: while a cell runs, the lab hears no button; 7.1 does."
+    return old if version < (7, 0) else None
+
+
 def forget_outputs(lab) -> None:
     """Have IPython forget a lab that a cell has shown: its history of outputs would keep it for ever."""
     shell = _shell()
