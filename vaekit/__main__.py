@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import signal
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -21,8 +22,11 @@ def main(arguments: list[str] | None = None) -> None:
     if arguments[:1] == ["lab"]:  # what comes after the folder is JupyterLab's
         has_folder = arguments[1:] and (not arguments[1].startswith("-") or arguments[1] in ("-h", "--help"))
         mine = arguments[: 2 if has_folder else 1]
+    sys.stdout.reconfigure(errors="backslashreplace")  # a folder's name may be none that the terminal can print
     asked = parser().parse_args(mine)
     try:
+        if asked.command == "lab" and find_spec("jupyterlab") is None:
+            raise CopyError('JupyterLab is not installed: python -m pip install "vaekit[lab]"')
         for line in copy_lectures(asked.folder, asked.kind):
             print(f"vaekit: {line}")
         print(f"vaekit: the lectures are in {asked.folder.resolve()}", flush=True)
@@ -35,6 +39,7 @@ def main(arguments: list[str] | None = None) -> None:
 def parser() -> argparse.ArgumentParser:
     """What the command takes."""
     vaekit = argparse.ArgumentParser("vaekit", description="Lectures on variational autoencoders, and a live lab.")
+    vaekit.add_argument("--version", action="version", version=f"vaekit {sys.modules['vaekit'].__version__}")
     commands = vaekit.add_subparsers(dest="command", required=True)
     lab = commands.add_parser(
         "lab",
@@ -68,8 +73,6 @@ def parser() -> argparse.ArgumentParser:
 
 def start_jupyterlab(folder: Path, arguments: list[str]) -> None:
     """JupyterLab on the folder, at the first lecture, in place of this process."""
-    if find_spec("jupyterlab") is None:
-        raise CopyError("JupyterLab is not installed: python -m pip install jupyterlab")
     paths = [str(SETTINGS), os.environ.get("JUPYTER_CONFIG_PATH", "")]
     os.environ["JUPYTER_CONFIG_PATH"] = os.pathsep.join(filter(None, paths))
     command = [sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={folder.resolve()}"]
@@ -81,6 +84,7 @@ def start(command: list[str]) -> None:
     """Run a command in place of this process; on Windows exec would give the terminal back at once."""
     if os.name == "posix":
         os.execv(command[0], command)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C is JupyterLab's
     sys.exit(subprocess.call(command))
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vaekit._checks import check_whole, first_line, short_repr
+from vaekit._checks import check_whole, short_repr
 from vaekit._images import find_fault
 
 # The canonical files and their MD5 sums, the ones that torchvision checks.
@@ -138,8 +138,9 @@ def _download_mnist(root: str, raw: Path) -> None:
         MNIST(root, download=True)
         [(raw / name).stat() for name in MNIST_FILES]  # it is content with unpacked ones
     except (OSError, RuntimeError, ValueError) as error:
+        *_, why = str(error).strip().splitlines() or [type(error).__name__]
         raise DataError(
-            f"the MNIST files are not in {raw} and could not be fetched or unpacked there ({first_line(error)}): "
+            f"the MNIST files are not in {raw} and could not be fetched or unpacked there ({why[:200]}): "
             "put the four .gz files there, or set VAEKIT_DATA to a folder that has them in MNIST/raw"
         ) from error
 

@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 import torch
 from lab_helpers import same_bits, small_vae, weights
+from traitlets import Dict, HasTraits
 
 import vaekit
 from vaekit.image_files import read_images
+from vaekit.lab.controls import _taken_from
 
 
 def npz(shape: tuple[int, ...], name: str = "own.npz") -> dict[str, bytes]:
@@ -67,6 +69,14 @@ def test_a_model_of_ones_own_goes_on_with_images_that_fit_and_refuses_others(lab
     assert lab.run(2).recording.events[-1] == (4, {"data": "own.npz"})
     upload(lab, npz((60, 28, 28)))  # once more: the recording speaks of the earlier ones
     assert lab.settings["data"] == "own.npz (2)" and lab.run(1).error is None
+
+
+def test_ipywidgets_7_hands_uploads_over_in_another_form(labs):
+    class Upload(HasTraits):
+        value = Dict({"a.npz": {"metadata": {}, "content": b"1"}}, read_only=True)
+
+    upload = Upload()
+    assert _taken_from(upload, upload.value) == {"a.npz": b"1"} and upload.value == {}
 
 
 def test_a_bad_upload_is_one_line_and_the_run_goes_on(labs):
