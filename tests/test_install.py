@@ -16,7 +16,7 @@ from packaging.requirements import Requirement
 from vaekit import __main__ as command
 from vaekit._pictures import as_bundle
 from vaekit.exercises import check
-from vaekit.lab import registry
+from vaekit.lab import LatentLab, registry
 
 ROOT = Path(__file__).resolve().parents[1]
 # Google Colab's of August 2026: an installation beside them must replace none.
@@ -90,15 +90,16 @@ def test_the_version(capsys):
     assert capsys.readouterr().out.startswith("vaekit 0.")
 
 
-KERNELS = [((6, 17, 1), "This kernel is ipykernel 6.17: while a cell"), ((7, 0, 1), "ipykernel 7.0 may"), ((7, 1), "")]
+def test_what_an_older_kernel_lacks_is_said_in_one_line(monkeypatch, refuses, toys):
+    def said(*version: int, of=registry.check_kernel):
+        monkeypatch.setitem(sys.modules, "ipykernel", SimpleNamespace(version_info=version))
+        return of()
 
-
-@pytest.mark.parametrize(("version", "said"), KERNELS)
-def test_what_an_older_kernel_lacks_is_said_in_one_line(monkeypatch, version, said):
-    assert registry.what_kernel_lacks() is None  # here there is none
+    assert said(6, 17, 1) is None  # there is none here
     monkeypatch.setattr(registry, "_shell", lambda: SimpleNamespace(kernel=object()))
-    monkeypatch.setitem(sys.modules, "ipykernel", SimpleNamespace(version_info=version))
-    assert (registry.what_kernel_lacks() or "").startswith(said) and bool(registry.what_kernel_lacks()) is bool(said)
+    assert said(6, 17, 1).startswith("This kernel is ipykernel 6.17: while a cell runs") and said(7, 1) is None
+    with refuses(RuntimeError, 'ipykernel 7.0 .*: python -m pip install "ipykernel>=7.1", and restart the kernel$'):
+        said(7, 0, 1, of=lambda: LatentLab(toys))
 
 
 def test_colab_is_told_which_widget_manager_shows_a_lab(monkeypatch):

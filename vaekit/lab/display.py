@@ -16,7 +16,7 @@ from vaekit.lab.export import write_html
 from vaekit.lab.mixture import fit
 from vaekit.lab.page import Plane
 from vaekit.lab.recipe import check_pair
-from vaekit.lab.registry import what_kernel_lacks
+from vaekit.lab.registry import check_kernel
 from vaekit.lab.still import draw_still
 from vaekit.lab.words import Measured
 
@@ -176,7 +176,7 @@ class Display(LabRun):
         return f"{twin} in training: {self.settings['data'].lower()}, {self.steps_taken:,} steps"
 
     def _repr_mimebundle_(self, **_):
-        self.say(what_kernel_lacks())
+        self.say(check_kernel())
         return as_bundle(self.widget, text=repr(self), png=png(self.figure()))
 
     def __repr__(self) -> str:

@@ -79,6 +79,7 @@ class LatentLab(Display):
             self.say(recipe.caveat)
 
     def _open(self, make_runs, n_runs: int, shown: int, pair, threads: int | None, tasks: TaskList) -> None:
+        registry.check_kernel()
         self.view = View(shown, pair, n_runs)
         self._tasks, self._n_done = tasks, 0
         self.engine = Engine(make_runs, self.view, threads, registry.cell_is_running.is_set)

@@ -72,13 +72,14 @@ def on_its_thread(model, command):
     return lab.engine.post(command, report=False).result() if lab else command()
 
 
-def what_kernel_lacks() -> str | None:
-    """What this kernel can't do for a lab, in one line, or None."""
+def check_kernel() -> str | None:
+    """What this kernel can't do for a lab, in one line, or None. Raises RuntimeError when there can be none."""
     if getattr(_shell(), "kernel", None) is None or "ipykernel" not in sys.modules:
         return None
     version = sys.modules["ipykernel"].version_info[:2]
     if version == (7, 0):
-        return "ipykernel 7.0 may lose what a lab shows while it plays: install a newer one, and restart the kernel."
+        advice = 'python -m pip install "ipykernel>=7.1", and restart the kernel'
+        raise RuntimeError(f"ipykernel 7.0 can't send what a lab's thread shows: {advice}")
     old = f"This kernel is ipykernel {version[0]}.{version[1]}: while a cell runs, the lab hears no button; 7.1 does."
     return old if version < (7, 0) else None
 
