@@ -51,8 +51,8 @@ format: .venv/test.stamp ## let ruff repair what it can
 notebooks: .venv/test.stamp ## run the notebooks and store what they show
 	@$(PY) tools/execute_notebooks.py $(ARGS)
 
-book: .venv/book.stamp ## the notebooks as pages to read without Python, in book/
-	@$(PY) tools/make_book.py $(ARGS)
+book: .venv/book.stamp ## the lectures as pages to read without Python, in book/
+	@$(PY) -m vaekit book $(ARGS)
 
 bench: .venv/bench.stamp ## the figures that README.md quotes (benchmarks/likelihood.py, half an hour, by hand)
 	@$(PY) benchmarks/imports.py

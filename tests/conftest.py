@@ -95,25 +95,20 @@ def refuses():
 
 @pytest.fixture(scope="session")
 def tool():
-    """`tool("make_book")`: a script of tools/, as a module; it cannot be imported from where the tests are."""
+    """`tool("other_seeds")`: a script of tools/, as a module; it cannot be imported from where the tests are."""
 
     def load(name: str):
         with pytest.MonkeyPatch.context() as patch:
-            patch.syspath_prepend(Path(__file__).parents[1] / "tools")
+            for folder in ("tools", "tools/book"):
+                patch.syspath_prepend(Path(__file__).parents[1] / folder)
             return import_module(name)
 
     return load
 
 
 @pytest.fixture(scope="session")
-def book_maker(tool):
-    """The tool that makes the book."""
-    return tool("make_book")
+def book(tmp_path_factory) -> Path:
+    """A small book, made by Sphinx: a lecture with a lab that is run for it, an appendix, a guide and a front page."""
+    from book_helpers import make_small_book  # nbformat takes seconds, in whichever process collects the tests
 
-
-@pytest.fixture(scope="session")
-def book(book_maker, tmp_path_factory):
-    """The folder of the book's pages, made from what the notebooks have stored."""
-    folder = tmp_path_factory.mktemp("book")
-    book_maker.make_book(folder)
-    return folder
+    return make_small_book(tmp_path_factory.mktemp("book"))

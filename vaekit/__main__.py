@@ -13,11 +13,15 @@ from vaekit.copies import CopyError, copy_lectures
 FIRST = "00_start_here.ipynb"
 # JupyterLab's offer of news is off: it would lie over the lab, and ask for a network.
 SETTINGS = Path(__file__).parent / "_jupyter"
+# In the installed package, else in the clone.
+BOOK = [Path(__file__).parent / "_book", Path(__file__).resolve().parents[1] / "tools" / "book"]
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Do what the command line asks; what goes wrong is said in one line."""
     arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments[:1] == ["book"]:
+        return make_book(arguments[1:])
     mine = arguments
     if arguments[:1] == ["lab"]:  # what comes after the folder is JupyterLab's
         has_folder = arguments[1:] and (not arguments[1].startswith("-") or arguments[1] in ("-h", "--help"))
@@ -68,7 +72,16 @@ def parser() -> argparse.ArgumentParser:
     kinds.add_argument(
         "--instructor", dest="kind", action="store_const", const="instructor", help="with outputs, all solutions open"
     )
+    commands.add_parser("book", help="make pages of the lectures, to read without Python")
     return vaekit
+
+
+def make_book(arguments: list[str]) -> None:
+    """The book, by Sphinx, in place of this process."""
+    if find_spec("myst_nb") is None:
+        sys.exit('vaekit: the book needs Sphinx: python -m pip install "vaekit[book]"')
+    folder = next(folder for folder in BOOK if folder.is_dir())
+    start([sys.executable, str(folder / "make_book.py"), *arguments])
 
 
 def start_jupyterlab(folder: Path, arguments: list[str]) -> None:

@@ -4,7 +4,9 @@ import os
 import shutil
 import time
 from contextlib import suppress
+from http.client import HTTPException
 from pathlib import Path
+from urllib.request import urlopen
 from uuid import uuid4
 
 from vaekit._checks import check_type, short_repr
@@ -26,14 +28,17 @@ def as_path(path) -> Path:
 
 
 def read_whole(path, fault: type[Exception]) -> bytes:
-    """The bytes of a file. Raises `fault`, in one line."""
-    place = as_path(path)
+    """The bytes of a file, or of what is at a web address. Raises `fault`, in one line."""
     try:
+        if isinstance(path, str) and path.startswith(("https://", "http://")):
+            with urlopen(path, timeout=30) as answer:
+                return answer.read()
+        place = as_path(path)
         if place.exists() and not place.is_file():
             raise OSError("it is a folder" if place.is_dir() else "it is no file")
         return place.read_bytes()
-    except OSError as error:
-        raise fault(f"{short_path(path)}: it cannot be read ({error.strerror or error})") from None
+    except (OSError, HTTPException) as error:
+        raise fault(f"{short_path(path)}: it cannot be read ({getattr(error, 'strerror', None) or error})") from None
 
 
 def write_whole(path: str | os.PathLike, content: bytes) -> None:

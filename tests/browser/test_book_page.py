@@ -1,49 +1,72 @@
-"""The book's pages in a browser, from the disk: every formula set, every picture there, nothing fetched."""
+"""The book's pages in a browser, from the disk and with the network cut: in a window and on a phone."""
+
+from contextlib import contextmanager
 
 import pytest
-from jupyter import REPOSITORY, new_page
 
 pytestmark = pytest.mark.browser
 
-NOTEBOOKS = REPOSITORY / "notebooks"
-NAMES = sorted(path.stem for path in [*NOTEBOOKS.glob("*.ipynb"), *NOTEBOOKS.glob("more/*.ipynb")])
-FORMULAS_LEFT = """() => {
-    const clone = document.querySelector("main").cloneNode(true);
-    clone.querySelectorAll("pre, code, script, .MathJax").forEach((node) => node.remove());
-    return (clone.textContent.match(/\\$[^$\\n]+\\$/g) ?? []);
-}"""
+WINDOW = {"viewport": {"width": 1280, "height": 800}}
+PHONE = {"viewport": {"width": 390, "height": 844}, "device_scale_factor": 2, "has_touch": True, "is_mobile": True}
+CHATTER = ("[PST]", "Canvas2D: Multiple readback")  # the theme's, and what the tests do
 
 
-@pytest.fixture(scope="module")
-def page(chromium):
-    page = new_page(chromium)
-    page.asked = []
-    page.on("request", lambda request: page.asked.append(request.url))
-    page.on("requestfailed", lambda request: page.problems.append(f"{request.url} is not there"))
-    yield page
-    page.close()
+@pytest.fixture
+def opened(chromium):
+    """`with opened(path, **options) as page:` opens a page offline; it must ask for nothing and complain of nothing."""
+
+    @contextmanager
+    def open_(path, **options):
+        context = chromium.new_context(offline=True, **options)
+        page = context.new_page()
+        problems, asked = [], []
+        page.on("console", lambda message: any(it in message.text for it in CHATTER) or problems.append(message.text))
+        page.on("pageerror", lambda error: problems.append(str(error)))
+        page.on("requestfailed", lambda request: problems.append(f"{request.url} is not there"))
+        page.on("request", lambda request: asked.append(request.url))
+        try:
+            page.goto(path.as_uri())
+            yield page
+            assert problems == []
+            assert [url for url in asked if not url.startswith(("file:", "data:", "blob:"))] == []
+        finally:
+            context.close()
+
+    return open_
 
 
-@pytest.mark.parametrize("name", [*NAMES, "guide"])
-def test_a_page_is_whole(book, page, name):
-    page.problems.clear()
-    page.asked.clear()
-    page.goto((book / f"{name}.html").as_uri())
-    page.wait_for_function("window.MathJax?.Hub?.queue.pending === 0 && !MathJax.Hub.queue.running", timeout=60_000)
-    assert page.evaluate(FORMULAS_LEFT) == []
-    assert page.locator(".merror").count() == 0
-    blank = "() => [...document.images].filter((it) => !(it.complete && it.naturalWidth)).length"
-    assert page.evaluate(blank) == 0
-    assert all(url.startswith(("file:", "data:", "blob:")) or url == "about:blank" for url in page.asked)
-    assert [problem for problem in page.problems if "about:blank" not in problem and "ERR_FAILED" not in problem] == []
+@pytest.mark.parametrize("options", [WINDOW, PHONE], ids=["window", "phone"])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_lecture_has_its_formulas_and_its_run(opened, book, options, scheme):
+    with opened(book / "notebooks" / "01_first.html", color_scheme=scheme, **options) as page:
+        page.locator("mjx-container").first.wait_for()
+        assert page.locator("mjx-merror").count() == 0
+        code = page.locator("details:has(> summary:has-text('Solution'))")
+        assert not code.locator("pre").is_visible()
+        code.locator("summary").click()
+        assert code.locator("pre").is_visible()
+
+        frame = page.locator("iframe.live-run")
+        frame.scroll_into_view_if_needed()
+        run = page.frame_locator("iframe.live-run")
+        run.locator(".vk-back output", has_text="step 40").wait_for()  # as the lecture leaves the lab
+        height = run.locator("body").evaluate("body => body.scrollHeight")
+        assert abs(frame.bounding_box()["height"] - height) < 30  # nothing to scroll within
+        assert run.locator(".vk-lab.vk-dark").count() == (scheme == "dark")
+        run.locator(".vk-way").fill("1000")
+        run.locator(".vk-back output", has_text="now").wait_for()
+        assert page.evaluate("document.documentElement.scrollWidth") <= options["viewport"]["width"]
 
 
-def test_the_first_page_leads_to_the_others_and_a_folded_solution_unfolds(book, page):
-    page.goto((book / "index.html").as_uri())
-    page.wait_for_url("**/00_start_here.html")
-    page.locator('main a[href^="01_"]').first.click()
-    page.wait_for_url("**/01_*.html")
-    code = page.locator("details:has(> summary:text-is('Code'))").first
-    assert not code.locator("pre").is_visible()
-    code.locator("summary").click()
-    assert code.locator("pre").is_visible()
+def test_a_run_takes_the_theme_that_the_reader_chooses(opened, book):
+    with opened(book / "notebooks" / "01_first.html", color_scheme="light", **WINDOW) as page:
+        page.evaluate("document.documentElement.dataset.theme = 'dark'")
+        page.locator("iframe.live-run").scroll_into_view_if_needed()
+        page.frame_locator("iframe.live-run").locator(".vk-lab.vk-dark").wait_for()
+
+
+def test_a_word_is_found_without_a_network(opened, book):
+    with opened(book / "search.html", **WINDOW) as page:
+        page.goto((book / "search.html").as_uri() + "?q=ellipse")
+        page.locator("#search-results a", has_text="01 · First").click()
+        page.locator("h1", has_text="01 · First").wait_for()

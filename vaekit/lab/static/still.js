@@ -4,6 +4,7 @@ import { bytesOf, readFrame, unpackJson } from "./bytes.js";
 import { renderCurves } from "./curves.js";
 import { decode, readDecoder } from "./decode.js";
 import { renderLab } from "./lab.js";
+import { LAST } from "./timeline.js";
 
 // What a widget's model is to its page; `answers` are functions of what the page sends, by its kind.
 function stillModel(state, answers = {}) {
@@ -53,6 +54,21 @@ function choose(models, images, index) {
   }
 }
 
+// The step that the page's address names, as in run.html#step=400: the slider goes there.
+function openAt({ frames }) {
+  const step = location.hash.match(/^#step=(\d+)$/)?.[1], slider = document.querySelector(".vk-way");
+  if (!step) return;
+  slider.dispatchEvent(new Event("focus"));
+  slider.value = (LAST * step) / frames.at(-1).step;
+  slider.dispatchEvent(new Event("input"));
+}
+
+// Within another page, such as the book's, this one cannot be looked into: it says how high it is.
+function tellHeight() {
+  const send = () => parent.postMessage({ height: document.body.scrollHeight }, "*");
+  new ResizeObserver(send).observe(document.body);
+}
+
 async function start() {
   const run = await readRun(), nothing = { sheet: null, posterior: null, tasks: [], digits: false, aggregated: false, showing: "", scrub: -1, pad: false, strokes: [], drawn: {} };
   const models = run.planes.map((state) => stillModel({ ...state, ...nothing }));
@@ -63,6 +79,9 @@ async function start() {
   first.answers.trail = () => first.tell({ kind: "trail", trail: run.trail });
   await renderLab({ model: first, el: document.getElementById("plane") });
   renderCurves({ model: curves, el: document.getElementById("curves") });
+  openAt(run.trail);
+  addEventListener("hashchange", () => openAt(run.trail));
+  if (parent !== window) tellHeight();
 }
 
 // The picture in the page stands for what cannot be shown.

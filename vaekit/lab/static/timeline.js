@@ -4,7 +4,7 @@ import { readFrame, readTrail } from "./bytes.js";
 import { readDecoder } from "./decode.js";
 import { element, tell } from "./page.js";
 
-const LAST = 1000; // the slider's right end: the run as it is now
+export const LAST = 1000; // the slider's right end: the run as it is now
 
 // Of a list of {step}, the one nearest to a step.
 export const nearest = (list, step) =>

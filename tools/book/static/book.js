@@ -1,0 +1,5 @@
+// A live run says how high it is; one that grows with its frame must end somewhere.
+addEventListener("message", ({ source, data }) => {
+  const frame = [...document.querySelectorAll("iframe.live-run")].find((it) => it.contentWindow === source);
+  if (frame && data.height > 0) frame.style.height = `${Math.min(data.height + 4, 1900)}px`;
+});
