@@ -218,4 +218,5 @@ def test_an_installed_kit_has_its_lectures_with_it(tmp_path):
     subprocess.run(command, cwd=tmp_path, env=environment, check=True, capture_output=True)
     expected = {path.name for path in (ROOT / "notebooks").glob("*.ipynb")}
     assert {path.name for path in (tmp_path / "mine").glob("*.ipynb")} == expected
-    assert (tmp_path / "installed" / "vaekit" / "_jupyter" / "labconfig" / "page_config.json").is_file()
+    for name in ("_jupyter/labconfig/page_config.json", "_book/make_book.py", "_book/front/docs/lab.png"):
+        assert (tmp_path / "installed" / "vaekit" / name).is_file()

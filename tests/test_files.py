@@ -6,8 +6,11 @@ import re
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -176,3 +179,17 @@ def test_what_is_no_path(refuses, path):
 def test_a_path_in_a_message_is_one_short_line():
     assert short_path(Path("a/b")) == "a/b" and short_path(b"a\n") == "'a\\n'"
     assert re.fullmatch(r"\.\.\.x{113}/end", short_path("x" * 500 + "/end")) and short_path(3) == "3"
+
+
+def test_what_is_at_a_web_address_is_read_like_a_file(tmp_path, refuses, capfd):
+    (tmp_path / "run.json").write_bytes(NEW)
+    handler = partial(SimpleHTTPRequestHandler, directory=tmp_path)
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, args=[0.05], daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_port}"
+        assert read_whole(f"{address}/run.json", ValueError) == NEW
+        with refuses(ValueError, r"^http://.*/other.json: it cannot be read \(HTTP Error 404: File not found\)$"):
+            read_whole(f"{address}/other.json", ValueError)
+        server.shutdown()
+    with refuses(ValueError, r"it cannot be read \(<urlopen error .*refused>\)$"):
+        read_whole(f"{address}/run.json", ValueError)

@@ -278,7 +278,7 @@ class LatentLab(Display):
         return run.record(*others)
 
     def follow(self, recording: Recording | str | Path) -> "LatentLab":
-        """Go back to the beginning of a recording, or of the file it is in. Returns the lab.
+        """Go back to the beginning of a recording, or of the file or the web address it is at. Returns the lab.
 
         From there `play` or `run` turn each knob at its step, until its end; who turns one takes over.
         Raises ValueError, in one line, when it is none, or not of a run such as this lab's; nothing is changed then.

@@ -91,7 +91,10 @@ class Recording:
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> "Recording":
-        """Read a file that `save` wrote. Raises RecordingError, in one line that names the file and the field."""
+        """Read a file that `save` wrote, from its path or its web address.
+
+        Raises RecordingError, in one line that names the file and the field.
+        """
         return cls.from_json(read_whole(path, RecordingError), short_path(path))
 
     def to_json(self) -> str:
