@@ -181,7 +181,7 @@ def test_a_path_in_a_message_is_one_short_line():
     assert re.fullmatch(r"\.\.\.x{113}/end", short_path("x" * 500 + "/end")) and short_path(3) == "3"
 
 
-def test_what_is_at_a_web_address_is_read_like_a_file(tmp_path, refuses, capfd):
+def test_what_is_at_a_web_address_is_read_like_a_file(tmp_path, refuses):
     (tmp_path / "run.json").write_bytes(NEW)
     handler = partial(SimpleHTTPRequestHandler, directory=tmp_path)
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:

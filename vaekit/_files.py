@@ -6,6 +6,7 @@ import time
 from contextlib import suppress
 from http.client import HTTPException
 from pathlib import Path
+from urllib.error import HTTPError
 from urllib.request import urlopen
 from uuid import uuid4
 
@@ -38,6 +39,8 @@ def read_whole(path, fault: type[Exception]) -> bytes:
             raise OSError("it is a folder" if place.is_dir() else "it is no file")
         return place.read_bytes()
     except (OSError, HTTPException) as error:
+        if isinstance(error, HTTPError):
+            error.close()
         raise fault(f"{short_path(path)}: it cannot be read ({getattr(error, 'strerror', None) or error})") from None
 
 
