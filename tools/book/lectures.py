@@ -60,7 +60,7 @@ def prepare(cell, run: Path, up: str) -> None:
     for output in cell.outputs:
         found = LAB.match(output.get("data", {}).get("text/plain", ""))
         if found and run.is_file():
-            output.data = {"text/html": live(f"{up}runs/{run.name}#step={found[1]}", alt)}
+            output.data = {"text/html": live(f"{up}runs/{run.name}#step={found[1]}", alt or "A run of the lab")}
 
 
 def live(address: str, alt: str) -> str:

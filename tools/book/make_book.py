@@ -48,7 +48,7 @@ def make_book(folder: Path, notebooks: Path, runs: int, front: Path = FRONT) -> 
         source, pages = Path(place, "source"), Path(place, "book", "pages")
         gather(source, notebooks, front)
         asked = ["--quiet", "--fail-on-warning", "--keep-going", "-c", HERE, "-d", f"{place}/doctrees"]
-        if build_main([*map(str, asked), "-D", f"runs_folder={folder / 'runs'}", str(source), str(pages)]):
+        if build_main([*map(str, asked), "-D", f"runs_folder={folder.resolve() / 'runs'}", str(source), str(pages)]):
             raise ValueError("Sphinx has warned: see above")
         shutil.copytree(pages, folder, dirs_exist_ok=True)
     return folder / "index.html"
