@@ -65,7 +65,7 @@ def jupyterlab(folder: Path):
         "PYTHONPATH": os.pathsep.join([str(REPOSITORY), os.environ.get("PYTHONPATH", "")]),
     }
     command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--port=0", "--port-retries=0"]
-    command += ["--LabApp.expose_app_in_browser=True"]  # the tests run code and commands through it
+    command += [f"--{app}.expose_app_in_browser=True" for app in ("LabApp", "JupyterNotebookApp")]  # the tests use it
     command += [f"--ServerApp.root_dir={folder / 'notebooks'}"]
     with (folder / "jupyterlab.log").open("w+") as log:
         server = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
@@ -112,9 +112,9 @@ def new_page(chromium, width: int = 1280, height: int = 800, **options):
 
 
 def _of_the_lab(error) -> bool:
-    """Not JupyterLab's own: its toolbar may stumble when the window shrinks. A widget's script is a blob."""
+    """Not the front end's own: a toolbar may stumble when the window shrinks. A widget's script is a blob."""
     stack = error.stack or ""
-    return "blob:" in stack or "/static/lab/" not in stack
+    return "blob:" in stack or not re.search("/static/(lab|notebook)/|/voila/", stack)
 
 
 @contextmanager

@@ -152,9 +152,9 @@ function makeHeart({ model, life, root, number, onGone }) {
   let inView = true, before = "", beaten = -Infinity, seen = -1;
 
   function setGone(gone) {
+    for (const row of rowsOf(root)) row.inert = gone; // at each check: a saved lab's rows may come after its planes
     if (heart.gone === gone) return;
     heart.gone = gone;
-    for (const row of rowsOf(root)) row.inert = gone;
     onGone();
   }
   function check() {
