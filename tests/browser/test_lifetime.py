@@ -47,9 +47,10 @@ def test_a_closed_tab_trains_on_until_nobody_has_seen_it_for_long(desk, lab, ser
     assert lab.message.is_hidden() and trainers(desk) == 1
 
 
-def test_the_same_lab_in_two_cells(desk, lab):
+def test_of_two_views_both_play_one_saves_and_one_looks_back(desk, lab):
+    execute(desk, "lab.run(20); lab.run(20)")
     add_cell(desk, "lab")
-    again = Lab(desk, 1)
+    again, saved = Lab(desk, 1), []
     assert again.root.locator(".vk-plane").count() == 1
     again.show()
     again.press("Play")
@@ -57,14 +58,7 @@ def test_the_same_lab_in_two_cells(desk, lab):
     still_moves(lab)
     step = lab.pause()["step"]
     again.wait(f"d.playing === 'false' && d.step === {step}")
-
-
-def test_of_two_views_one_saves_and_one_looks_back(desk, lab):
-    execute(desk, "lab.run(20); lab.run(20)")
-    add_cell(desk, "lab")
-    again, saved = Lab(desk, 1), []
     desk.on("download", lambda download: saved.append(download))
-    lab.show()
     lab.look_back(500)
     then = lab.wait("d.scrub !== '' && d.scrub === d.step")
     lab.press("More")
