@@ -253,6 +253,15 @@ def test_no_command_is_lost_however_fast_they_come_and_go(engines):
     wait_for(lambda: len(threading.enumerate()) < 10)
 
 
+def test_play_pressed_before_a_step_is_done_is_not_lost(engines):
+    engine = engines()
+    engine.post(lambda: time.sleep(0.1))  # meanwhile all these are pressed
+    steps = [engine.train_for(1), engine.train_for(1)]
+    engine.play()
+    assert steps[1].result(SECONDS) == 1 and engine.playing and moves(engine)
+    assert engine.train_for(5).result(SECONDS) and rests(engine)  # asked for while it plays, they end in a pause
+
+
 def test_the_trainer_that_asks_for_itself_does_not_wait_for_itself(engines):
     engine = engines()
     numbers = engine.post(lambda: [engine.train_for(2).result(), engine.reset().result(), engine.run.number])

@@ -70,7 +70,7 @@ class Engine(Worker):
         return self.post(lambda: self.say(getattr(self.view, method)(self, *arguments) or self.view.on_measured()))
 
     def train_for(self, steps: int) -> Future:
-        """Take so many steps and pause. The future ends when they are taken, and has the number of the last one."""
+        """Take so many steps and pause, unless play is pressed meanwhile. The future has the last one's number."""
 
         def pass_on(begun: Future) -> None:
             if begun.exception() is not None:
@@ -164,7 +164,7 @@ class Engine(Worker):
         except BaseException as error:  # in this thread even an interrupt is the model's doing
             self._step_failed(error)
         if self._goal and self.run.number >= self._goal[0]:
-            self.pause()
+            self._end_goal() if self.playing else self.pause()  # play was pressed meanwhile
 
     def _watch(self) -> None:
         if self._is_busy():
