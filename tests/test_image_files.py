@@ -2,6 +2,7 @@
 
 import io
 import pickle
+import stat
 import struct
 import zipfile
 
@@ -118,6 +119,24 @@ def liar() -> bytes:
     return bytes(content)
 
 
+def link() -> bytes:
+    """A .zip that says a picture is a link to another file."""
+    entry = zipfile.ZipInfo("a.png")
+    entry.create_system, entry.external_attr = 3, (stat.S_IFLNK | 0o777) << 16
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as folder:
+        folder.writestr(entry, __file__)
+        folder.writestr("b.png", GOOD)
+    return file.getvalue()
+
+
+def vast(*shape: int) -> bytes:
+    """A .npy whose header speaks of more numbers than there are."""
+    file = io.BytesIO()
+    np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
+    return file.getvalue() + bytes(10)
+
+
 GOOD = packed(some(28, 28))
 LOCKED = bytearray(zipped({"a.png": GOOD}))
 LOCKED[LOCKED.rindex(b"PK\x01\x02") + 8] |= 1  # "encrypted"
@@ -145,7 +164,13 @@ BAD = {
     "a bomb that lies": ({"a.zip": liar()}, "^a.zip cannot be unpacked .Bad CRC"),
     "objects": ({"a.npz": OBJECTS}, "^a.npz holds Python objects, which are not read"),
     "no images": ({"a.npz": arrays(y=np.arange(9))}, "^a.npz holds no images: save them by np.savez"),
-    "no npz": ({"a.npz": pickle.dumps([1])}, "^a.npz cannot be read .*: save it anew by np.savez"),
+    "a pickle": ({"a.npz": pickle.dumps([1])}, "^a.npz holds Python objects, which are not read"),
+    "no npz": ({"a.npz": OBJECTS[:-30]}, "^a.npz cannot be read .*: save it anew by np.savez"),
+    "a link": ({"a.zip": link()}, "^a.png cannot be read as a picture .it is empty, damaged"),
+    "a path out of the zip": ({"a.zip": zipped({"../a.png": GOOD, "../b.png": GOOD})}, "^a.zip holds no pictures"),
+    "9 TB": ({"a.npy": vast(10**6, 10**6, 9)}, "^a.npy cannot be read .Unable to allocate .*: save it anew"),
+    "9 TB packed": ({"a.npz": zipped({"x.npy": vast(10**6, 10**6, 9)})}, "^a.npz cannot be read .Unable to alloc"),
+    "a header without end": ({"a.npy": b"\x93NUMPY\x01\0\xff\xff" + b"(" * 65_535}, "^a.npy cannot be read"),
     "words": ({"a.npz": arrays(images=np.array([["a"], ["b"]]))}, "^a.npz: can't convert np.ndarray"),
     "no such layout": ({"a.npz": arrays(images=some(5, 7))}, r"^a.npz: images must be .N, H, W.*\(5, 7\)$"),
     "not numbers": ({"a.npz": arrays(images=np.full((3, 8, 8), np.nan))}, "^a.npz: images must be .* NaN"),

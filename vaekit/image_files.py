@@ -25,6 +25,8 @@ SIDE = 28  # what pictures are made; those that are square and from 8 to 32 alre
 KEPT = range(8, 33)
 MOST, MOST_BYTES, MOST_PIXELS = 70_000, 2**29, 50_000_000  # pictures; unpacked, of all; pixels of one
 CLASSES = 100  # folders; more are no classes, and of labels 256: the page has a byte for each
+PICKLED = ("Object arrays", "pickled (object) data")  # in numpy's words
+OBJECTS = "holds Python objects, which are not read, as they may run anything: save numbers by np.savez"
 NEARLY_GREY = 4  # grey levels that the colours of a grey picture may be apart: a .jpg's rounding
 
 
@@ -186,7 +188,8 @@ def _read_arrays(name: str, content: bytes) -> tuple[list[Image.Image], torch.Te
     except DataError:
         raise
     except Exception as error:
-        raise DataError(f"{short_path(name)} cannot be read ({first_line(error)}): save it anew by np.savez") from None
+        why = f"cannot be read ({first_line(error)}): save it anew by np.savez"
+        raise DataError(f"{short_path(name)} {OBJECTS if _is_pickled(error) else why}") from None
     if images is None:
         raise DataError(f"{short_path(name)} holds no images: save them by np.savez(file, images=..., labels=...)")
     _check_room(name, [images[:1].nbytes] * len(images))
@@ -211,14 +214,17 @@ def _find_images(name: str, content: bytes) -> tuple[np.ndarray | None, dict[str
         try:
             arrays[key] = found[key]
         except ValueError as error:
-            if "pickle" not in str(error):
+            if not _is_pickled(error):
                 raise
             objects = True
     image = next((key for key, array in arrays.items() if array.ndim > 1), None)
     if image is None and objects:
-        what = "holds Python objects, which are not read, as they may run anything: save plain numbers"
-        raise DataError(f"{short_path(name)} {what} by np.savez(file, images=..., labels=...)")
+        raise DataError(f"{short_path(name)} {OBJECTS}")
     return arrays.pop(image, None), arrays
+
+
+def _is_pickled(error: Exception) -> bool:
+    return any(words in str(error) for words in PICKLED)
 
 
 def _find_labels(arrays: dict[str, np.ndarray], n: int) -> torch.Tensor | None:
