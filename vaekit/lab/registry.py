@@ -2,6 +2,7 @@
 
 import atexit
 import ctypes
+import gc
 import re
 import sys
 import threading
@@ -13,6 +14,7 @@ _by_cell: dict[str, tuple[str, weakref.WeakSet]] = {}
 _all: weakref.WeakSet = weakref.WeakSet()
 _ending = threading.Event()
 atexit.register(_ending.set)
+_has_retired = threading.Event()
 cell_is_running = threading.Event()  # the page's messages may then wait for its end
 
 
@@ -52,6 +54,7 @@ def register(lab) -> None:
         if before != execution:
             for older in list(labs):
                 older.retire()
+                _has_retired.set()
             labs = weakref.WeakSet()
         labs.add(lab)
         _by_cell[cell] = (execution, labs)
@@ -102,7 +105,12 @@ def _take_down(engine, parts: list) -> None:
         return  # the page has already forgotten them, and would report each
     for widget in _with_parts(parts, {}).values():
         widget.close()
-    if sys.platform == "linux":  # glibc keeps what a thread has freed, for threads to come: 30 MB a lab
+    _trim()
+
+
+def _trim() -> None:
+    """Have glibc give back what threads have freed, which it keeps for threads to come: 30 MB a lab."""
+    if sys.platform == "linux":
         getattr(ctypes.CDLL(None), "malloc_trim", lambda _: None)(0)
 
 
@@ -140,6 +148,10 @@ def _cell_began(*_) -> None:
 
 def _cell_ended(*_) -> None:
     cell_is_running.clear()
+    if _has_retired.is_set():
+        _has_retired.clear()
+        gc.collect()  # the older lab is free by now; Python would be late to look, and keep several
+        _trim()
 
 
 def _current_cell() -> tuple[str | None, str]:
