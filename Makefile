@@ -23,7 +23,7 @@ PYTHONS := $(if $(PYTHON),'$(PYTHON)',python3.11 python3.12 python3.13 python3.1
 # More arguments for the command behind a target: make lab ARGS="--no-browser --port 9999"
 ARGS ?=
 
-.PHONY: help lab test check release lint format notebooks book bench lock clean FORCE
+.PHONY: help lab test check release lint format notebooks book bench soak lock clean FORCE
 
 help: ## what there is to make
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile
@@ -58,6 +58,9 @@ bench: .venv/bench.stamp ## the figures that README.md quotes (benchmarks/likeli
 	@$(PY) benchmarks/imports.py
 	@$(PY) benchmarks/training.py
 	@$(PY) benchmarks/live.py
+
+soak: .venv/bench.stamp ## an hour of play in a real browser: does anything grow or lag? (ARGS="--minutes 15")
+	@$(PY) benchmarks/soak.py $(ARGS)
 
 lock: .venv/test.stamp ## requirements.lock: the versions in .venv, for whoever wants these later
 	@$(INSTALL) --quiet uv

@@ -1,7 +1,7 @@
 """Reloading, closing, two views, two labs, a cell run again: the run survives, and nothing is left behind."""
 
 import pytest
-from jupyter import PANEL, Lab, add_cell, ask, command, execute, open_notebook, restart, run_cell
+from jupyter import Lab, add_cell, ask, execute, open_notebook, restart, run_cell, save
 
 pytestmark = pytest.mark.browser
 
@@ -17,12 +17,6 @@ def still_moves(lab) -> None:
     lab.show()
     painted, step = lab.state()["painted"], lab.state()["step"]
     lab.wait(f"d.painted > {painted + 10} && d.step > {step + 20} && d.playing === 'true'")
-
-
-def save(page) -> None:
-    """Wait until the notebook is saved: else leaving the page is asked about."""
-    command(page, "docmanager:save")
-    page.wait_for_function(f"() => !{PANEL}.context.model.dirty")
 
 
 def test_a_closed_tab_trains_on_until_nobody_has_seen_it_for_long(desk, lab, server):
