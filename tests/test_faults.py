@@ -22,7 +22,7 @@ def in_python(program: str, *arguments, before: tuple = (), **environment) -> li
     """The lines that a program prints, in a process of its own that comes to its end."""
     command = [*before, sys.executable, "-c", program, *map(str, arguments)]
     environment = os.environ | {"PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"} | environment
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=100)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()
 
@@ -30,7 +30,7 @@ def in_python(program: str, *arguments, before: tuple = (), **environment) -> li
 # -- the table ----------------------------------------------------------------------------------------------------
 
 
-def tests_in(file: str) -> set[str]:
+def names_in(file: str) -> set[str]:
     tree = ast.parse((REPOSITORY / file).read_text(encoding="utf-8"))
     return {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
 
@@ -39,7 +39,7 @@ def test_every_fault_of_the_table_has_a_test():
     table = (REPOSITORY / "docs" / "faults.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| (\d+) \|.*\| `(tests/[\w/]+\.py)::(\w+)` \|$", table, re.M)
     assert [int(number) for number, *_ in rows] == list(range(1, len(rows) + 1)) and len(rows) >= 60
-    there = {file: tests_in(file) for file in {file for _, file, _ in rows}}
+    there = {file: names_in(file) for file in {file for _, file, _ in rows}}
     assert [f"{file}::{name}" for _, file, name in rows if name not in there[file]] == []
 
 
