@@ -37,15 +37,17 @@ class Clock:
         return due
 
     def heartbeat(self, visible: bool) -> None:
-        """Note that a page is open, and whether it is in sight."""
-        for event in ("page open", "page visible")[: 1 + visible]:
-            self.mark(event)
+        """Note that a page is open, and whether it is in sight: one that is not must come into sight before long."""
+        if visible or "page open" not in self._last:
+            self.mark("page open")
+        if visible:
+            self.mark("page visible")
 
     def page_is_visible(self) -> bool:
         return self.since("page visible") < SILENCE_SECONDS
 
     def page_is_gone(self, patience: float) -> bool:
-        """Return whether a page was once open, and none has been for longer than `patience`."""
+        """Return whether a page was once open, and none has been in sight for longer than `patience`."""
         return patience < self.since("page open") < math.inf
 
     def frame_is_due(self, seen: bool, synchronous: bool) -> bool:

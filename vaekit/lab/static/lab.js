@@ -10,12 +10,12 @@ import { makeTasks } from "./tasks.js";
 import { makeTimeline } from "./timeline.js";
 import { watchUploads } from "./uploads.js";
 
-const [SECOND, MINUTE] = [1000, 60_000];
+const SECOND = 1000;
 const GONE = "The kernel is gone, and this lab with it: run the cell again.";
 
-// Is a heartbeat due, so many ms after the last? Every second while something moves: the kernel sends frames to whoever
-// looks. A lab that stands still is quiet, so that a server may take a forgotten one for idle.
-export const isDue = (moving, silence) => silence >= (moving ? SECOND : MINUTE) - 100;
+// Is a heartbeat due, so many ms after the last? Every second while something moves in sight: the kernel sends frames to
+// whoever looks. All else is silent, so that a server may take a forgotten lab for idle.
+export const isDue = (moving, silence) => moving && silence >= SECOND - 100;
 
 // A second widget's model: anywidget hands it over as a reference.
 async function twinOf(model) {
@@ -162,7 +162,7 @@ function makeHeart({ model, life, root, number, onGone }) {
     const now = `${playing} ${visible}`, turned = now !== before && (playing || visible);
     before = now;
     if (isGone(model)) setGone(true);
-    else if (turned || isDue(playing || number() !== seen, performance.now() - beaten)) beat(visible);
+    else if (turned || isDue(visible && (playing || number() !== seen), performance.now() - beaten)) beat(visible);
   }
   function beat(visible) {
     [beaten, seen] = [performance.now(), number()];
