@@ -39,7 +39,7 @@ import psutil  # noqa: E402
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY))
 
-from benchmarks.learner import ClassError, Lab, Played, Server, answer  # noqa: E402
+from benchmarks.learner import Lab, Played, Server, answer  # noqa: E402
 from vaekit.exercises.predictions import export  # noqa: E402
 
 LECTURE, LABS = "00_start_here.ipynb", ("play-lab", "prior-lab", "beta-lab", "new-lab")
@@ -57,7 +57,6 @@ c.JupyterHub.concurrent_spawn_limit = 0
 c.ConfigurableHTTPProxy.should_start = False
 c.ConfigurableHTTPProxy.api_url = "http://127.0.0.1:{proxy_port}"
 c.JupyterHub.authenticator_class = "dummy"
-c.DummyAuthenticator.password = "class"
 c.Authenticator.allow_all = True
 c.JupyterHub.spawner_class = "simple"
 c.SimpleLocalProcessSpawner.home_dir_template = "{folder}/home/{{username}}"
@@ -175,7 +174,8 @@ class Class:
         self._together = asyncio.Barrier(count + 1)  # the learners, and who leads them
 
     async def hold(self) -> None:
-        """Hold the class. Raises the first error of a learner."""
+        """Hold the class. Raises what goes wrong for any learner, in an ExceptionGroup."""
+        await self.hub.ready()
         async with asyncio.TaskGroup() as group:
             group.create_task(self._lead(time.monotonic()))
             for name in self.names:
@@ -301,8 +301,8 @@ def main() -> None:
             held = Class(running, asked.learners, 60 * asked.minutes, asked.seed)
             try:
                 asyncio.run(held.hold())
-            except* (ClassError, OSError, RuntimeError) as errors:
-                sys.exit(f"the class broke off: {errors.exceptions[0]}\n{running.log()}")
+            except ExceptionGroup as errors:
+                sys.exit(f"the class broke off: {errors.exceptions[0]!r}\n{running.log()}")
             rows = report(held, folder)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     print(table((f"{asked.learners} learners on {cores} cores, all at once", "measured", "wanted"), *rows))

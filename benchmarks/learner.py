@@ -50,9 +50,11 @@ class Server:
         """Start the learner's server, and open JupyterLab there: the hub's pages lead to it."""
         end = time.monotonic() + seconds
         answer = await self.http.get(f"{self.hub}/hub/spawn/{self.name}")
-        while not answer.url.path.startswith(f"/user/{self.name}/lab"):
+        while True:
             if answer.status_code >= 400 or time.monotonic() > end:
                 raise ClassError(f"{self.name}'s server did not start: {answer.status_code} at {answer.url.path}")
+            if answer.url.path.startswith(f"/user/{self.name}/lab"):
+                return
             await asyncio.sleep(1)
             answer = await self.http.get(f"{self.hub}/hub/spawn-pending/{self.name}")
 
