@@ -45,6 +45,7 @@ from vaekit.exercises.predictions import export  # noqa: E402
 LECTURE, LABS = "00_start_here.ipynb", ("play-lab", "prior-lab", "beta-lab", "new-lab")
 KINDS = ("server", "kernel")
 FOLDER = "vaekit-lectures"  # in a learner's home: see deploy/jupyter_server_config.py
+EACH = 0.95  # GB of memory that a learner needs by the end of the lecture
 PATIENCE = 600  # seconds that anything may take
 MARK = "VAEKIT_CLASS"  # in the environment of all processes of a learner
 CONFIG = """
@@ -295,6 +296,10 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=3, help="how long all play together (default 3)")
     parser.add_argument("--seed", type=int, default=0, help="of who turns what and when")
     asked = parser.parse_args()
+    free = psutil.virtual_memory().available / 1e9
+    if free < asked.learners * EACH:
+        wanted = f"{asked.learners} learners need {asked.learners * EACH:.0f} GB of memory, and {free:.0f} are free"
+        sys.exit(f"{wanted}: try --learners {math.floor(free / EACH)}")
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         with hub(folder) as running:
