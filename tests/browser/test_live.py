@@ -314,7 +314,9 @@ def test_frames_stop_while_the_page_is_hidden(desk, lab):
         desk.evaluate(SET_HIDDEN, True)
         wait_until(lambda: not ask(desk, "lab.engine.looked_at"))
         frames, step = ask(desk, f"[{sent}, lab.steps_taken]")
+        desk.sent.clear()
         desk.wait_for_timeout(2500)
+        assert sent_messages(desk) == []  # the page is silent as well
         assert ask(desk, sent) <= frames + 2
         wait_until(lambda: ask(desk, "lab.steps_taken") > step + 20)
     finally:
