@@ -175,9 +175,9 @@ class Class:
         self._together = asyncio.Barrier(count + 1)  # the learners, and who leads them
 
     async def hold(self) -> None:
-        """Hold the class. Raises what goes wrong for any learner, in an ExceptionGroup."""
+        """Hold the class. Raises what goes wrong for any of them, in an ExceptionGroup, and TimeoutError."""
         await self.hub.ready()
-        async with asyncio.TaskGroup() as group:
+        async with asyncio.timeout(PATIENCE + self.seconds), asyncio.TaskGroup() as group:
             group.create_task(self._lead(time.monotonic()))
             for name in self.names:
                 group.create_task(self._learn(name))
@@ -306,8 +306,9 @@ def main() -> None:
             held = Class(running, asked.learners, 60 * asked.minutes, asked.seed)
             try:
                 asyncio.run(held.hold())
-            except ExceptionGroup as errors:
-                sys.exit(f"the class broke off: {errors.exceptions[0]!r}\n{running.log()}")
+            except (ExceptionGroup, TimeoutError) as error:
+                first = getattr(error, "exceptions", [error])[0]
+                sys.exit(f"the class broke off: {first!r}\n{running.log()}")
             rows = report(held, folder)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     print(table((f"{asked.learners} learners on {cores} cores, all at once", "measured", "wanted"), *rows))

@@ -16,6 +16,7 @@ from jupyter_server.services.kernels.connection.base import deserialize_msg_from
 from tornado.httpclient import HTTPRequest
 from tornado.websocket import websocket_connect
 
+SLOW = 300  # seconds that one answer may take while all servers start
 PROTOCOL = "v1.kernel.websocket.jupyter.org"
 FRAME = struct.Struct("<IIIff")  # frame, step, number of points, extent, effective β: see vaekit/lab/frames.py
 EXPONENTS = (-0.3, 0.3, 0.6, 1.0)  # of β: places of the slider near 0.5, 2, 4 and 10
@@ -30,7 +31,7 @@ class Server:
 
     def __init__(self, hub: str, name: str):
         self.hub, self.name, self.url = hub, name, f"{hub}/user/{name}"
-        self.http = httpx.AsyncClient(follow_redirects=True, timeout=60)
+        self.http = httpx.AsyncClient(follow_redirects=True, timeout=SLOW)
 
     def token(self, path: str) -> str:
         """The token against forged requests that was set for this path."""
@@ -79,7 +80,7 @@ class Server:
         session = await self.ask("POST", "sessions", json=about)
         cookies = "; ".join(f"{it.name}={it.value}" for it in self.http.cookies.jar if it.path != "/hub/")
         url = f"{self.url}/api/kernels/{session['kernel']['id']}/channels?session_id={session['id']}"
-        request = HTTPRequest(url.replace("http", "ws", 1), headers={"Cookie": cookies}, connect_timeout=60)
+        request = HTTPRequest(url.replace("http", "ws", 1), headers={"Cookie": cookies}, connect_timeout=SLOW)
         socket = await websocket_connect(request, subprotocols=[PROTOCOL], max_message_size=2**27)
         kernel = Kernel(socket)
         try:
@@ -158,6 +159,7 @@ class Kernel:
                 self._hear(channel, *map(self.session.unpack, (header, parent, content)), buffers)
             raise ClassError("the connection to the kernel was closed")
         except Exception as error:
+            self.socket.close()  # so that whoever sends more is told
             for waiting in self._waiting.values():
                 waiting.set_exception(error)
 
