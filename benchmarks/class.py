@@ -312,7 +312,7 @@ def main() -> None:
             rows = report(held, folder)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     print(table((f"{asked.learners} learners on {cores} cores, all at once", "measured", "wanted"), *rows))
-    print("\n" + table(("learners", "cores", "GB of memory"), *sizes(held, cores)))
+    print("\n" + table(("learners", "cores for the same figures", "GB of memory"), *sizes(held, cores)))
 
 
 if __name__ == "__main__":
