@@ -59,7 +59,7 @@ class Display(LabRun):
         """Show in the plane what the meters measure on: "draws" from the prior, a "walk" between two codes, or ""."""
         if what not in PROBES.values():
             raise ValueError(f"show takes one of {', '.join(map(repr, PROBES.values()))}; not {what!r}")
-        self.engine.ask("each", "show", what)
+        self.engine.ask("put", "showing", what)
 
     def new_digits(self, shown: bool = True, source: str = "prior") -> None:
         """Show twenty new images, decoded from draws of the prior, which follow the training; each call draws anew.
@@ -71,7 +71,7 @@ class Display(LabRun):
             self.engine.ask("show_new", shown)
             return
         self.say("Fitting a mixture to the codes …")
-        codes = self.engine.post(lambda: self.view.codes(self.engine), report=False).result()
+        codes = self.engine.post(lambda: self.view.each(self.engine, "codes"), report=False).result()
         threading.Thread(target=self._fit, args=(codes,), daemon=True).start()
 
     def _fit(self, codes: list) -> None:
@@ -91,7 +91,7 @@ class Display(LabRun):
         sigma = check_number("sigma", sigma, "a finite number from 0 up", low=0)
         if not self.view.plane.autoencoder:
             raise ValueError("noise is added to an autoencoder's codes; this model has a σ of its own")
-        self.engine.ask("each", "add_noise", sigma)
+        self.engine.ask("put", "noise", sigma)
 
     def turn_code(self, degrees: float) -> None:
         """Turn the code in the shown plane by 0 to 90 degrees: z′ = R z, and the decoder turns it back.
@@ -100,10 +100,10 @@ class Display(LabRun):
         measured and shown along them. Raises TypeError or ValueError when it is another number.
         """
         degrees = check_number("degrees", degrees, "a number from 0 to 90", low=0, high=90)
-        for side in self.view.sides:
+        for side in reversed(self.view.sides):  # the first is observed
             side.plane.turn = degrees  # the page follows at once
         self.controls.show()  # before it is waited: the hand at the slider may be further by then
-        self.engine.ask("show_turned").result()
+        self.engine.post(lambda: None).result()
 
     def show_posterior(self, shown: bool = True) -> None:
         """Show the true posterior p(z|x) of the chosen image under its ellipses, while the run rests.
@@ -114,12 +114,12 @@ class Display(LabRun):
         side = self.view.sides[0]
         if side.latent_dim != 2 or side.plane.autoencoder:
             raise ValueError("the true posterior is shown of a VAE with two latent dimensions: use latent_dim=2")
-        self.engine.ask("each", "show_posterior", shown)
+        self.engine.ask("put", "with_posterior", shown)
 
     def colour_by(self, factor: str = "") -> None:
         """Colour the dots by a factor that the images were drawn from, such as "smile" of `faces`; "": by class."""
         check_choice("factor", factor, ["", *self.view.sides[0].factors])
-        self.engine.ask("each", "colour_by", factor).result()
+        self.engine.ask("put", "factor", factor).result()
         self.controls.show()
 
     def show_pair(self, pair: tuple[int, int] | None) -> None:
@@ -160,7 +160,6 @@ class Display(LabRun):
 
     def _export(self, path: str | Path) -> Path:
         drawing, self.view.plane.strokes = self.view.plane.strokes, []  # no pad in a file: nothing there can encode
-        self.view.draw(self.engine, [])
         self.view.catch_up(self.engine)
         try:
             return write_html(path, self.view, self._title())
@@ -192,7 +191,7 @@ class Display(LabRun):
         elif kind == "choose":
             self.engine.ask("choose", content.get("index"))
         elif kind == "decode":
-            self.engine.ask("each", "decode", content.get("z"))
+            self.engine.ask("decode", content.get("z"))
         elif kind == "pair":
             self.controls.try_to(lambda c: c.choose_pair(tuple(sorted(int(dim) for dim in content["pair"]))))
         elif kind == "key":
@@ -202,18 +201,6 @@ class Display(LabRun):
         elif kind == "too large":
             has = f"{short_path(content['name'])} has {content['size'] / 1e6:.0f} MB, and a page can send 10"
             self.say(f"{has}: give fewer or smaller ones, or in a cell: lab.learn(vaekit.load_images(path))")
-
-    def _on_shown(self, _) -> None:
-        self.engine.post(lambda: self.engine.say(self.view.on_measured()))
-
-    def _on_strokes(self, strokes) -> None:
-        if not self._drawing_waits:  # a slow step must not let them pile up: the last one counts
-            self._drawing_waits = True
-            self.engine.post(self._draw)
-
-    def _draw(self) -> None:
-        self._drawing_waits = False
-        self.engine.ask("draw", self.view.plane.strokes)
 
     def _on_status(self, status: dict) -> None:
         self.controls.show_playing(status.get("playing", False))

@@ -66,19 +66,16 @@ class Engine(Worker):
         return future
 
     def ask(self, method: str, *arguments) -> Future:
-        """Have the view show what somebody asks for: `view.method(engine, *arguments)`. It may be what a task asks."""
-        return self.post(lambda: self.say(getattr(self.view, method)(self, *arguments) or self.view.on_measured()))
+        """Have the view show what somebody asks for: `view.method(engine, *arguments)`."""
+        return self.post(lambda: self.say(getattr(self.view, method)(self, *arguments)))
 
     def train_for(self, steps: int) -> Future:
         """Take so many steps and pause, unless play is pressed meanwhile. The future has the last one's number."""
 
-        def pass_on(begun: Future) -> None:
-            if begun.exception() is not None:
-                done.set_exception(begun.exception())
-
         done: Future = Future()
         done.set_running_or_notify_cancel()
-        self._begin_steps(steps, done).add_done_callback(pass_on)
+        begun = self._begin_steps(steps, done)
+        begun.add_done_callback(lambda _: begun.exception() and done.set_exception(begun.exception()))
         while self.is_here() and not done.done():  # the trainer itself cannot wait for later
             self._work()
         return done
@@ -178,7 +175,7 @@ class Engine(Worker):
 
     def _show_frame(self) -> None:
         start, seen, self._knob_turned = time.monotonic(), self.looked_at, False
-        self._show("frame", *["status"] * seen)
+        self._show("frame", *["status"] * (seen or not self.playing))
         self._clock.frame_took(time.monotonic() - start)
         if seen and self._clock.due("details", clock.DETAIL_SECONDS):
             self._show("details")
@@ -193,10 +190,9 @@ class Engine(Worker):
 
     @command()
     def say(self, notice: str | None) -> None:
-        """Show one line, if there is one, until something else is done."""
-        if notice:
-            self.notice = notice
-            self._show("status")
+        """Show the meters, and one line, if there is one, until something else is done."""
+        self.notice = notice or self.notice
+        self._show("status")
 
     def _report(self, future: Future) -> None:
         if future.exception() is not None and self.runs:

@@ -91,22 +91,20 @@ class LatentLab(Display):
         self.side_names = SIDES if n_runs == 2 else ("",)
         self.sides = tuple(LabRun(self, number) for number in range(n_runs))
         self.handle = handle = registry.Handle(self)
-        self.view.on_measured = lambda: (lab := handle()) and lab._look_at_tasks()
+        self.view.look_at_tasks = lambda: (lab := handle()) and lab._look_at_tasks()
         self.controls = Controls(self, self.view.sides[0].latent_dim, not self.view.plane.autoencoder)
         self.controls.show()
         self.widget = widgets.VBox([*self.controls.rows, self.view.plane, self.view.curves])
         self.widget.add_class("vaekit-lab")
-        self._drawing_waits = False
         plane = self.view.plane
         plane.tasks, plane.uploads = tasks.state(), [self.controls.images, self.controls.load]
         plane.on_msg(lambda *message: (lab := handle()) and lab._on_message(*message))
         handle.observe(plane, "status", LatentLab._on_status)
-        handle.observe(plane, "strokes", LatentLab._on_strokes)
-        for trait in ("aggregated", "scrub", "posterior"):  # the page's own, and what is new after a pause
-            handle.observe(plane, trait, LatentLab._on_shown)
-        handle.take_down_with_lab([self.widget, *self.view.links, *self.controls.made()])
+        for trait in ("strokes", "turn", "aggregated", "scrub"):  # those that the page sets, or follows at once
+            handle.observe(plane, trait, lambda lab, _, trait=trait: lab.engine.ask("follow", trait))
+        handle.take_down_with_lab([self.widget, *self.view.links, *self.controls.links, *self.controls.locks.values()])
         self.engine.ask("details")
-        self.engine.post(lambda: self.view.status(self.engine)).result()  # enough to be displayed
+        self.engine.post(lambda: None).result()  # now it can be displayed
         registry.register(self)
 
     # -- driving it ---------------------------------------------------------------------------------------

@@ -13,14 +13,13 @@ from vaekit.training import Step
 class Lockstep:
     """Runs that take their steps together.
 
-    settings: of each run, the read-only mapping of what acts on its next step. Only `set_knobs` changes them, and a
-    recording that is replayed. All but `set_knobs` and `settings` is the trainer thread's.
+    All but `set_knobs` and `settings` is the trainer thread's.
     """
 
     def __init__(self):
         self._lock = threading.RLock()
-        self.settings: tuple[Mapping, ...] = ()
-        self.adopt(())
+        self.runs: tuple[Run, ...] = ()
+        self._asked: list[dict] = []  # of each run, the changes that it does not know of yet
 
     def adopt(self, runs: tuple[Run, ...], changes: Mapping | None = None) -> None:
         """Go on with these runs; with `changes`, under the knobs as they stand but for these."""
@@ -28,8 +27,14 @@ class Lockstep:
             for run, settings in zip(runs, self.settings if changes is not None else (), strict=False):
                 run.set_knobs({**settings, **changes})
             self.runs = runs
-            self._asked: list[dict] = [{} for _ in runs]  # the changes that the runs do not know of yet
-            self._publish()
+            self._asked = [{} for _ in runs]
+
+    @property
+    def settings(self) -> tuple[Mapping, ...]:
+        """Of each run, what acts on its next step. Only `set_knobs` changes it, and a recording that is replayed."""
+        with self._lock:
+            pairs = zip(self.runs, self._asked, strict=True)
+            return tuple(MappingProxyType({**run.settings, **asked}) for run, asked in pairs)
 
     @property
     def number(self) -> int:
@@ -48,17 +53,13 @@ class Lockstep:
         with self._lock:
             sound = {side: self.runs[side].check_knobs(changes) for side in sides}
             self._asked = [asked | sound.get(side, {}) for side, asked in enumerate(self._asked)]
-            self._publish()
 
     def apply_knobs(self) -> set[str]:
         """Have what was asked for act, and be recorded, from the next step on. Returns the names of what was."""
         with self._lock:
             asked, self._asked = self._asked, [{} for _ in self.runs]
-            try:
-                for run, changes in zip(self.runs, asked, strict=True):
-                    run.set_knobs(changes)
-            finally:
-                self._publish()
+            for run, changes in zip(self.runs, asked, strict=True):
+                run.set_knobs(changes)
         if any(run.replaying is None for run in self.runs):
             for run in self.runs:
                 run.replaying = None  # who takes over one of a twin takes over both
@@ -66,35 +67,25 @@ class Lockstep:
 
     def advance(self) -> tuple[Step, ...]:
         """Take one step of each run."""
-        was_replaying = self.is_replaying
-        steps = tuple([run.advance() for run in self.runs])
-        if was_replaying:
-            self._publish()
-        return steps
+        return tuple([run.advance() for run in self.runs])
 
     def follow(self, recordings: Sequence[Recording]) -> None:
         """Go back to the beginning of a recording for each run, to replay it: see Run.follow."""
         for run, recording in zip(self.runs, recordings, strict=True):
             run.follow(recording)  # the first refuses what does not fit, before anything has changed
-        self._publish()
 
     def go_back(self, number: int) -> None:
         """Take all runs to step `number`, or to the nearest one before it that all of them reach with finite weights.
 
         A model may raise where another one's loss is NaN: one step later, when its weights are no numbers already.
         """
-        for last_good in (number, number - 1):
-            for run in self.runs:
-                with suppress(KeyboardInterrupt, SystemExit):  # the model's doing: the run is at its snapshot
-                    run.go_back(max(0, last_good))
-            for run in self.runs:
-                if run.number > self.number:
-                    run.go_back(self.number)
-            if all(bool(weight.isfinite().all()) for run in self.runs for weight in run.model.parameters()):
-                break
-        self._publish()
-
-    def _publish(self) -> None:
-        with self._lock:
-            pairs = zip(self.runs, self._asked, strict=True)
-            self.settings = tuple(MappingProxyType({**run.settings, **asked}) for run, asked in pairs)
+        with self._lock:  # on the way the settings are those of earlier steps
+            for last_good in (number, number - 1):
+                for run in self.runs:
+                    with suppress(KeyboardInterrupt, SystemExit):  # the model's doing: the run is at its snapshot
+                        run.go_back(max(0, last_good))
+                for run in self.runs:
+                    if run.number > self.number:
+                        run.go_back(self.number)
+                if all(bool(weight.isfinite().all()) for run in self.runs for weight in run.model.parameters()):
+                    break

@@ -73,6 +73,8 @@ class Plane(anywidget.AnyWidget):
     uploads = traitlets.List([]).tag(sync=True, **widgets.widget_serialization)  # what learners give files to
     status = traitlets.Dict({}).tag(sync=True)
     message = traitlets.Unicode("").tag(sync=True)
+    with_posterior = traitlets.Bool(False)  # these two are the kernel's own: is `posterior` asked for?
+    draw_number = traitlets.Int(0)  # which draw `sheet` is made from; 0: none
 
 
 class Pad(anywidget.AnyWidget):

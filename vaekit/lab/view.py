@@ -9,7 +9,7 @@ from vaekit._checks import one_line
 from vaekit.lab.frames import pack_json
 from vaekit.lab.page import Curves
 from vaekit.lab.parts import pack_parts
-from vaekit.lab.side import MEASURE_SHARE, Side
+from vaekit.lab.side import DETAILS, HANGS_ON, MEASURE_SHARE, Side
 from vaekit.lab.trail import Trail
 from vaekit.losses import LIKELIHOODS
 from vaekit.training import KNOBS
@@ -29,7 +29,8 @@ class View:
         self.sides = [Side(n_shown, pair or (0, 1), MEASURE_SHARE / runs) for _ in range(runs)]
         self.curves = Curves(runs=runs)
         self.trail, self.data, self.n_draws = Trail(), None, 0
-        self.on_measured: Callable[[], str | None] = lambda: None  # called when the meters are new
+        self._drawn: list = []  # the strokes that are shown
+        self.look_at_tasks: Callable[[], str | None] = lambda: None  # returns a line to be said
         self.plane = self.sides[0].plane  # the page draws the other's as well
         if runs > 1:
             self.plane.twin = self.sides[1].plane
@@ -40,29 +41,23 @@ class View:
     def frame(self, engine, whole: bool = False) -> str | None:
         """Show the clouds; their numbers too, unless it plays unseen. `whole`: then as well."""
         shown = engine.looked_at or whole or not engine.playing
-        for side, run in self._pairs(engine):
-            side.frame(run, engine.playing and not whole, shown)
+        self.each(engine, "frame", engine.playing and not whole, shown)
         self._add_to_trail(engine)
-        if not shown:
-            return None
-        return self._try_drawing(engine, Side.follow_drawing) or self.on_measured()
+        return self._send_drawing(engine, "drawing") if shown else None
 
     def details(self, engine) -> None:
         """Show what is large or slow to change."""
         self._choose_pair(engine)
-        for side, run in self._pairs(engine):
-            side.details(run)
-        if not engine.playing:  # while it plays the page does not show it
-            self.each(engine, "follow_posterior")
+        self.each(engine, "send", *DETAILS, *["posterior"] * (not engine.playing))  # of one that plays it is not shown
         self.curves.autoencoder = self.plane.autoencoder
         self.trail.keep(engine.runs[0].number, [side.plane.decoder for side in self.sides], self.sides[0].pair)
         self.curves.history = engine.history.array().tobytes()
         self.curves.parts = pack_parts([side.meters.parts for side in self.sides])
         self.curves.marks = marks([run.recording for run in engine.runs])
 
-    def status(self, engine) -> None:
-        """Show the meters, the settings and the message."""
-        run = engine.runs[0]
+    def status(self, engine) -> str | None:
+        """Show the meters, the settings, the tasks and the message."""
+        run, line = engine.runs[0], self.look_at_tasks()
         common = {
             "step": run.number,
             "epoch": run.batches.epoch,
@@ -72,48 +67,54 @@ class View:
             "device": _describe(run.images.device),
         }
         self.curves.status = common
-        for (side, run), nats in zip(self._pairs(engine), engine.history.recent(), strict=True):
+        for side, run, nats in zip(self.sides, engine.runs, engine.history.recent(), strict=True):
             said = f"{nats:.{1 if nats < 1000 else 0}f}" if nats else "–"
             meters = side.meters.numbers.get("meters", []) + [["reconstruction", said]]
             side.plane.status = side.meters.numbers | common | {"meters": meters, "settings": dict(run.settings)}
-        self.plane.message = engine.notice or engine.error or ""
+        self.plane.message = engine.notice or line or engine.error or ""
+        return line
 
-    # -- what somebody asks to see ------------------------------------------------------------------------
+    # -- what somebody asks to see: see Engine.ask --------------------------------------------------------
+
+    def each(self, engine, method: str, *arguments) -> list:
+        """Have each side do what is asked for. Returns what each `side.method(run, *arguments)` does."""
+        pairs = zip(self.sides, engine.runs, strict=True)
+        return [getattr(side, method)(run, *arguments) for side, run in pairs]
+
+    def put(self, engine, trait: str, value) -> None:
+        """Show something else of each run: set a trait of its plane."""
+        self.each(engine, "put", trait, value)
+
+    def follow(self, engine, trait: str) -> str | None:
+        """Show what hangs on a trait of the plane that was set: by the page, say."""
+        if trait == "strokes":
+            return self._draw(engine)
+        self.each(engine, "send", *HANGS_ON.get(trait, ()))
 
     def choose(self, engine, index: int) -> None:
         """Show the image `index` in full."""
-        self.each(engine, "choose", index)
+        if 0 <= index < len(self.sides[0].images):
+            self.put(engine, "chosen", index)
 
-    def draw(self, engine, strokes: list) -> str | None:
-        """Show a digit of one's own in place of the chosen image; without strokes, the chosen image again."""
-        return self._try_drawing(engine, lambda side, run: side.draw(run, strokes))
-
-    def each(self, engine, method: str, *arguments) -> None:
-        """Have each side do what is asked for: `side.method(run, *arguments)`."""
-        for side, run in self._pairs(engine):
-            getattr(side, method)(run, *arguments)
+    def decode(self, engine, z: list[float]) -> None:
+        """Send a page that cannot decode the images at `z` on the shown pair."""
+        self.each(engine, "decode", z)
 
     def show_pair(self, engine, pair: tuple[int, int] | None) -> None:
         """Show these two dimensions; None: the two that say most, whichever they are."""
         self.pair = pair
         self._choose_pair(engine, at_once=True)
-        self.status(engine)
-
-    def show_turned(self, engine) -> None:
-        """Show the code as it is turned by now: see Side.turn."""
-        self.each(engine, "show_turned", engine.playing)
-        self.status(engine)
-
-    def codes(self, engine) -> list:
-        """Return the codes of each run: see Side.codes."""
-        return [side.codes(run) for side, run in self._pairs(engine)]
 
     def show_new(self, engine, shown: bool, mixtures: Sequence | None = None) -> None:
         """Show new images, of a twin from the same z; each time from another draw, of the prior or of mixtures."""
         for side, mixture in zip(self.sides, mixtures or [None] * len(self.sides), strict=True):
             side.mixture = mixture
         self.n_draws += 1
-        self.each(engine, "show_new", self.n_draws if shown else None)
+        self.put(engine, "draw_number", self.n_draws if shown else 0)
+
+    def send_trail(self, engine) -> None:
+        """Send a page that looks back the frames along the run, and the decoders kept on the way."""
+        self.plane.send({"kind": "trail"}, buffers=[pack_json(*self.trail.pack())])
 
     def catch_up(self, engine) -> None:
         """Show everything as it is now: a run that plays unseen has not been looked at for long."""
@@ -121,36 +122,39 @@ class View:
         self.details(engine)
         self.status(engine)
 
-    def send_trail(self, engine) -> None:
-        """Send a page that looks back the frames along the run, and the decoders kept on the way."""
-        self.plane.send({"kind": "trail"}, buffers=[pack_json(*self.trail.pack())])
-
     # -- inside -------------------------------------------------------------------------------------------
 
-    def _pairs(self, engine):
-        return zip(self.sides, engine.runs, strict=True)
+    def _draw(self, engine) -> str | None:
+        """Show a digit of one's own in place of the chosen image; without strokes, the chosen image again."""
+        if self.plane.strokes is self._drawn:
+            return None  # many that waited for a slow step: the first has drawn the last
+        self._drawn = self.plane.strokes
+        self.each(engine, "draw", self._drawn)
+        return self._send_drawing(engine, *HANGS_ON["strokes"])
 
-    def _try_drawing(self, engine, show) -> str | None:
-        """Show a drawing. A model that fails on it loses it, and not the run; the line says so."""
+    def _send_drawing(self, engine, *parts: str) -> str | None:
+        """Send parts that show a drawing. A model that fails on it loses it, and not the run; the line says so."""
         try:
-            for side, run in self._pairs(engine):
-                show(side, run)
+            self.each(engine, "send", *parts)
         except Exception as error:
             self.each(engine, "draw", [])
+            self.each(engine, "send", *HANGS_ON["strokes"])
             return f"The model could not show your drawing ({one_line(error)})."
-        return None
 
     def _choose_pair(self, engine, at_once: bool = False) -> None:
         """Show the pair asked for, or the two dimensions with most KL; a pair that is nearly as good stays."""
         shown = self.sides[0].pair
         pair = self.pair or shown
         stands = self.plane.turn and not at_once  # a code that is turned in a plane stays in it
-        if self.pair is None and not stands and all(side.meters.kl for side in self.sides):  # no KL: never yet a number
+        if self.pair is None and not stands and all(side.meters.kl for side in self.sides):  # else no number yet
             kl = [sum(nats) for nats in zip(*(side.meters.kl for side in self.sides), strict=True)]
             best = sorted(range(len(kl)), key=lambda dim: -kl[dim])[:2]
             stays = not at_once and min(kl[dim] for dim in shown) >= 0.9 * kl[best[1]]
             pair = shown if stays else tuple(sorted(best))
-        self.each(engine, "show_pair", pair)
+        if pair != shown:
+            for side in self.sides:
+                side.playing = False  # overlap and the like are the plane's: they are measured at once
+            self.put(engine, "pair", list(pair))
 
     def _add_to_trail(self, engine) -> None:
         run = engine.runs[0]
