@@ -90,7 +90,7 @@ def test_json_with_a_payload_a_trail_and_a_history():
     trail, frame = Trail(), Frame(1, 0, np.ones((2, 2), np.float32), np.ones((2, 2), np.float32), 3.8, 1.0)
     trail.add(9, [frame, frame], (3, 1))
     trail.keep(9, [b"left", b"right!"], (3, 1))
-    found = js("return readTrail(packed)", packed=pack_json(*trail.pack()))
+    found = js("return unpackJson(packed)[0]", packed=pack_json(trail.state()))
     assert [(k["step"], k["pair"], len(k["parts"])) for k in found["frames"]] == [(9, [3, 1], 2)]
     assert bytes(found["frames"][0]["parts"][1]) == frame.pack()
     assert [bytes(part) for part in found["decoders"][0]["parts"]] == [b"left", b"right!"]

@@ -60,8 +60,9 @@ def test_its_bytes_are_bounded_whatever_is_shown():
     trail = Trail()
     for step in range(300):
         trail.add(step, [frame(step, 1000), frame(step, 3 * POINTS)], (0, 1))
-        trail.keep(step, [bytes(1000), bytes(1000)], (0, 1))
-    assert len(trail.pack()[1]) == 2 * (FRAMES * (HEAD + POINT * POINTS) + WAYPOINTS * 1000)
+        trail.keep(step, [b"%1000d" % step, b"%1000d" % -step], (0, 1))
+    kept = [len(part) for points in (trail.frames, trail.decoders) for point in points for part in point.parts]
+    assert sum(kept) == 2 * (FRAMES * (HEAD + POINT * POINTS) + WAYPOINTS * 1000)
 
 
 # -- in the lab -------------------------------------------------------------------------------------------

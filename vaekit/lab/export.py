@@ -3,7 +3,6 @@
 import base64
 import gzip
 import html
-from collections.abc import Callable
 from pathlib import Path
 
 from vaekit._files import write_whole
@@ -51,41 +50,23 @@ def write_html(path: str | Path, view, title: str) -> Path:
         title=html.escape(title),
         style=STYLE + (STATIC / "still.css").read_text(encoding="utf-8"),
         picture=base64.b64encode(png(draw_still(view))).decode(),
-        run=base64.b64encode(gzip.compress(pack_json(*_state(view)), mtime=0)).decode(),
+        run=base64.b64encode(gzip.compress(pack_json(_state(view)), mtime=0)).decode(),
         script=bundle("still.js"),
     )
     write_whole(path, text.encode())
     return Path(path)
 
 
-def _state(view) -> tuple[dict, bytes]:
-    """({planes, curves: their traits, trail, images}, bytes): what is bytes is {at, length}, its place in them."""
-    payload, places = bytearray(), {}
-
-    def put(value):
-        if isinstance(value, dict):
-            return {name: put(part) for name, part in value.items()}
-        if isinstance(value, list):
-            return [put(part) for part in value]
-        if not isinstance(value, bytes):
-            return value
-        if value not in places:  # the last decoder is a waypoint as well
-            places[value] = {"at": len(payload), "length": len(value)}
-            payload.extend(value)
-        return places[value]
-
+def _state(view) -> dict:
+    """Return {planes, curves: their traits, trail, images}."""
     trail = view.trail
-    state = {
+    decoders = [kept.state(shrink_decoder) for kept in _some(trail.decoders)]
+    return {
         "planes": [_plane(side) for side in view.sides],
         "curves": _traits(view.curves, CURVES),
-        "trail": {"frames": _points(trail.frames), "decoders": _points(_some(trail.decoders), shrink_decoder)},
+        "trail": trail.state() | {"decoders": decoders},
         "images": to_bytes(view.sides[0].images[:POINTS]).tobytes(),
     }
-    return put(state), bytes(payload)
-
-
-def _points(kept: list[Kept], change: Callable[[bytes], bytes] = bytes) -> list[dict]:
-    return [{"step": it.step, "pair": it.pair, "parts": [change(part) for part in it.parts]} for it in kept]
 
 
 def _some(decoders: list[Kept]) -> list[Kept]:

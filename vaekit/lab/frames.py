@@ -62,9 +62,20 @@ def mosaic(x: Tensor, n: int) -> np.ndarray:
     return np.ascontiguousarray(tiles.transpose(0, 3, 1, 4, 2)).reshape(n * h, n * w, c)
 
 
-def pack_json(header: dict, payload: bytes) -> bytes:
-    """u32 length of the JSON, the JSON padded with spaces to a multiple of 4, the payload."""
-    text = json.dumps(header).encode()
+def pack_json(header: dict, payload: bytes = b"") -> bytes:
+    """u32 length of the JSON, the JSON padded with spaces to a multiple of 4, the payload.
+
+    Bytes in the header come behind the payload, the same ones once; in the JSON is {at, length}, their place in it.
+    """
+    payload, places = bytearray(payload), {}
+
+    def place(part: bytes) -> dict:
+        if part not in places:
+            places[part] = {"at": len(payload), "length": len(part)}
+            payload.extend(part)
+        return places[part]
+
+    text = json.dumps(header, default=place).encode()
     text += b" " * (-len(text) % 4)
     return struct.pack("<I", len(text)) + text + payload
 
@@ -116,6 +127,6 @@ def shrink_decoder(packed: bytes, least: int = 4096) -> bytes:
 
 
 def unpack_json(packed: bytes) -> tuple[dict, bytes]:
-    """What `pack_json` packed."""
+    """What `pack_json` packed: the JSON and the payload."""
     (length,) = struct.unpack_from("<I", packed)
     return json.loads(packed[4 : 4 + length]), packed[4 + length :]

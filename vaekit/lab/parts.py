@@ -43,7 +43,6 @@ class Parts:
 
 
 def pack_parts(runs: list[Parts]) -> bytes:
-    """JSON (why, rows: how many of each run), then f32 rows of the runs one after the other: see frames.pack_json."""
-    rows = [np.array(parts.rows, "<f4").reshape(-1, 3) for parts in runs]
-    header = {"why": [parts.why for parts in runs], "rows": [len(some) for some in rows]}
-    return pack_json(header, np.concatenate(rows).tobytes())
+    """JSON: of each run why, and its rows, f32: see frames.pack_json."""
+    rows = [np.array(parts.rows, "<f4").tobytes() for parts in runs]
+    return pack_json({"why": [parts.why for parts in runs], "rows": rows})

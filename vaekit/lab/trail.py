@@ -1,5 +1,6 @@
 """The run so far, to look back on: frames along it, and decoders at some waypoints. It never grows past a size."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from vaekit.lab.frames import Frame
@@ -19,6 +20,10 @@ class Kept:
     parts: list[bytes]
     weight: float = 1.0
 
+    def state(self, change: Callable[[bytes], bytes] = bytes) -> dict:
+        """Return what the page knows of it, with each part changed."""
+        return {"step": self.step, "pair": self.pair, "parts": [change(part) for part in self.parts]}
+
 
 class Trail:
     """Frames and decoders by step, of one run or two. What is full is thinned where it is densest."""
@@ -37,15 +42,10 @@ class Trail:
         """The decoders as the page has them at `step`."""
         self.decoders = _with(self.decoders, Kept(step, [*pair], decoders), WAYPOINTS)
 
-    def pack(self) -> tuple[dict, bytes]:
-        """({frames, decoders: [{step, pair, bytes: [length in each run]}]}, all of them one after the other)."""
+    def state(self) -> dict:
+        """Return what the page knows of it."""
         kept = {"frames": self.frames, "decoders": self.decoders}
-
-        def lengths(point: Kept) -> dict:
-            return {"step": point.step, "pair": point.pair, "bytes": [len(part) for part in point.parts]}
-
-        header = {name: [lengths(point) for point in points] for name, points in kept.items()}
-        return header, b"".join(part for points in kept.values() for point in points for part in point.parts)
+        return {name: [point.state() for point in points] for name, points in kept.items()}
 
 
 def _with(kept: list[Kept], new: Kept, most: int) -> list[Kept]:

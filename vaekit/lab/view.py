@@ -114,7 +114,7 @@ class View:
 
     def send_trail(self, engine) -> None:
         """Send a page that looks back the frames along the run, and the decoders kept on the way."""
-        self.plane.send({"kind": "trail"}, buffers=[pack_json(*self.trail.pack())])
+        self.plane.send({"kind": "trail"}, buffers=[pack_json(self.trail.state())])
 
     def catch_up(self, engine) -> None:
         """Show everything as it is now: a run that plays unseen has not been looked at for long."""

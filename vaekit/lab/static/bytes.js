@@ -21,10 +21,12 @@ export function halves(bytes, offset = 0) {
   return Float32Array.from(new Uint16Array(bytes.buffer, offset), (bits) => HALF[bits]);
 }
 
-// JSON with a payload → [the JSON's object, where in `bytes` the payload begins]; revive(value, where): as JSON.parse does
-export function unpackJson(bytes, revive = (value) => value) {
+// JSON with a payload → [the JSON's object, where in `bytes` the payload begins]; where {at, length} stood are those bytes
+export function unpackJson(bytes) {
   const start = 4 + new DataView(bytes.buffer).getUint32(0, true), text = new TextDecoder().decode(bytes.subarray(4, start));
-  return [JSON.parse(text, (_, value) => revive(value, start)), start];
+  const fill = (_, value) =>
+    Object.hasOwn(Object(value), "at") ? bytes.slice(start + value.at, start + value.at + value.length) : value;
+  return [JSON.parse(text, fill), start];
 }
 
 // The cloud at one step; points: μ₁ μ₂ σ₁ σ₂ of each image.
@@ -58,22 +60,10 @@ export function readPosterior(view) {
   return { ...header, weights: new Float32Array(bytes.buffer, offset) };
 }
 
-// The run so far (see Trail.pack) → {frames, decoders}: lists of {step, pair, parts: one for each run}
-export function readTrail(view) {
-  const bytes = bytesOf(view), [{ frames, decoders }, offset] = unpackJson(bytes);
-  let at = offset;
-  const take = (length) => bytes.subarray(at, (at += length));
-  const read = ({ step, pair, bytes: lengths }) => ({ step, pair, parts: lengths.map(take) });
-  return { frames: frames.map(read), decoders: decoders.map(read) };
-}
-
 // The KL's parts (see pack_parts) → {why, runs: f32 rows of step, I(x; z), KL(q(z) ‖ p(z)) each}
 export function readParts(view) {
-  const bytes = bytesOf(view);
-  if (!bytes) return { why: [], runs: [] };
-  const [{ why, rows }, offset] = unpackJson(bytes);
-  let at = offset;
-  return { why, runs: rows.map((count) => new Float32Array(bytes.buffer, (at += 12 * count) - 12 * count, 3 * count)) };
+  const bytes = bytesOf(view), { why, rows } = bytes ? unpackJson(bytes)[0] : { why: [], rows: [] };
+  return { why, runs: rows.map((each) => new Float32Array(each.buffer)) };
 }
 
 // The curves' rows, one after the other: see History.

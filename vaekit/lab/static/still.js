@@ -31,9 +31,7 @@ async function readRun() {
   const packed = Uint8Array.from(atob(document.getElementById("run").textContent), (c) => c.charCodeAt(0));
   const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
   const bytes = new Uint8Array(await new Response(stream).arrayBuffer());
-  const fill = (value, start) =>
-    Object.hasOwn(Object(value), "at") ? bytes.slice(start + value.at, start + value.at + value.length) : value;
-  return unpackJson(bytes, fill)[0];
+  return unpackJson(bytes)[0];
 }
 
 // A draw from N(0, 1)
