@@ -179,7 +179,7 @@ def test_noise_is_added_to_an_autoencoders_codes_and_not_to_its_training(labs, r
 def test_a_mixture_is_drawn_from_as_it_was_fitted():
     draw = torch.Generator().manual_seed(0)
     codes = torch.cat([torch.randn(4000, 2, generator=draw) * torch.tensor([0.2, 1.0]) + 5, torch.randn(1000, 2) - 5])
-    found = fit(codes).draw(20_000, torch.Generator().manual_seed(1))
+    found = fit(codes)(20_000, 1)
     right = found[found[:, 0] > 0]
     assert len(right) / 20_000 == pytest.approx(0.8, abs=0.02)
     assert right.mean(0).tolist() == pytest.approx([5, 5], abs=0.05)
@@ -195,7 +195,7 @@ def test_new_digits_from_a_mixture_lie_among_the_codes_and_those_of_the_prior_do
     side = lab.view.sides[0]
     wait_for(lambda: side.mixture is not None and side.plane.sheet != b"")
     mu, logvar = lab.model.encode(as_floats(lab.engine.run.images))
-    z = side.mixture.draw(400, torch.Generator().manual_seed(0))
+    z = side.mixture(400, 0)
     covered = [metrics.covered(draws, mu, logvar).float().mean() for draws in (z, torch.randn(400, 2))]
     assert covered[0] > 2 * covered[1]
     assert all(torch.equal(a, b) for a, b in zip(before, lab.model.parameters(), strict=True))

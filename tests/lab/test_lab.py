@@ -219,7 +219,7 @@ def test_a_page_that_cannot_decode_asks(labs, monkeypatch):
 @pytest.mark.parametrize(
     ("method", "ask"),
     [
-        ("put", lambda lab: lab.show("draws")),
+        ("follow", lambda lab: lab.show("draws")),
         ("show_pair", lambda lab: lab.show_pair((1, 0))),
         ("send_trail", lambda lab: say_as_page(lab, kind="trail")),
         ("details", lambda lab: lab.controls.reset.click()),

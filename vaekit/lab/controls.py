@@ -80,23 +80,13 @@ class Controls:
         self.draw = _toggle("Draw a digit", "", "7.5em")
         self.no_pad = _label("")
         self.save = _button("Save", "", "3.5em")
-        self.load = widgets.FileUpload(accept=".json", description="Load", layout={"width": "auto"})
-        self.images = widgets.FileUpload(
-            accept=",".join((".zip", *ARRAYS, *ENDINGS)),
-            multiple=True,
-            description="Load images",
-            layout={"width": "auto"},
-        )
-        self.load.add_class("vk-load")
-        self.images.add_class("vk-images")
-        self.locks = {name: _lock(name) for name in KNOBS}
+        self.load = _upload("Load", "vk-load", [".json"])
+        self.images = _upload("Load images", "vk-images", [".zip", *ARRAYS, *ENDINGS], multiple=True)
+        self.locks = {name: _lock(name) for name in KNOBS if len(self.knobs) > 1}
         for name, tip in TIPS.items():
             getattr(self, name).tooltip = tip
         self.rows = self._rows()
-        planes = [side.plane for side in lab.view.sides]
-        shown = {"digits": (self.digits, planes), "aggregated": (self.aggregated, [*planes, lab.view.curves])}
-        ends = [((box, "value"), (part, trait)) for trait, (box, parts) in shown.items() for part in parts]
-        self.links = [widgets.jslink(*pair) for pair in ends]
+        self.links = self._link([side.plane for side in lab.view.sides], lab.view.curves)
         self._listen()
 
     def made(self) -> list[widgets.Widget]:
@@ -118,7 +108,7 @@ class Controls:
         else:
             rows = [_row([*drive, *self._parts(0, lesson), *ways])]
         rest = [_group("vk-named", *self._parts(number, others, twin)) for number in range(len(self.knobs))]
-        rest += [self.locks[name] for name in others if twin]
+        rest += [lock for name, lock in self.locks.items() if name in others]
         pair = [_group("vk-named", _label("plane"), self.pair)] if self.latent_dim > 2 else []
         looks = [
             self.digits,
@@ -142,6 +132,17 @@ class Controls:
         parts = [part for name in names for part in self.knobs[number][name].parts]
         return [_label(self.lab.side_names[number]), *parts] if named else parts
 
+    def _link(self, planes: list, curves) -> list:
+        """Tie the controls of what is shown to the planes' traits, in the page what it can do without the kernel."""
+        alike = {"turn": self.angle, "noise": self.noise, "factor": self.colour, "showing": self.showing}
+        alike |= {"with_posterior": self.posterior, "pad": self.draw}
+        for plane in planes:
+            for trait, box in alike.items():
+                widgets.link((plane, trait), (box, "value"))
+        in_page = [(self.digits, plane, "digits") for plane in planes]
+        in_page += [(self.aggregated, part, "aggregated") for part in (*planes, curves)]
+        return [widgets.jslink((box, "value"), (part, trait)) for box, part, trait in in_page]
+
     # -- what the learner does ----------------------------------------------------------------------------
 
     def _listen(self) -> None:
@@ -163,14 +164,8 @@ class Controls:
         self._on_value(self.images, lambda c, files: c.load_images(files))
         self._on_value(self.pace, lambda c, pace: setattr(c.lab.engine, "pace", pace or None))
         self._on_value(self.more, lambda c, more: setattr(c.looks.layout, "display", None if more else "none"))
-        handle.observe(self.draw, "value", lambda lab, shown: lab.show_pad(shown))
-        self._on_value(self.colour, lambda c, factor: c.lab.colour_by(factor))
-        self._on_value(self.posterior, lambda c, shown: c.lab.show_posterior(shown))
-        self._on_value(self.angle, lambda c, degrees: c.lab.turn_code(degrees))
-        self._on_value(self.noise, lambda c, sigma: c.lab.add_noise(sigma))
         self._on_value(self.new, lambda c, shown: c.lab.new_digits(shown, c.source.value))
         self._on_value(self.source, lambda c, source: c.new.value and c.lab.new_digits(source=source))
-        self._on_value(self.showing, lambda c, what: c.lab.show(what))
         self._on_value(self.pair, lambda c, pair: c.lab.show_pair(pair or None))
 
     def _on_value(self, widget, answer) -> None:
@@ -263,8 +258,6 @@ class Controls:
         if list(self.colour.options.values()) != ["", *factors]:
             self.colour.options = {"class": ""} | {name: name for name in factors}
         self.coloured.layout.display = None if factors else "none"
-        self.colour.value = self.lab.view.plane.factor
-        self.angle.value = self.lab.view.plane.turn
         self.kind.value, self.data.value = every[0]["kind"], every[0]["data"]
         why = self.lab.why_no_pad()
         self.draw.disabled, self.no_pad.value, self.no_pad.layout.display = bool(why), why, None if why else "none"
@@ -284,6 +277,12 @@ def _toggle(text: str, icon: str, width: str, **looks) -> widgets.ToggleButton:
 
 def _menu(options, width: str) -> widgets.Dropdown:
     return widgets.Dropdown(options=options, layout={"width": width})
+
+
+def _upload(text: str, name: str, endings: list[str], **looks) -> widgets.FileUpload:
+    upload = widgets.FileUpload(description=text, accept=",".join(endings), layout={"width": "auto"}, **looks)
+    upload.add_class(name)
+    return upload
 
 
 def _label(text: str) -> widgets.Label:

@@ -59,7 +59,7 @@ class Display(LabRun):
         """Show in the plane what the meters measure on: "draws" from the prior, a "walk" between two codes, or ""."""
         if what not in PROBES.values():
             raise ValueError(f"show takes one of {', '.join(map(repr, PROBES.values()))}; not {what!r}")
-        self.engine.ask("put", "showing", what)
+        self._put("showing", what)
 
     def new_digits(self, shown: bool = True, source: str = "prior") -> None:
         """Show twenty new images, decoded from draws of the prior, which follow the training; each call draws anew.
@@ -91,7 +91,7 @@ class Display(LabRun):
         sigma = check_number("sigma", sigma, "a finite number from 0 up", low=0)
         if not self.view.plane.autoencoder:
             raise ValueError("noise is added to an autoencoder's codes; this model has a σ of its own")
-        self.engine.ask("put", "noise", sigma)
+        self._put("noise", sigma)
 
     def turn_code(self, degrees: float) -> None:
         """Turn the code in the shown plane by 0 to 90 degrees: z′ = R z, and the decoder turns it back.
@@ -99,11 +99,7 @@ class Display(LabRun):
         Images, prior, KL and reconstruction do not change, and training does not see it: its axes do, and what is
         measured and shown along them. Raises TypeError or ValueError when it is another number.
         """
-        degrees = check_number("degrees", degrees, "a number from 0 to 90", low=0, high=90)
-        for side in reversed(self.view.sides):  # the first is observed
-            side.plane.turn = degrees  # the page follows at once
-        self.controls.show()  # before it is waited: the hand at the slider may be further by then
-        self.engine.post(lambda: None).result()
+        self._put("turn", check_number("degrees", degrees, "a number from 0 to 90", low=0, high=90))
 
     def show_posterior(self, shown: bool = True) -> None:
         """Show the true posterior p(z|x) of the chosen image under its ellipses, while the run rests.
@@ -114,13 +110,11 @@ class Display(LabRun):
         side = self.view.sides[0]
         if side.latent_dim != 2 or side.plane.autoencoder:
             raise ValueError("the true posterior is shown of a VAE with two latent dimensions: use latent_dim=2")
-        self.engine.ask("put", "with_posterior", shown)
+        self._put("with_posterior", shown)
 
     def colour_by(self, factor: str = "") -> None:
         """Colour the dots by a factor that the images were drawn from, such as "smile" of `faces`; "": by class."""
-        check_choice("factor", factor, ["", *self.view.sides[0].factors])
-        self.engine.ask("put", "factor", factor).result()
-        self.controls.show()
+        self._put("factor", check_choice("factor", factor, ["", *self.view.sides[0].factors]))
 
     def show_pair(self, pair: tuple[int, int] | None) -> None:
         """Show these two latent dimensions in the plane; None: the two that say most at the time."""
@@ -135,21 +129,23 @@ class Display(LabRun):
         strokes = check_strokes(strokes)
         if why := self.why_no_pad():
             raise ValueError(why)
-        self.controls.draw.value = True
-        self.view.plane.strokes = strokes
-        self.engine.post(lambda: None).result()  # by now it is shown
+        self.view.plane.pad = True
+        self._put("strokes", strokes)
         return self
 
     def show_pad(self, shown: bool = True) -> None:
         """Show the pad for a digit of one's own, or put it away with what is drawn on it."""
         self.view.plane.pad = shown
-        if not shown:
-            self.view.plane.strokes = []
 
     def why_no_pad(self) -> str:
         """Why nothing can be drawn here, in one line; empty when it can."""
         c, h, w = self.view.plane.shape
         return "" if (c, h, w) == SHAPE else f"a pad needs grey images of 28 × 28; these are {c} × {h} × {w}"
+
+    def _put(self, trait: str, value) -> None:
+        """Set a trait of the plane, as a control does, and wait until what hangs on it is shown."""
+        setattr(self.view.plane, trait, value)
+        self.engine.post(lambda: None).result()
 
     def export_html(self, path: str | Path) -> Path:
         """Write the run so far as one HTML file, to scrub through and to drag in; it asks for nothing from anywhere.

@@ -92,14 +92,11 @@ class Engine(Worker):
         """Note that a page is open; `visible`: and in sight."""
         self._clock.heartbeat(visible)
 
-    @property
-    def settings(self) -> tuple[Mapping, ...]:
-        """Of each run, what acts on its next step."""
-        return self._lockstep.settings
-
+    settings = property(lambda self: self._lockstep.settings, doc="Of each run, what acts on its next step.")
     runs = property(lambda self: self._lockstep.runs)
     run = property(lambda self: self.runs[0] if self.runs else None, doc="The run; of a twin, the first.")
     history = property(lambda self: self._progress.history)
+    speed = property(lambda self: self._progress.speed, doc="Steps per second.")
 
     def shut_down(self) -> None:
         self.view = None  # nobody is there to look any more
@@ -108,11 +105,6 @@ class Engine(Worker):
     @property
     def looked_at(self) -> bool:
         return self.view is not None and self._clock.page_is_visible()
-
-    @property
-    def speed(self) -> float:
-        """Steps per second."""
-        return self._progress.speed
 
     # -- the trainer thread -------------------------------------------------------------------------------
 

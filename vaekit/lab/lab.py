@@ -15,9 +15,11 @@ from vaekit.lab import registry
 from vaekit.lab.controls import Controls
 from vaekit.lab.display import Display, LabRun
 from vaekit.lab.engine import Engine
-from vaekit.lab.recipe import Recipe, check_lab_model, check_pair
+from vaekit.lab.recipe import Recipe, check_lab_model
+from vaekit.lab.side import HANGS_ON
 from vaekit.lab.tasks import Task, TaskList
 from vaekit.lab.view import View
+from vaekit.losses import KINDS
 from vaekit.runs.datasets import DATA_SETS
 from vaekit.runs.playback import resume
 from vaekit.runs.recording import Recording, checked_changes
@@ -62,10 +64,7 @@ class LatentLab(Display):
     ):
         if unknown := knobs.keys() - KNOBS.keys():
             raise TypeError(f"LatentLab takes no {unknown.pop()!r}: the knobs are {', '.join(KNOBS)}")
-        defaults = {name: row.default for name, row in KNOBS.items()}
-        settings = checked_changes(defaults | knobs | {"kind": kind})
-        check_whole("shown", shown)
-        check_pair(pair)
+        settings = vars(Knobs(**knobs)) | {"kind": check_choice("kind", kind, KINDS)}
         device = choose_device(device)
         recipe = Recipe(model, latent_dim, hidden, settings, seed, batch_size, twin, pair, device)
         if data is not None and not isinstance(data, ImageSet):
@@ -80,8 +79,8 @@ class LatentLab(Display):
 
     def _open(self, make_runs, n_runs: int, shown: int, pair, threads: int | None, tasks: TaskList) -> None:
         registry.check_kernel()
-        self.view = View(shown, pair, n_runs)
-        self._tasks, self._n_done = tasks, 0
+        self.view = View(shown, pair, n_runs, tasks)
+        self._n_done = 0  # how many tasks were ticked when `run` or `solve` ended
         self.engine = Engine(make_runs, self.view, threads, registry.cell_is_running.is_set)
         try:
             self.engine.post(lambda: self.view.frame(self.engine), report=False).result()
@@ -91,18 +90,19 @@ class LatentLab(Display):
         self.side_names = SIDES if n_runs == 2 else ("",)
         self.sides = tuple(LabRun(self, number) for number in range(n_runs))
         self.handle = handle = registry.Handle(self)
-        self.view.look_at_tasks = lambda: (lab := handle()) and lab._look_at_tasks()
+        self.view.lab = handle
         self.controls = Controls(self, self.view.sides[0].latent_dim, not self.view.plane.autoencoder)
         self.controls.show()
         self.widget = widgets.VBox([*self.controls.rows, self.view.plane, self.view.curves])
         self.widget.add_class("vaekit-lab")
         plane = self.view.plane
-        plane.tasks, plane.uploads = tasks.state(), [self.controls.images, self.controls.load]
+        plane.uploads = [self.controls.images, self.controls.load]
         plane.on_msg(lambda *message: (lab := handle()) and lab._on_message(*message))
         handle.observe(plane, "status", LatentLab._on_status)
-        for trait in ("strokes", "turn", "aggregated", "scrub"):  # those that the page sets, or follows at once
+        handle.observe(plane, "pad", lambda _, shown: shown or plane.set_trait("strokes", []))
+        for trait in HANGS_ON.keys() - {"pair", "chosen", "draw_number"}:  # these the view sets
             handle.observe(plane, trait, lambda lab, _, trait=trait: lab.engine.ask("follow", trait))
-        handle.take_down_with_lab([self.widget, *self.view.links, *self.controls.links, *self.controls.locks.values()])
+        handle.take_down_with_lab([self.widget, self.view.links, vars(self.controls)])
         self.engine.ask("details")
         self.engine.post(lambda: None).result()  # now it can be displayed
         registry.register(self)
@@ -197,7 +197,7 @@ class LatentLab(Display):
     @property
     def tasks(self) -> tuple[Task, ...]:
         """The lab's tasks, each with `ticked`."""
-        return self._tasks.tasks
+        return self.view.tasks.tasks
 
     def solve(self, *, side: int | str | None = None, most: int = 3000, **changes) -> "LatentLab":
         """Do the next task: turn knobs as `set` does, then train until it is ticked. Returns the lab.
@@ -217,11 +217,6 @@ class LatentLab(Display):
             raise RuntimeError(f"the task is not done after {most} steps: {task.text}")
         self._n_done = number + 1
         return self
-
-    def _look_at_tasks(self) -> str | None:
-        message = self._tasks.look(self)
-        self.view.plane.tasks = self._tasks.state()
-        return message
 
     def _number_of(self, side) -> int:
         if len(self.sides) == 1 or type(side) not in (int, str) or side not in (0, 1, *SIDES):
@@ -301,8 +296,6 @@ class LatentLab(Display):
     @classmethod
     def resume(cls, path: str | Path, *, model=None, data=None, shown=1000, pair=None, threads=None) -> "LatentLab":
         """Return the lab that `save` wrote: it goes on to the bit. model, data: needed when they were your own."""
-        check_whole("shown", shown)
-        check_pair(pair)
         saved = resume(path, model=model, data=data)
         runs = saved if isinstance(saved, tuple) else (saved,)
         check_lab_model(runs[0].model, ImageSet(runs[0].images), pair)

@@ -16,6 +16,8 @@ from vaekit.lab.page import Pad
 from vaekit.plotting import plot_images
 from vaekit.runs.recording import checked_changes
 
+WANTED = "the pad needs a model with encode(x) → (mu, logvar) and decode(z) → x_logits, for images 1 × 28 × 28"
+
 
 class DrawingPad:
     """A pad to draw a digit on, and what `model` makes of it, live: posterior, x̂ at μ and three draws.
@@ -29,7 +31,12 @@ class DrawingPad:
         checked_changes({"kind": kind})
         self.model, self.kind = model, kind
         self._image, self._lock = None, threading.Lock()  # a page's callbacks may come on several threads
-        _check(model, kind)
+        if not isinstance(model, nn.Module) or not all(callable(getattr(model, it, 0)) for it in ("encode", "decode")):
+            raise TypeError(f"{WANTED}; not {short_repr(model)}")
+        try:
+            self._look(torch.zeros(SHAPE))
+        except Exception as error:
+            raise ValueError(f"{WANTED}; this {type(model).__name__} fails ({one_line(error)})") from error
         self.widget = Pad()
         self.widget.observe(lambda _: self._answer(), "strokes")
 
@@ -58,15 +65,18 @@ class DrawingPad:
             if strokes:
                 self._image = digit(strokes)
                 try:
-                    pictures, words = registry.on_its_thread(self.model, self._look)
+                    pictures, words = self._look(self._image)
                 except Exception as error:
                     message = f"The model could not show the drawing ({one_line(error)})."
             with widget.hold_sync():
                 widget.pictures, widget.words, widget.message = pictures, words, message
 
-    def _look(self) -> tuple[bytes, str]:
-        x = self._image[None].to(_device(self.model))
-        mu, logvar, pictures = look(self.model, x, self.kind, torch.Generator(x.device).manual_seed(0))
+    def _look(self, image: Tensor) -> tuple[bytes, str]:
+        """What the model makes of an image (1, 28, 28), asked on the thread of the lab that trains it, if one does."""
+        x = image[None].to(next((p.device for p in self.model.parameters()), "cpu"))
+        generator = torch.Generator(x.device).manual_seed(0)
+        shown = registry.on_its_thread(self.model, lambda: look(self.model, x, self.kind, generator))
+        mu, logvar, pictures = shown
         return pictures.tobytes(), in_words(mu, logvar)
 
     def figure(self) -> Figure:
@@ -87,18 +97,3 @@ class DrawingPad:
     def __repr__(self) -> str:
         strokes = len(self.widget.strokes)
         return f"DrawingPad({f'strokes: {strokes}' if strokes else NOTHING})"
-
-
-def _device(model: nn.Module) -> torch.device:
-    return next((p.device for p in model.parameters()), torch.device("cpu"))
-
-
-def _check(model: nn.Module, kind: str) -> None:
-    wanted = "the pad needs a model with encode(x) → (mu, logvar) and decode(z) → x_logits, for images 1 × 28 × 28"
-    if not isinstance(model, nn.Module) or not all(callable(getattr(model, it, None)) for it in ("encode", "decode")):
-        raise TypeError(f"{wanted}; not {short_repr(model)}")
-    x = torch.zeros(1, *SHAPE, device=_device(model))
-    try:
-        registry.on_its_thread(model, lambda: look(model, x, kind, torch.Generator(x.device)))
-    except Exception as error:
-        raise ValueError(f"{wanted}; this {type(model).__name__} fails ({one_line(error)})") from error

@@ -35,7 +35,7 @@ class Handle:
 
     def take_down_with_lab(self, parts: list) -> None:
         """When nobody holds the lab any more, end its thread, and close its widgets, which ipywidgets would keep."""
-        weakref.finalize(self(), _take_down, self().engine, parts).atexit = False
+        weakref.finalize(self(), _take_down, self().engine, _with_parts(parts, {})).atexit = False
 
     def on_click(self, button, answer) -> None:
         """Have `answer(lab)` called when a button is pressed; answer must not hold the lab itself."""
@@ -99,11 +99,9 @@ def forget_outputs(lab) -> None:
         shell.last_execution_result.result = None
 
 
-def _take_down(engine, parts: list) -> None:
+def _take_down(engine, found: dict) -> None:
     engine.shut_down()
-    if _ending.is_set():
-        return  # the page has already forgotten them, and would report each
-    for widget in _with_parts(parts, {}).values():
+    for widget in () if _ending.is_set() else found.values():  # the page has then forgotten them, and would report each
         widget.close()
     _trim()
 
@@ -116,12 +114,12 @@ def _trim() -> None:
 
 def _with_parts(value, found: dict) -> dict:
     """Return all the widgets in a value, by id: a widget's children, layout and style, and the ends of a link."""
-    if isinstance(value, list | tuple):
-        for part in value:
-            _with_parts(part, found)
-    elif isinstance(value, Widget) and id(value) not in found:
+    if isinstance(value, Widget) and id(value) not in found:
         found[id(value)] = value
-        _with_parts(list(value.trait_values().values()), found)
+        _with_parts(value.trait_values(), found)
+    elif isinstance(value, list | tuple | dict):
+        for part in value.values() if isinstance(value, dict) else value:
+            _with_parts(part, found)
     return found
 
 

@@ -1,6 +1,7 @@
 """One run as the page sees it: its plane, its images and its meters, filled on the trainer thread."""
 
 import math
+from collections.abc import Callable
 from functools import partial
 
 import numpy as np
@@ -13,7 +14,7 @@ from vaekit.lab.clock import Pace
 from vaekit.lab.drawing import SHAPE, digit, in_words, look
 from vaekit.lab.frames import Frame, mosaic, pack_decoder, pack_json, to_bytes, view_extent
 from vaekit.lab.meters import Meters
-from vaekit.lab.mixture import CODES, Mixture
+from vaekit.lab.mixture import CODES
 from vaekit.lab.page import Plane
 from vaekit.lab.turn import Turn
 from vaekit.latent import grid
@@ -27,16 +28,19 @@ TRAVERSED = 5  # latent dimensions that are traversed: those that say most
 NEW = 20  # images on the sheet of new ones
 
 # What hangs on a trait of the plane, and is sent anew when that changes: see Side.send.
+TURNED = ("cloud", "meters", "backdrop", "traversals", "drawing")
 HANGS_ON = {
+    "pair": TURNED,
+    "turn": TURNED,
+    "noise": ("cloud", "pictures"),
+    "factor": ("shades",),
+    "showing": ("probe",),
     "chosen": ("pictures", "traversals", "posterior", "probe"),
     "strokes": ("pictures", "traversals"),
-    "showing": ("probe",),
     "with_posterior": ("posterior",),
     "draw_number": ("sheet",),
-    "factor": ("shades",),
-    "noise": ("cloud", "pictures"),
-    "pair": ("cloud", "meters", "backdrop", "traversals", "drawing"),
-    "turn": ("cloud", "meters", "backdrop", "traversals", "drawing"),
+    "aggregated": (),
+    "scrub": (),
 }
 DETAILS = ("deaths", "decoder", "backdrop", "pictures", "traversals", "sheet")  # what is large or slow to change
 
@@ -58,7 +62,7 @@ class Side:
         self.images, self._source, self._code = None, None, None
         self.drawing: torch.Tensor | None = None  # (1, 1, 28, 28): it is shown in the chosen image's place
         self.factors: dict[str, np.ndarray] = {}  # of each shown image, 0 to 1, where the data set knows them
-        self.mixture: Mixture | None = None  # what new images are drawn from; None: the prior
+        self.mixture: Callable | None = None  # what new images are drawn from; None: the prior
         self._predicted: tuple | None = None
 
     chosen = property(lambda self: self.plane.chosen)
@@ -213,9 +217,9 @@ class Side:
         if not self.plane.draw_number:
             self.plane.sheet = b""
             return
-        generator = torch.Generator(self.images.device).manual_seed(run.seed + self.plane.draw_number)
-        prior = self.images.new_empty(0, self.latent_dim)
-        z = self.mixture.draw(NEW, generator) if self.mixture else metrics.prior_draws(prior, NEW, generator)
+        seed, like = run.seed + self.plane.draw_number, self.images.new_empty(0, self.latent_dim)
+        prior = partial(metrics.prior_draws, like, NEW, torch.Generator(like.device).manual_seed(seed))
+        z = self.mixture(NEW, seed) if self.mixture else prior()
         self.plane.sheet = to_bytes(pictures.decoded(run, z)).tobytes()
 
     def _mark(self, mu, logvar) -> dict:

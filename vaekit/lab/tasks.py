@@ -32,15 +32,10 @@ class TaskList:
         tasks = [check_type("each of tasks", task, Task, "a vaekit.lab.Task") for task in tasks]
         self.tasks = tuple(Task(task.text, task.done) for task in tasks)  # a lab ticks its own
 
-    @property
-    def present(self) -> Task | None:
-        """The first that is not done."""
-        return next((task for task in self.tasks if not task.ticked), None)
-
     def look(self, lab) -> str | None:
-        """Tick the present task if it is done. Returns a line when its `done` fails."""
-        task = self.present
-        if task is None or lab.measured is None:
+        """Tick the first task that is not ticked, if it is done. Returns a line when its `done` fails."""
+        task = next((task for task in self.tasks if not task.ticked), None)
+        if task is None or lab is None or lab.measured is None:
             return None
         try:
             task.ticked = bool(task.done(lab))

@@ -1,15 +1,17 @@
 """What the page is sent: one side for each run, the curves they share, and the timeline to look back on."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import ipywidgets as widgets
 import torch
 
-from vaekit._checks import one_line
+from vaekit._checks import check_whole, one_line
 from vaekit.lab.frames import pack_json
 from vaekit.lab.page import Curves
 from vaekit.lab.parts import pack_parts
+from vaekit.lab.recipe import check_pair
 from vaekit.lab.side import DETAILS, HANGS_ON, MEASURE_SHARE, Side
+from vaekit.lab.tasks import TaskList
 from vaekit.lab.trail import Trail
 from vaekit.losses import LIKELIHOODS
 from vaekit.training import KNOBS
@@ -24,13 +26,15 @@ class View:
     What returns a line has the engine show it.
     """
 
-    def __init__(self, n_shown: int = 1000, pair: tuple[int, int] | None = None, runs: int = 1):
+    def __init__(self, n_shown: int, pair: tuple[int, int] | None, runs: int, tasks: TaskList):
+        check_whole("shown", n_shown)
+        check_pair(pair)
         self.pair = pair  # None: the two dimensions that say most
         self.sides = [Side(n_shown, pair or (0, 1), MEASURE_SHARE / runs) for _ in range(runs)]
         self.curves = Curves(runs=runs)
         self.trail, self.data, self.n_draws = Trail(), None, 0
-        self._drawn: list = []  # the strokes that are shown
-        self.look_at_tasks: Callable[[], str | None] = lambda: None  # returns a line to be said
+        self._followed: dict = {}  # of traits of the plane, the values that are shown
+        self.tasks, self.lab = tasks, lambda: None  # lab(): what they are asked of, when it is there
         self.plane = self.sides[0].plane  # the page draws the other's as well
         if runs > 1:
             self.plane.twin = self.sides[1].plane
@@ -57,7 +61,8 @@ class View:
 
     def status(self, engine) -> str | None:
         """Show the meters, the settings, the tasks and the message."""
-        run, line = engine.runs[0], self.look_at_tasks()
+        run, line = engine.runs[0], self.tasks.look(self.lab())
+        self.plane.tasks = self.tasks.state()
         common = {
             "step": run.number,
             "epoch": run.batches.epoch,
@@ -86,10 +91,15 @@ class View:
         self.each(engine, "put", trait, value)
 
     def follow(self, engine, trait: str) -> str | None:
-        """Show what hangs on a trait of the plane that was set: by the page, say."""
+        """Show what hangs on a trait of the plane that was set; of many who ask for the same, the first has it done."""
+        value = getattr(self.plane, trait)
+        if self._followed.get(trait) == value:
+            return None
+        self._followed[trait] = value
         if trait == "strokes":
-            return self._draw(engine)
-        self.each(engine, "send", *HANGS_ON.get(trait, ()))
+            self.each(engine, "draw", value)
+            return self._send_drawing(engine, *HANGS_ON[trait])
+        self.each(engine, "send", *HANGS_ON[trait])
 
     def choose(self, engine, index: int) -> None:
         """Show the image `index` in full."""
@@ -123,14 +133,6 @@ class View:
         self.status(engine)
 
     # -- inside -------------------------------------------------------------------------------------------
-
-    def _draw(self, engine) -> str | None:
-        """Show a digit of one's own in place of the chosen image; without strokes, the chosen image again."""
-        if self.plane.strokes is self._drawn:
-            return None  # many that waited for a slow step: the first has drawn the last
-        self._drawn = self.plane.strokes
-        self.each(engine, "draw", self._drawn)
-        return self._send_drawing(engine, *HANGS_ON["strokes"])
 
     def _send_drawing(self, engine, *parts: str) -> str | None:
         """Send parts that show a drawing. A model that fails on it loses it, and not the run; the line says so."""
