@@ -13,8 +13,8 @@ from playwright._impl._driver import compute_driver_executable
 from torch import nn
 
 from vaekit.lab.frames import Frame, pack_decoder, pack_json, shrink_decoder
+from vaekit.lab.meters import Parts, pack_parts
 from vaekit.lab.page import STATIC, bundle
-from vaekit.lab.parts import Parts, pack_parts
 from vaekit.lab.trail import Trail
 from vaekit.lab.turn import Turn
 from vaekit.plotting import make_way

@@ -9,7 +9,7 @@ from lab_helpers import done, encoded
 
 import vaekit
 from vaekit.lab.frames import unpack_json
-from vaekit.lab.parts import NEAR, ROWS, Parts
+from vaekit.lab.meters import NEAR, ROWS, Parts
 
 
 def sent(lab) -> tuple[list[str], list[np.ndarray]]:

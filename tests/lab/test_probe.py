@@ -12,7 +12,7 @@ from lab_helpers import done, encoded, greys, is_plain, say_as_page
 import vaekit
 import vaekit.lab.side
 from vaekit import metrics
-from vaekit.lab import probe
+from vaekit.lab import meters, pictures
 from vaekit.lab.frames import unpack_json
 from vaekit.lab.side import MEASURE_SECONDS, MEASURE_SHARE
 
@@ -38,27 +38,27 @@ def test_codes_without_a_width_are_never_hit_and_no_numbers_do_no_harm(what):
     mu, _ = codes()
 
     def points(mu, logvar) -> np.ndarray:
-        picture = probe.picture(what, mu, logvar, (0, 1), (2, 0), 5, lambda z: torch.zeros(len(z), 1, 2, 2))
+        picture = pictures.probe(what, mu, logvar, (0, 1), (2, 0), 5, lambda z: torch.zeros(len(z), 1, 2, 2))
         return np.array(unpack_json(picture)[0]["points"])
 
     assert not points(mu, torch.full_like(mu, -math.inf))[:, 2].any()
     assert np.isfinite(points(mu * math.nan, mu * math.nan)).all()  # what is sent is JSON
-    assert probe.picture("", mu, mu, (0, 1), (0, 1), 0, None) == b""
+    assert pictures.probe("", mu, mu, (0, 1), (0, 1), 0, None) == b""
 
 
 def test_measured_at_the_same_places_every_time_as_the_metrics_do():
     mu, logvar = codes(200, 2)
-    found = probe.measure(mu, logvar, 11)
+    found = meters.measure_places(mu, logvar, 11)
     generator = torch.Generator().manual_seed(11)
-    z = torch.randn(probe.DRAWS, 2, generator=generator)
+    z = torch.randn(meters.DRAWS, 2, generator=generator)
     std = logvar.mul(0.5).exp().numpy()
     assert float(found[0]) == pytest.approx(inside(z.numpy(), mu.numpy(), std).mean())
-    places = metrics.walks(mu, probe.WALKS, probe.POINTS, generator).reshape(-1, 2)
+    places = metrics.walks(mu, meters.WALKS, meters.POINTS, generator).reshape(-1, 2)
     assert float(found[1]) == pytest.approx(inside(places.numpy(), mu.numpy(), std).mean())
-    again = probe.measure(mu, logvar, 11)
+    again = meters.measure_places(mu, logvar, 11)
     assert torch.equal(torch.stack(found), torch.stack(again))
-    assert not torch.equal(torch.stack(found), torch.stack(probe.measure(mu, logvar, 12)))
-    assert [float(v) for v in probe.measure(mu[:1], logvar[:1], 0)][1] == 1.0  # one code: nowhere to walk
+    assert not torch.equal(torch.stack(found), torch.stack(meters.measure_places(mu, logvar, 12)))
+    assert [float(v) for v in meters.measure_places(mu[:1], logvar[:1], 0)][1] == 1.0  # one code: nowhere to walk
 
 
 # -- in the lab -------------------------------------------------------------------------------------------
@@ -69,7 +69,7 @@ def test_each_sides_meters_measure_the_pair_that_is_shown(labs):
     for number, side in enumerate(lab.view.sides):
         mu, logvar = (v[:, [2, 0]] for v in encoded(lab, number))
         generator = torch.Generator().manual_seed(lab.engine.run.seed)
-        expected = metrics.completeness(mu, logvar, generator, draws=probe.DRAWS)
+        expected = metrics.completeness(mu, logvar, generator, draws=meters.DRAWS)
         assert side.meters.measured.completeness == pytest.approx(float(expected))
         assert dict(side.plane.status["meters"])["completeness"] == f"{float(expected):.0%}"
 
@@ -115,7 +115,7 @@ def test_live_it_is_measured_no_oftener_than_its_interval_and_share(labs, monkey
         now[0] += cost
         return torch.tensor(0.5), torch.tensor(0.5)
 
-    monkeypatch.setattr(probe, "measure", slow)
+    monkeypatch.setattr(meters, "measure_places", slow)
     start = now[0]
     for _ in range(200):  # a frame every fifth of a second
         now[0] += 0.2

@@ -2,17 +2,23 @@
 
 import math
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from vaekit import metrics
-from vaekit.lab import probe, words
-from vaekit.lab.parts import Parts
+from vaekit.lab import words
+from vaekit.lab.frames import pack_json
 from vaekit.lab.turn import Turn
 from vaekit.losses import kl_to_prior
 
 MEASURED = 500  # codes that the overlap is measured on: its cost grows with their square
 BINS = 20  # of the MIG
+DRAWS = 400  # from the prior, for the completeness: a standard error of 0.025 at most
+WALKS, POINTS = 100, 4  # for the continuity
+CODES = 1000  # that I(x; z) is estimated on, at most: the cost grows with their square
+NEAR = 0.7  # nats from ln N, the most that N codes can show
+ROWS = 256  # of the parts' history
 
 
 class Meters:
@@ -56,7 +62,7 @@ class Meters:
         # On the pair that is shown: in many dimensions every code is alone, and the plane shows otherwise.
         seen = [v[:, pair] for v in (mu, logvar)]
         overlap = metrics.overlap(*(v[:MEASURED] for v in seen)).nan_to_num() if len(mu) > 1 else mu.new_tensor(1.0)
-        values = torch.stack([overlap, *probe.measure(*seen, run.seed)]).tolist()
+        values = torch.stack([overlap, *measure_places(*seen, run.seed)]).tolist()
         return dict(zip(("overlap", "completeness", "continuity"), values, strict=True))
 
     def _gap(self, mu: Tensor) -> float:
@@ -64,3 +70,48 @@ class Meters:
         if self.truth is None or not mu.isfinite().all():
             return math.nan
         return metrics.mutual_information_gap(mu, self.truth, min(BINS, len(mu))).gap.mean().item()
+
+
+def measure_places(mu: Tensor, logvar: Tensor, seed: int) -> tuple[Tensor, Tensor]:
+    """(completeness, continuity) of the codes mu, logvar (N, D), each ().
+
+    At the same draws every time: what moves is then the model, not the dice. The run's generator is not touched.
+    """
+    generator = torch.Generator(mu.device).manual_seed(seed)
+    completeness = metrics.completeness(mu, logvar, generator, draws=DRAWS)
+    if len(mu) < 2:
+        return completeness, torch.ones_like(completeness)
+    return completeness, metrics.continuity(mu, logvar, generator, pairs=WALKS, points=POINTS)
+
+
+class Parts:
+    """rows: step, I(x; z), KL(q(z) ‖ p(z)), the last two NaN where they are not known. why: they are not known now."""
+
+    def __init__(self):
+        self.rows: list[tuple[float, float, float]] = []
+        self.why = ""
+
+    def measure(self, step: int, mu: Tensor, logvar: Tensor, seed: int) -> tuple[float, float]:
+        """Return the two parts of the codes' mean KL at `step`, in nats; what was known of later steps is forgotten."""
+        self.why, found = "", (math.nan, math.nan)
+        if mu.shape[1] > 2:
+            self.why = "I(x; z) is estimated in two dimensions only"
+        else:
+            found = self._estimate(mu[:CODES], logvar[:CODES], torch.Generator(mu.device).manual_seed(seed))
+        self.rows = [row for row in self.rows if row[0] < step] + [(step, *found)]
+        if len(self.rows) > ROWS:
+            del self.rows[-2::-2]
+        return found
+
+    def _estimate(self, mu: Tensor, logvar: Tensor, generator: torch.Generator) -> tuple[float, float]:
+        information, most = metrics.mutual_information(mu, logvar, generator).item(), math.log(len(mu))
+        if information < most - NEAR:
+            return information, kl_to_prior(mu, logvar).sum(1).mean().item() - information
+        self.why = f"I(x; z) is near ln {len(mu)} = {most:.1f}, the most that so many codes can show"
+        return math.nan, math.nan
+
+
+def pack_parts(runs: list[Parts]) -> bytes:
+    """JSON: of each run why, and its rows, f32: see frames.pack_json."""
+    rows = [np.array(parts.rows, "<f4").tobytes() for parts in runs]
+    return pack_json({"why": [parts.why for parts in runs], "rows": rows})

@@ -9,7 +9,7 @@ import torch
 
 from vaekit import metrics, theory
 from vaekit.data import as_floats
-from vaekit.lab import pictures, probe
+from vaekit.lab import pictures
 from vaekit.lab.clock import Pace
 from vaekit.lab.drawing import SHAPE, digit, in_words, look
 from vaekit.lab.frames import Frame, mosaic, pack_decoder, pack_json, to_bytes, view_extent
@@ -162,7 +162,7 @@ class Side:
 
     def _send_probe(self, run) -> None:
         ends, decode = (self.chosen, self._other()), partial(pictures.decoded, run)
-        self.plane.probe = probe.picture(self.plane.showing, *self._codes, ends, self.pair, run.seed, decode)
+        self.plane.probe = pictures.probe(self.plane.showing, *self._codes, ends, self.pair, run.seed, decode)
 
     def _send_shades(self, _) -> None:
         factor = self.plane.factor

@@ -7,8 +7,8 @@ import torch
 
 from vaekit._checks import check_whole, one_line
 from vaekit.lab.frames import pack_json
+from vaekit.lab.meters import pack_parts
 from vaekit.lab.page import Curves
-from vaekit.lab.parts import pack_parts
 from vaekit.lab.recipe import check_pair
 from vaekit.lab.side import DETAILS, HANGS_ON, MEASURE_SHARE, Side
 from vaekit.lab.tasks import TaskList

@@ -44,7 +44,7 @@ export function readFrame(view) {
   };
 }
 
-// Draws or a walk (see probe.picture): {what, points: [[z₁, z₂, hit]], decoded: which of them, pixels}
+// Draws or a walk (see pictures.probe): {what, points: [[z₁, z₂, hit]], decoded: which of them, pixels}
 export function readProbe(view) {
   const bytes = bytesOf(view);
   if (!bytes) return null;
