@@ -71,8 +71,8 @@ def test_what_it_holds_is_what_the_view_does(labs, tmp_path):
             assert plane[name] == getattr(side.plane, name) != b"", name
         assert plane["frame"] == side.last.first(POINTS).pack()
         assert plane["decoder"] == shrink_decoder(side.plane.decoder) != b""
-    for name in ("history", "runs", "marks"):
-        assert state["curves"][name] == getattr(lab.view.curves, name), name
+    for name in ("history", "marks"):
+        assert state["planes"][0][name] == getattr(lab.view.plane, name), name
     assert [k["parts"] for k in state["trail"]["frames"]] == [k.parts for k in lab.view.trail.frames]
     decoders, half = state["trail"]["decoders"], lab.view.trail.decoders[len(lab.view.trail.decoders) // 2]
     assert [k["step"] for k in decoders] == [half.step, 40]  # the last and one half-way
@@ -83,7 +83,7 @@ def test_colour_without_classes_and_a_decoder_that_the_page_cannot_run(labs, tmp
     images = torch.randint(0, 256, (150, 3, 6, 5), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     state = unpacked(exported(labs(images), tmp_path / "run.html"))  # before its first step
     assert state["planes"][0]["shape"] == [3, 6, 5] and state["planes"][0]["classes"] == b""
-    assert state["images"] == images[:100].numpy().tobytes() and state["curves"]["history"] == b""
+    assert state["images"] == images[:100].numpy().tobytes() and state["planes"][0]["history"] == b""
     decoder = nn.Sequential(nn.Linear(2, 49), nn.Unflatten(1, (1, 7, 7)), nn.ConvTranspose2d(1, 1, 4, 4))
     state = unpacked(exported(labs(model=vaekit.VAE(2, 16, decoder=decoder)).run(3), tmp_path / "run.html"))
     assert state["planes"][0]["decoder"] == b"" != state["planes"][0]["backdrop"]
@@ -103,7 +103,7 @@ def test_of_a_lab_that_plays_unseen_it_shows_the_step_it_has_come_to_and_stands_
     [plane], trail = state["planes"], state["trail"]
     step = trail["frames"][-1]["step"]
     assert step >= before and f"500 digits, {step:,} steps" in text
-    assert plane["status"]["playing"] is False and state["curves"]["status"]["playing"] is False
+    assert plane["status"]["playing"] is False
     assert plane["status"]["step"] == step  # else the page takes the trail for another run's
     assert unpack_json(plane["decoder"])[0]["step"] == trail["decoders"][-1]["step"] == step
     assert plane["frame"][4:8] == np.uint32(step).tobytes() and plane["status"]["headline"] != "Untrained."

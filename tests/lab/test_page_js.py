@@ -50,7 +50,7 @@ def js(code: str, **given):
     return json.loads(done.stdout)
 
 
-@pytest.mark.parametrize("entry", ["lab", "alone", "curves", "still"])
+@pytest.mark.parametrize("entry", ["lab", "alone", "still"])
 def test_a_bundle_is_one_module_that_asks_for_no_other(entry, tmp_path):
     text = bundle(f"{entry}.js")
     (tmp_path / "bundle.mjs").write_text(text, encoding="utf-8")

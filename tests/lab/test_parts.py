@@ -14,7 +14,7 @@ from vaekit.lab.meters import NEAR, ROWS, Parts
 
 def sent(lab) -> tuple[list[str], list[np.ndarray]]:
     """Of each run why, and its rows."""
-    header, payload = unpack_json(lab.view.curves.parts)
+    header, payload = unpack_json(lab.view.plane.parts)
     rows = [payload[place["at"] :][: place["length"]] for place in header["rows"]]
     return header["why"], [np.frombuffer(some, "<f4").reshape(-1, 3) for some in rows]
 

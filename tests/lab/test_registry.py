@@ -82,7 +82,7 @@ def test_of_a_lab_whose_cell_is_run_again_nothing_is_left(cell):
 
     cell("a", "1")
     lab = make()
-    widgets = (lab.view.plane, lab.controls.play, lab.controls.play.layout, lab.controls.noise, *lab.view.links)
+    widgets = (lab.view.plane, lab.controls.play, lab.controls.play.layout, lab.controls.noise, *lab.controls.links)
     kept = [weakref.ref(it) for it in (lab, lab.model, lab.engine, lab.view, *widgets)]
     del widgets
     lab.play()

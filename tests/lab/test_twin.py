@@ -124,9 +124,9 @@ def test_nan_in_one_takes_both_back_to_the_same_last_good_step(labs, side):
 
 def test_the_curves_have_three_numbers_a_step_of_each_run(labs):
     lab, left, right = labs(twin=True).run(40), labs(prior=False).run(40), labs().run(40)
-    rows = np.frombuffer(lab.view.curves.history, np.float32).reshape(-1, 7)
-    assert lab.view.curves.runs == 2 and len(rows) == 40 and list(rows[:, 0]) == list(range(1, 41))
-    singles = [np.frombuffer(its.view.curves.history, np.float32).reshape(-1, 4) for its in (left, right)]
+    rows = np.frombuffer(lab.view.plane.history, np.float32).reshape(-1, 7)
+    assert len(rows) == 40 and list(rows[:, 0]) == list(range(1, 41))
+    singles = [np.frombuffer(its.view.plane.history, np.float32).reshape(-1, 4) for its in (left, right)]
     np.testing.assert_array_equal(rows[:, 1:4], singles[0][:, 1:])
     np.testing.assert_array_equal(rows[:, 4:], singles[1][:, 1:])
     meters = [dict(side.plane.status["meters"])["reconstruction"] for side in lab.view.sides]
@@ -149,8 +149,8 @@ def test_marks_say_what_was_turned_and_in_which_run_alone(labs):
     lab.run(1)
     labels = ["prior on (left)", "β = 4", "β = 2 (right)", "β = 2 (left)", "squared error (right)"]
     labels += ["lr = 0.01 (left)", "500 digits", "β = 7"]
-    assert [mark["label"] for mark in lab.view.curves.marks] == labels
-    assert [mark["step"] for mark in lab.view.curves.marks] == [11, 21, 31, 41, 51, 61, 71, 73]
+    assert [mark["label"] for mark in lab.view.plane.marks] == labels
+    assert [mark["step"] for mark in lab.view.plane.marks] == [11, 21, 31, 41, 51, 61, 71, 73]
 
 
 def test_the_page_has_a_plane_for_each_and_both_answer(labs):

@@ -86,7 +86,7 @@ class Controls:
         for name, tip in TIPS.items():
             getattr(self, name).tooltip = tip
         self.rows = self._rows()
-        self.links = self._link([side.plane for side in lab.view.sides], lab.view.curves)
+        self.links = self._link([side.plane for side in lab.view.sides])
         self._listen()
 
     def made(self) -> list[widgets.Widget]:
@@ -132,16 +132,15 @@ class Controls:
         parts = [part for name in names for part in self.knobs[number][name].parts]
         return [_label(self.lab.side_names[number]), *parts] if named else parts
 
-    def _link(self, planes: list, curves) -> list:
+    def _link(self, planes: list) -> list:
         """Tie the controls of what is shown to the planes' traits, in the page what it can do without the kernel."""
         alike = {"turn": self.angle, "noise": self.noise, "factor": self.colour, "showing": self.showing}
         alike |= {"with_posterior": self.posterior, "pad": self.draw}
         for plane in planes:
             for trait, box in alike.items():
                 widgets.link((plane, trait), (box, "value"))
-        in_page = [(self.digits, plane, "digits") for plane in planes]
-        in_page += [(self.aggregated, part, "aggregated") for part in (*planes, curves)]
-        return [widgets.jslink((box, "value"), (part, trait)) for box, part, trait in in_page]
+        in_page = {"digits": self.digits, "aggregated": self.aggregated}.items()
+        return [widgets.jslink((box, "value"), (plane, trait)) for plane in planes for trait, box in in_page]
 
     # -- what the learner does ----------------------------------------------------------------------------
 

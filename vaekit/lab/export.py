@@ -14,9 +14,8 @@ from vaekit.lab.trail import POINTS, Kept
 
 PLANE = [
     *("frame", "classes", "backdrop", "pictures", "probe", "traversals", "chosen", "autoencoder", "noise", "shape"),
-    *("pair", "turn", "palette", "ramp", "factor", "deaths", "status", "message"),
+    *("pair", "turn", "palette", "ramp", "factor", "deaths", "status", "message", "history", "marks"),
 ]
-CURVES = ["history", "runs", "autoencoder", "marks", "status"]
 # The picture stands for the run where no script can; without scripts it has no `hidden`.
 PAGE = """<!doctype html>
 <html lang="en">
@@ -29,7 +28,7 @@ PAGE = """<!doctype html>
 <body>
 <main class="vaekit-lab">
 <h1>{title}</h1>
-<div id="plane"></div><div id="curves"></div>
+<div id="plane"></div>
 <noscript><style>#picture {{ display: block !important; }}</style>
 <p>Here no scripts run: open this file in a browser to look back along the run and to drag in the plane.</p></noscript>
 <img id="picture" hidden alt="The lab as it was at the end" src="data:image/png;base64,{picture}">
@@ -58,12 +57,11 @@ def write_html(path: str | Path, view, title: str) -> Path:
 
 
 def _state(view) -> dict:
-    """Return {planes, curves: their traits, trail, images}."""
+    """Return {planes: their traits, trail, images}."""
     trail = view.trail
     decoders = [kept.state(shrink_decoder) for kept in _some(trail.decoders)]
     return {
         "planes": [_plane(side) for side in view.sides],
-        "curves": _traits(view.curves, CURVES),
         "trail": trail.state() | {"decoders": decoders},
         "images": to_bytes(view.sides[0].images[:POINTS]).tobytes(),
     }
@@ -75,12 +73,8 @@ def _some(decoders: list[Kept]) -> list[Kept]:
 
 
 def _plane(side) -> dict:
-    """A plane's traits, of as many points as there are images in the file."""
-    few = {name: getattr(side.plane, name)[:POINTS] for name in ("classes", "shades")}
-    few["frame"] = side.last.first(POINTS).pack()
-    return _traits(side.plane, PLANE) | few | {"decoder": shrink_decoder(side.plane.decoder)}
-
-
-def _traits(widget, names: list[str]) -> dict:
-    """A widget's traits; in the file the run stands still, and can be looked back on."""
-    return {name: getattr(widget, name) for name in names} | {"status": widget.status | {"playing": False}}
+    """A plane's traits, of as many points as there are images; in the file the run stands still."""
+    plane = side.plane
+    few = {name: getattr(plane, name)[:POINTS] for name in ("classes", "shades")}
+    few |= {"frame": side.last.first(POINTS).pack(), "decoder": shrink_decoder(plane.decoder)}
+    return {name: getattr(plane, name) for name in PLANE} | few | {"status": plane.status | {"playing": False}}

@@ -93,7 +93,7 @@ class LatentLab(Display):
         self.view.lab = handle
         self.controls = Controls(self, self.view.sides[0].latent_dim, not self.view.plane.autoencoder)
         self.controls.show()
-        self.widget = widgets.VBox([*self.controls.rows, self.view.plane, self.view.curves])
+        self.widget = widgets.VBox([*self.controls.rows, self.view.plane])
         self.widget.add_class("vaekit-lab")
         plane = self.view.plane
         plane.uploads = [self.controls.images, self.controls.load]
@@ -102,7 +102,7 @@ class LatentLab(Display):
         handle.observe(plane, "pad", lambda _, shown: shown or plane.set_trait("strokes", []))
         for trait in HANGS_ON.keys() - {"pair", "chosen", "draw_number"}:  # these the view sets
             handle.observe(plane, trait, lambda lab, _, trait=trait: lab.engine.ask("follow", trait))
-        handle.take_down_with_lab([self.widget, self.view.links, vars(self.controls)])
+        handle.take_down_with_lab([self.widget, vars(self.controls)])
         self.engine.ask("details")
         self.engine.post(lambda: None).result()  # now it can be displayed
         registry.register(self)

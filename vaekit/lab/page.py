@@ -37,7 +37,10 @@ STYLE = (STATIC / "lab.css").read_text(encoding="utf-8")
 
 
 class Plane(anywidget.AnyWidget):
-    """One run's latent plane and what belongs beside it; with `twin` the page shows that run's as well."""
+    """One run's latent plane and what belongs to it; with `twin` the page shows that run's as well.
+
+    The loss curves are of all runs. history: f32 rows of History; marks: [{step, label}]; parts: see pack_parts.
+    """
 
     _esm = bundle("lab.js")
     _css = STYLE
@@ -65,7 +68,10 @@ class Plane(anywidget.AnyWidget):
     ramp = traitlets.List(list(RAMP)).tag(sync=True)
     deaths = traitlets.List([]).tag(sync=True)  # of a linear model: the β at which each dimension dies
     digits = traitlets.Bool(False).tag(sync=True)  # class numerals instead of dots
-    aggregated = traitlets.Bool(False).tag(sync=True)  # contours of q(z), the mean of all ellipses
+    history = traitlets.Bytes(b"").tag(sync=True)
+    marks = traitlets.List([]).tag(sync=True)
+    parts = traitlets.Bytes(b"").tag(sync=True)
+    aggregated = traitlets.Bool(False).tag(sync=True)  # contours of q(z), and in the curves bands: the KL in its parts
     posterior = traitlets.Bytes(b"").tag(sync=True)  # of the chosen image, the true one: see pictures.true_posterior
     showing = traitlets.Unicode("").tag(sync=True)  # "", "draws" or "walk"
     scrub = traitlets.Int(-1).tag(sync=True)  # the step that is looked back at; -1: the run as it is now
@@ -86,18 +92,3 @@ class Pad(anywidget.AnyWidget):
     pictures = traitlets.Bytes(b"").tag(sync=True)
     words = traitlets.Unicode("").tag(sync=True)
     message = traitlets.Unicode("").tag(sync=True)
-
-
-class Curves(anywidget.AnyWidget):
-    """The loss curves. history: f32 rows of History, of `runs` runs; marks: [{step, label}]; parts: see pack_parts."""
-
-    _esm = bundle("curves.js")
-    _css = STYLE
-    history = traitlets.Bytes(b"").tag(sync=True)
-    runs = traitlets.Int(1).tag(sync=True)
-    autoencoder = traitlets.Bool(False).tag(sync=True)
-    marks = traitlets.List([]).tag(sync=True)
-    parts = traitlets.Bytes(b"").tag(sync=True)
-    aggregated = traitlets.Bool(False).tag(sync=True)  # show the KL in its parts, as bands
-    scrub = traitlets.Int(-1).tag(sync=True)
-    status = traitlets.Dict({}).tag(sync=True)

@@ -2,13 +2,11 @@
 
 from collections.abc import Sequence
 
-import ipywidgets as widgets
 import torch
 
 from vaekit._checks import check_whole, one_line
 from vaekit.lab.frames import pack_json
 from vaekit.lab.meters import pack_parts
-from vaekit.lab.page import Curves
 from vaekit.lab.recipe import check_pair
 from vaekit.lab.side import DETAILS, HANGS_ON, MEASURE_SHARE, Side
 from vaekit.lab.tasks import TaskList
@@ -31,14 +29,12 @@ class View:
         check_pair(pair)
         self.pair = pair  # None: the two dimensions that say most
         self.sides = [Side(n_shown, pair or (0, 1), MEASURE_SHARE / runs) for _ in range(runs)]
-        self.curves = Curves(runs=runs)
         self.trail, self.data, self.n_draws = Trail(), None, 0
         self._followed: dict = {}  # of traits of the plane, the values that are shown
         self.tasks, self.lab = tasks, lambda: None  # lab(): what they are asked of, when it is there
         self.plane = self.sides[0].plane  # the page draws the other's as well
         if runs > 1:
             self.plane.twin = self.sides[1].plane
-        self.links = [widgets.jslink((self.plane, "scrub"), (self.curves, "scrub"))]
 
     # -- what the engine shows ----------------------------------------------------------------------------
 
@@ -53,11 +49,10 @@ class View:
         """Show what is large or slow to change."""
         self._choose_pair(engine)
         self.each(engine, "send", *DETAILS, *["posterior"] * (not engine.playing))  # of one that plays it is not shown
-        self.curves.autoencoder = self.plane.autoencoder
         self.trail.keep(engine.runs[0].number, [side.plane.decoder for side in self.sides], self.sides[0].pair)
-        self.curves.history = engine.history.array().tobytes()
-        self.curves.parts = pack_parts([side.meters.parts for side in self.sides])
-        self.curves.marks = marks([run.recording for run in engine.runs])
+        self.plane.history = engine.history.array().tobytes()
+        self.plane.parts = pack_parts([side.meters.parts for side in self.sides])
+        self.plane.marks = marks([run.recording for run in engine.runs])
 
     def status(self, engine) -> str | None:
         """Show the meters, the settings, the tasks and the message."""
@@ -71,7 +66,6 @@ class View:
             "speed": engine.speed,
             "device": _describe(run.images.device),
         }
-        self.curves.status = common
         for side, run, nats in zip(self.sides, engine.runs, engine.history.recent(), strict=True):
             said = f"{nats:.{1 if nats < 1000 else 0}f}" if nats else "–"
             meters = side.meters.numbers.get("meters", []) + [["reconstruction", said]]

@@ -3,7 +3,7 @@
 import { drawBands, known, makeBandsLegend, writeWhy } from "./bands.js";
 import { readHistory, readParts } from "./bytes.js";
 import { stroke, write } from "./draw.js";
-import { contextOf, element, lifetime, painter, SIDE_NAMES, whenLooksChange } from "./page.js";
+import { contextOf, element, painter, SIDE_NAMES, whenLooksChange } from "./page.js";
 
 const LINES = [
   { name: "reconstruction", column: 1, axis: "left", css: "orange", faint: true },
@@ -51,8 +51,9 @@ function makeLegend(lines) {
   return legend;
 }
 
-export function renderCurves({ model, el }) {
-  const life = lifetime(), runs = model.get("runs"), columns = 1 + 3 * runs, own = model.get("autoencoder");
+// The curves of `runs` runs. Returns their node; `start` paints them, when the node is in the page.
+export function makeCurves({ model, life, runs }) {
+  const columns = 1 + 3 * runs, own = model.get("autoencoder");
   const lines = (runs > 1 ? TWIN : LINES).filter(({ css }) => !own || css === "orange");
   const canvas = element("canvas", { class: "vk-curves", role: "img" });
   const [steps, speed] = [element("span"), element("span")];
@@ -60,7 +61,6 @@ export function renderCurves({ model, el }) {
   const legend = makeLegend(lines), bands = makeBandsLegend();
   legend.append(...bands.nodes);
   const root = element("div", { class: "vk-lab" }, legend, element("div", { class: "vk-chart" }, canvas, foot));
-  el.replaceChildren(root);
 
   function paint() {
     const [context, width, height] = contextOf(canvas);
@@ -101,10 +101,12 @@ export function renderCurves({ model, el }) {
   life.trait(model, "history scrub", ask);
   life.trait(model, "marks parts aggregated", onMarks);
   life.trait(model, "status", onStatus);
-  onMarks();
-  onStatus();
-  whenLooksChange(life, root, ask);
-  return life.end;
+  function start() {
+    onMarks();
+    onStatus();
+    whenLooksChange(life, root, ask);
+  }
+  return { node: root, start };
 }
 
 // What is drawn on: the box inside of the axes, and where a step and a value lie. bottom: of the right axis, if given.
@@ -184,5 +186,3 @@ function drawMarks(chart, marks) {
     write(chart, label, start, box.top - 6 + 1.05 * em * row, ink);
   }
 }
-
-export default { render: renderCurves };

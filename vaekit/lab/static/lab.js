@@ -1,6 +1,7 @@
 // The lab: a plane for each run, one pointer for all, what stands beside them, and the way back along the run.
 
 import { bytesOf } from "./bytes.js";
+import { makeCurves } from "./curves.js";
 import { listenToKeys } from "./keys.js";
 import { element, isGone, lifetime, saveFile, say, SIDE_NAMES, tell, whenLooksChange } from "./page.js";
 import { makePad } from "./pad.js";
@@ -52,7 +53,7 @@ export async function renderLab({ model, el }) {
   const pad = makePad({ model, life }), dimensions = makeDimensions(planes);
   const panel = makePanel(planes, pad, dimensions), strip = makeStrip(planes);
   const timeline = makeTimeline({ model, life, planes, onLook });
-  const tasks = makeTasks(model);
+  const tasks = makeTasks(model), curves = makeCurves({ model, life, runs: models.length });
   const message = element("div", { class: "vk-message", role: "alert" });
   const spoken = element("div", { class: "vk-spoken", "aria-live": "polite" });
   const captions = planes.map(() => element("figcaption", {}));
@@ -62,7 +63,7 @@ export async function renderLab({ model, el }) {
   const below = element("div", { class: "vk-below" }, ...(twin ? [] : verdicts), timeline.node);
   const main = element("div", { class: "vk-main" }, ...figures, panel.node, below);
   const root = element("div", { class: twin ? "vk-lab vk-twin" : "vk-lab" }, message, tasks.node, main, strip.node, spoken);
-  el.replaceChildren(root);
+  el.replaceChildren(root, curves.node);
 
   const sideOf = (node) => (node.closest(".vk-lab-right") ? 1 : 0);
   function onLook(back) {
@@ -131,6 +132,7 @@ export async function renderLab({ model, el }) {
   showNoise();
   onMessage();
   onStatus();
+  curves.start();
   watchUploads({ model, life });
   let keys = null;
   whenLooksChange(life, root, () => {

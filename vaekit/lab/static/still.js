@@ -1,7 +1,6 @@
 // A run without a kernel: the widgets' models as they were last, and the answers that can be given from the file.
 
 import { bytesOf, readFrame, unpackJson } from "./bytes.js";
-import { renderCurves } from "./curves.js";
 import { decode, readDecoder } from "./decode.js";
 import { renderLab } from "./lab.js";
 import { LAST } from "./timeline.js";
@@ -68,15 +67,13 @@ function tellHeight() {
 }
 
 async function start() {
-  const run = await readRun(), nothing = { sheet: null, posterior: null, tasks: [], digits: false, aggregated: false, showing: "", scrub: -1, pad: false, strokes: [], drawn: {} };
+  const run = await readRun(), nothing = { sheet: null, posterior: null, parts: null, tasks: [], digits: false, aggregated: false, showing: "", scrub: -1, pad: false, strokes: [], drawn: {} };
   const models = run.planes.map((state) => stillModel({ ...state, ...nothing }));
-  const [first, second = null] = models, curves = stillModel({ ...run.curves, scrub: -1, parts: null, aggregated: false });
+  const [first, second = null] = models;
   first.set("twin", second);
-  first.on("change:scrub", () => curves.set("scrub", first.get("scrub")));
   first.answers.choose = ({ index }) => choose(models, bytesOf(run.images), index);
   first.answers.trail = () => first.tell({ kind: "trail", trail: run.trail });
   await renderLab({ model: first, el: document.getElementById("plane") });
-  renderCurves({ model: curves, el: document.getElementById("curves") });
   openAt(run.trail);
   addEventListener("hashchange", () => openAt(run.trail));
   if (parent !== window) tellHeight();
