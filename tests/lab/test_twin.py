@@ -64,7 +64,7 @@ def test_what_else_makes_no_sense_of_a_twin_is_one_line_and_turns_nothing(labs, 
     with refuses(ValueError, "set data for both, without side"):
         lab.set(side="left", data="500 digits")
     with refuses(ValueError, "set data for both"):
-        lab.sides[1].set(beta=2.0, data="500 digits")
+        lab.set(side="right", beta=2.0, data="500 digits")
     lab.pause()
     assert [its.settings for its in lab.sides] == before == [run.settings for run in lab.engine.runs]
     with refuses(ValueError, "made with twin=True"):

@@ -1,7 +1,6 @@
 """What a lab shows of its runs, and what its page asks of it."""
 
 import threading
-import weakref
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -25,11 +24,11 @@ class LabRun:
     """A run of a lab as seen from Python: of a twin there are two, `lab.sides`."""
 
     def __init__(self, lab, number: int):
-        self.engine, self.view, self.number, self._lab = lab.engine, lab.view, number, weakref.ref(lab)
+        self.engine, self.view, self.number = lab.engine, lab.view, number
 
     @property
     def settings(self) -> Mapping:
-        """What acts on the next step: the knobs, kind and data. Read only: see `set`."""
+        """What acts on the next step: the knobs, kind and data. Read only: see LatentLab.set."""
         return self.engine.settings[self.number]
 
     @property
@@ -46,10 +45,6 @@ class LabRun:
     def plane(self) -> Plane:
         """What the page shows of this run, read only: its traits, such as noise, factor, chosen, aggregated, scrub."""
         return self.view.sides[self.number].plane
-
-    def set(self, **changes) -> None:
-        """Turn this run's knobs alone: see LatentLab.set."""
-        self._lab().set(side=self.number, **changes)
 
 
 class Display(LabRun):

@@ -262,7 +262,6 @@ class Engine(Worker):
             self._end_goal()
         self._progress = Progress(len(self.runs))
         self.error = self.notice = self._failed_at = None
-        self._progress.measure_speed(0, restart=True)
         self._show(*EVERYTHING)
 
     @command()
