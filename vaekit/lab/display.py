@@ -151,7 +151,9 @@ class Display(LabRun):
 
     def _export(self, path: str | Path) -> Path:
         drawing, self.view.plane.strokes = self.view.plane.strokes, []  # no pad in a file: nothing there can encode
-        self.view.catch_up(self.engine)
+        self.view.frame(self.engine, whole=True)  # a run that plays unseen has not been looked at for long
+        self.view.details(self.engine)
+        self.view.status(self.engine)
         try:
             return write_html(path, self.view, self._title())
         finally:

@@ -50,7 +50,6 @@ class Recipe:
         if not self.twin:
             return (left,)
         right = left.twin()
-        check_lab_model(right.model, images, self.pair)  # a copy is another model, not yet known
         left.set_knobs({"prior": False})
         return left, right
 

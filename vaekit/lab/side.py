@@ -39,7 +39,7 @@ HANGS_ON = {
     "strokes": ("pictures", "traversals"),
     "with_posterior": ("posterior",),
     "draw_number": ("sheet",),
-    "aggregated": (),
+    "aggregated": (),  # drawn in the page alone, as is the next; but a task may ask for them
     "scrub": (),
 }
 DETAILS = ("deaths", "decoder", "backdrop", "pictures", "traversals", "sheet")  # what is large or slow to change

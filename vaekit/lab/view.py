@@ -80,10 +80,6 @@ class View:
         pairs = zip(self.sides, engine.runs, strict=True)
         return [getattr(side, method)(run, *arguments) for side, run in pairs]
 
-    def put(self, engine, trait: str, value) -> None:
-        """Show something else of each run: set a trait of its plane."""
-        self.each(engine, "put", trait, value)
-
     def follow(self, engine, trait: str) -> str | None:
         """Show what hangs on a trait of the plane that was set; of many who ask for the same, the first has it done."""
         value = getattr(self.plane, trait)
@@ -98,7 +94,7 @@ class View:
     def choose(self, engine, index: int) -> None:
         """Show the image `index` in full."""
         if 0 <= index < len(self.sides[0].images):
-            self.put(engine, "chosen", index)
+            self.each(engine, "put", "chosen", index)
 
     def decode(self, engine, z: list[float]) -> None:
         """Send a page that cannot decode the images at `z` on the shown pair."""
@@ -114,17 +110,11 @@ class View:
         for side, mixture in zip(self.sides, mixtures or [None] * len(self.sides), strict=True):
             side.mixture = mixture
         self.n_draws += 1
-        self.put(engine, "draw_number", self.n_draws if shown else 0)
+        self.each(engine, "put", "draw_number", self.n_draws if shown else 0)
 
     def send_trail(self, engine) -> None:
         """Send a page that looks back the frames along the run, and the decoders kept on the way."""
         self.plane.send({"kind": "trail"}, buffers=[pack_json(self.trail.state())])
-
-    def catch_up(self, engine) -> None:
-        """Show everything as it is now: a run that plays unseen has not been looked at for long."""
-        self.frame(engine, whole=True)
-        self.details(engine)
-        self.status(engine)
 
     # -- inside -------------------------------------------------------------------------------------------
 
@@ -150,7 +140,7 @@ class View:
         if pair != shown:
             for side in self.sides:
                 side.playing = False  # overlap and the like are the plane's: they are measured at once
-            self.put(engine, "pair", list(pair))
+            self.each(engine, "put", "pair", list(pair))
 
     def _add_to_trail(self, engine) -> None:
         run = engine.runs[0]
