@@ -20,13 +20,10 @@ class Lab:
     playing = False
 
     def __init__(self):
-        self.retired, self.handle = 0, self
+        self.retired = 0
 
     def retire(self) -> None:
         self.retired += 1
-
-    def release(self) -> None:
-        """What a lab's handle does."""
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from vaekit._checks import first_line
 from vaekit._files import short_path
 from vaekit.image_files import ARRAYS, ENDINGS, read_images
 from vaekit.lab.knobs import make_control, next_value
+from vaekit.lab.registry import weakly
 from vaekit.losses import LIKELIHOODS
 from vaekit.runs.recording import Recording
 from vaekit.training import KNOBS
@@ -145,12 +146,11 @@ class Controls:
     # -- what the learner does ----------------------------------------------------------------------------
 
     def _listen(self) -> None:
-        """Answer the widgets: through the lab's handle, so that they do not hold the lab."""
-        handle = self.lab.handle
-        handle.on_click(self.play, lambda lab: lab.engine.pause() if lab.playing else lab.play())
-        handle.on_click(self.step, lambda lab: lab.engine.train_for(1))
-        handle.on_click(self.reset, lambda lab: lab.engine.reset())
-        handle.on_click(self.save, lambda lab: lab.offer_recording())
+        """Answer the widgets."""
+        self._on_click(self.play, lambda lab: lab.engine.pause() if lab.playing else lab.play())
+        self._on_click(self.step, lambda lab: lab.engine.train_for(1))
+        self._on_click(self.reset, lambda lab: lab.engine.reset())
+        self._on_click(self.save, lambda lab: lab.offer_recording())
         for side, knobs in enumerate(self.knobs):
             for name, control in knobs.items():
                 for widget, read in control.readers:
@@ -167,9 +167,13 @@ class Controls:
         self._on_value(self.source, lambda c, source: c.new.value and c.lab.new_digits(source=source))
         self._on_value(self.pair, lambda c, pair: c.lab.show_pair(pair or None))
 
+    def _on_click(self, button, answer) -> None:
+        button.on_click(weakly(self.lab, lambda lab, _: answer(lab)))
+
     def _on_value(self, widget, answer) -> None:
         """Have `answer(controls, value)` called when a learner changes the widget; what does not fit is said."""
-        self.lab.handle.observe(widget, "value", lambda lab, value: lab.controls.try_to(answer, value))
+        asked = weakly(self.lab, lambda lab, change: lab.controls.try_to(answer, change.new))
+        widget.observe(asked, "value")
 
     def try_to(self, answer, *arguments) -> None:
         if getattr(self._quiet, "now", False):  # it is `show`, on this thread, that changes the widget

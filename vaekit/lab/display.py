@@ -195,6 +195,6 @@ class Display(LabRun):
             has = f"{short_path(content['name'])} has {content['size'] / 1e6:.0f} MB, and a page can send 10"
             self.say(f"{has}: give fewer or smaller ones, or in a cell: lab.learn(vaekit.load_images(path))")
 
-    def _on_status(self, status: dict) -> None:
-        self.controls.show_playing(status.get("playing", False))
+    def _on_status(self, change) -> None:
+        self.controls.show_playing(change.new.get("playing", False))
         self.controls.show(only_news=True)

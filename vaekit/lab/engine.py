@@ -167,7 +167,7 @@ class Engine(Worker):
 
     def _show_frame(self) -> None:
         start, seen, self._knob_turned = time.monotonic(), self.looked_at, False
-        self._show("frame", *["status"] * (seen or not self.playing))
+        self._show("frame", "status")
         self._clock.frame_took(time.monotonic() - start)
         if seen and self._clock.due("details", clock.DETAIL_SECONDS):
             self._show("details")

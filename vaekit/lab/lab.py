@@ -1,6 +1,7 @@
 """The live lab: a VAE that trains while the learner turns its knobs."""
 
 import warnings
+import weakref
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -89,20 +90,19 @@ class LatentLab(Display):
             raise
         self.side_names = SIDES if n_runs == 2 else ("",)
         self.sides = tuple(LabRun(self, number) for number in range(n_runs))
-        self.handle = handle = registry.Handle(self)
-        self.view.lab = handle
+        self.view.lab = weakref.ref(self)
         self.controls = Controls(self, self.view.sides[0].latent_dim, not self.view.plane.autoencoder)
         self.controls.show()
         self.widget = widgets.VBox([*self.controls.rows, self.view.plane])
         self.widget.add_class("vaekit-lab")
         plane = self.view.plane
         plane.uploads = [self.controls.images, self.controls.load]
-        plane.on_msg(lambda *message: (lab := handle()) and lab._on_message(*message))
-        handle.observe(plane, "status", LatentLab._on_status)
-        handle.observe(plane, "pad", lambda _, shown: shown or plane.set_trait("strokes", []))
-        for trait in HANGS_ON.keys() - {"pair", "chosen", "draw_number"}:  # these the view sets
-            handle.observe(plane, trait, lambda lab, _, trait=trait: lab.engine.ask("follow", trait))
-        handle.take_down_with_lab([self.widget, vars(self.controls)])
+        plane.on_msg(registry.weakly(self, LatentLab._on_message))
+        plane.observe(registry.weakly(self, LatentLab._on_status), "status")
+        plane.observe(lambda change: change.new or plane.set_trait("strokes", []), "pad")
+        followed = HANGS_ON.keys() - {"pair", "chosen", "draw_number"}  # these the view sets
+        plane.observe(registry.weakly(self, lambda lab, change: lab.engine.ask("follow", change.name)), list(followed))
+        registry.take_down_with(self, [self.widget, vars(self.controls)])
         self.engine.ask("details")
         self.engine.post(lambda: None).result()  # now it can be displayed
         registry.register(self)
@@ -256,8 +256,7 @@ class LatentLab(Display):
             "Stopped: its cell was run again and made a new lab. Press play to use this one all the same."
         )
         self.engine.close()
-        self.handle.release()
-        registry.forget_outputs(self)
+        registry.forget(self)
 
     # -- keeping it ---------------------------------------------------------------------------------------
 

@@ -12,38 +12,17 @@ from ipywidgets import Widget
 
 _by_cell: dict[str, tuple[str, weakref.WeakSet]] = {}
 _all: weakref.WeakSet = weakref.WeakSet()
+_kept: set = set()  # a page may show a lab that no variable holds
 _ending = threading.Event()
 atexit.register(_ending.set)
 _has_retired = threading.Event()
 cell_is_running = threading.Event()  # the page's messages may then wait for its end
 
 
-class Handle:
-    """A lab as its widgets know it: `handle()`, or None when it is gone.
-
-    A page may show the widgets of a lab that no variable holds, and so they keep it alive, until `release`.
-    """
-
-    def __init__(self, lab):
-        self._lab, self._kept = weakref.ref(lab), lab
-
-    def __call__(self):
-        return self._lab()
-
-    def release(self) -> None:
-        self._kept = None
-
-    def take_down_with_lab(self, parts: list) -> None:
-        """When nobody holds the lab any more, end its thread, and close its widgets, which ipywidgets would keep."""
-        weakref.finalize(self(), _take_down, self().engine, _with_parts(parts, {})).atexit = False
-
-    def on_click(self, button, answer) -> None:
-        """Have `answer(lab)` called when a button is pressed; answer must not hold the lab itself."""
-        button.on_click(lambda _: (lab := self()) and answer(lab))
-
-    def observe(self, widget, trait: str, answer) -> None:
-        """Have `answer(lab, value)` called when a trait changes; answer must not hold the lab itself."""
-        widget.observe(lambda change: (lab := self()) and answer(lab, change.new), trait)
+def weakly(lab, answer):
+    """Return a callback that calls `answer(lab, ...)` while there is a lab: widgets that have it do not keep it alive."""
+    reference = weakref.ref(lab)
+    return lambda *about: answer(lab, *about) if (lab := reference()) else None
 
 
 def register(lab) -> None:
@@ -60,8 +39,8 @@ def register(lab) -> None:
         _by_cell[cell] = (execution, labs)
     _all.add(lab)
     _watch_cells()
-    if _shell() is None:
-        lab.handle.release()  # there is no page that could show it
+    if _shell():
+        _kept.add(lab)
 
 
 def others_playing(lab) -> bool:
@@ -87,8 +66,9 @@ def check_kernel() -> str | None:
     return old if version < (7, 0) else None
 
 
-def forget_outputs(lab) -> None:
-    """Have IPython forget a lab that a cell has shown: its history of outputs would keep it for ever."""
+def forget(lab) -> None:
+    """Keep a lab no more, and have IPython forget it: its history of outputs would keep it for ever."""
+    _kept.discard(lab)
     shell = _shell()
     if shell is None:
         return
@@ -97,6 +77,11 @@ def forget_outputs(lab) -> None:
             names[name] = None  # _, __, _12, Out[12], but none of the learner's own
     if shell.last_execution_result and shell.last_execution_result.result is lab:
         shell.last_execution_result.result = None
+
+
+def take_down_with(lab, parts) -> None:
+    """When nobody holds the lab any more, end its thread, and close its widgets, which ipywidgets would keep."""
+    weakref.finalize(lab, _take_down, lab.engine, _with_parts(parts, {})).atexit = False
 
 
 def _take_down(engine, found: dict) -> None:
