@@ -20,7 +20,7 @@ cell_is_running = threading.Event()  # the page's messages may then wait for its
 
 
 def weakly(lab, answer):
-    """Return a callback that calls `answer(lab, ...)` while there is a lab: widgets that have it do not keep it alive."""
+    """Return a callback that calls `answer(lab, ...)` while there is a lab: the widgets do not keep it alive."""
     reference = weakref.ref(lab)
     return lambda *about: answer(lab, *about) if (lab := reference()) else None
 
