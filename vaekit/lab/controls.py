@@ -84,17 +84,12 @@ class Controls:
         self.load = _upload("Load", "vk-load", [".json"])
         self.images = _upload("Load images", "vk-images", [".zip", *ARRAYS, *ENDINGS], multiple=True)
         self.locks = {name: _lock(name) for name in KNOBS if len(self.knobs) > 1}
+        self.knob_parts = [part for knobs in self.knobs for knob in knobs.values() for part in knob.parts]
         for name, tip in TIPS.items():
             getattr(self, name).tooltip = tip
         self.rows = self._rows()
         self.links = self._link([side.plane for side in lab.view.sides])
         self._listen()
-
-    def made(self) -> list[widgets.Widget]:
-        """Return all that was made, also what is not shown."""
-        parts = [part for knobs in self.knobs for knob in knobs.values() for part in knob.parts]
-        own = [value for value in vars(self).values() if isinstance(value, widgets.Widget)]
-        return [*own, *parts, *self.links, *self.locks.values()]
 
     def _rows(self) -> list[widgets.HBox]:
         """Return the lesson's row, of a twin a second one with the knobs of each run, and what is under More."""

@@ -86,7 +86,9 @@ def take_down_with(lab, parts) -> None:
 
 def _take_down(engine, found: dict) -> None:
     engine.shut_down()
-    for widget in () if _ending.is_set() else found.values():  # the page has then forgotten them, and would report each
+    if _ending.is_set():
+        return  # the page has already forgotten them, and would report each
+    for widget in found.values():
         widget.close()
     _trim()
 
