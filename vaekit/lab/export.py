@@ -8,14 +8,11 @@ from pathlib import Path
 from vaekit._files import write_whole
 from vaekit._pictures import png
 from vaekit.lab.frames import pack_json, shrink_decoder, to_bytes
-from vaekit.lab.page import STATIC, STYLE, bundle
+from vaekit.lab.page import STATIC, STYLE, Plane, bundle
 from vaekit.lab.still import draw_still
 from vaekit.lab.trail import POINTS, Kept
 
-PLANE = [
-    *("frame", "classes", "backdrop", "pictures", "probe", "traversals", "chosen", "autoencoder", "noise", "shape"),
-    *("pair", "turn", "palette", "ramp", "factor", "deaths", "status", "message", "history", "marks"),
-]
+TRAITS = sorted({*Plane.class_own_traits(sync=True)} - {"twin", "uploads"})  # these two are widgets themselves
 # The picture stands for the run where no script can; without scripts it has no `hidden`.
 PAGE = """<!doctype html>
 <html lang="en">
@@ -77,4 +74,4 @@ def _plane(side) -> dict:
     plane = side.plane
     few = {name: getattr(plane, name)[:POINTS] for name in ("classes", "shades")}
     few |= {"frame": side.last.first(POINTS).pack(), "decoder": shrink_decoder(plane.decoder)}
-    return {name: getattr(plane, name) for name in PLANE} | few | {"status": plane.status | {"playing": False}}
+    return {name: getattr(plane, name) for name in TRAITS} | few | {"status": plane.status | {"playing": False}}
