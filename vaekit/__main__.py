@@ -44,34 +44,17 @@ def parser() -> argparse.ArgumentParser:
     """What the command takes."""
     vaekit = argparse.ArgumentParser("vaekit", description="Lectures on variational autoencoders, and a live lab.")
     vaekit.add_argument("--version", action="version", version=f"vaekit {sys.modules['vaekit'].__version__}")
+    vaekit.set_defaults(kind="learner")
     commands = vaekit.add_subparsers(dest="command", required=True)
-    lab = commands.add_parser(
-        "lab",
-        help="copy the lectures, and open JupyterLab on them",
-        description="Copy the lectures, and open JupyterLab on them. More arguments go on to JupyterLab.",
-        usage="vaekit lab [FOLDER] [arguments of JupyterLab ...]",
-    )
-    folder = lab.add_argument("folder", nargs="?", metavar="FOLDER", type=Path, default=Path("vaekit-lectures"))
-    folder.help = "where your copy is (default: vaekit-lectures)"
-    lab.set_defaults(kind="learner")
-    copies = commands.add_parser(
-        "copies",
-        help="copy the lectures into a folder",
-        description="Copy the lectures into a folder. A copy that somebody has written in is never written over.",
-    )
+    usage = "vaekit lab [FOLDER] [arguments of JupyterLab ...]"
+    lab = commands.add_parser("lab", help="copy the lectures, and open JupyterLab on them", usage=usage)
+    default = Path("vaekit-lectures")
+    lab.add_argument("folder", nargs="?", metavar="FOLDER", type=Path, default=default, help="default: %(default)s")
+    copies = commands.add_parser("copies", help="copy the lectures; a copy that was written in stays as it is")
     copies.add_argument("folder", metavar="FOLDER", type=Path)
-    kinds = copies.add_mutually_exclusive_group()
-    kinds.add_argument(
-        "--learner",
-        dest="kind",
-        action="store_const",
-        const="learner",
-        default="learner",
-        help="without outputs, solutions folded (the default)",
-    )
-    kinds.add_argument(
-        "--instructor", dest="kind", action="store_const", const="instructor", help="with outputs, all solutions open"
-    )
+    kind = {"dest": "kind", "action": "store_const", "default": "learner"}
+    copies.add_argument("--learner", **kind, const="learner", help="without outputs, solutions folded (the default)")
+    copies.add_argument("--instructor", **kind, const="instructor", help="with outputs, all solutions open")
     commands.add_parser("book", help="make pages of the lectures, to read without Python")
     return vaekit
 
