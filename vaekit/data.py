@@ -127,8 +127,7 @@ def _mnist_on_cpu(root: str, train: bool) -> tuple[Tensor, Tensor]:
     raw = Path(root) / "MNIST" / "raw"
     if not all((raw / name).is_file() for name in MNIST_FILES):
         _download_mnist(root, raw)
-    images, labels = (_read(raw / name) for name in list(MNIST_FILES)[slice(2) if train else slice(2, 4)])
-    return images.unsqueeze(1), labels.long()
+    return tuple(_read(raw / name) for name in list(MNIST_FILES)[slice(2) if train else slice(2, 4)])
 
 
 def _download_mnist(root: str, raw: Path) -> None:
@@ -146,16 +145,15 @@ def _download_mnist(root: str, raw: Path) -> None:
 
 
 def _read(path: Path) -> Tensor:
-    """A packed IDX file as a tensor: its 4th byte counts the axes, 4 bytes each say how long they are."""
+    """A packed file as a tensor: images (N, 1, 28, 28), after a head of 16 bytes, or labels (N,), after one of 8."""
     packed = path.read_bytes()
     md5, expected = hashlib.md5(packed, usedforsecurity=False).hexdigest(), MNIST_FILES[path.name]
     if md5 != expected:
         advice = "Delete it and run again (in a clone, `git checkout data` brings the .gz files back)"
         raise DataError(f"{path} is damaged: its MD5 sum is {md5}, expected {expected}. {advice}")
-    content = bytearray(gzip.decompress(packed))
-    start = 4 + 4 * content[3]
-    shape = [int.from_bytes(content[at : at + 4]) for at in range(4, start, 4)]
-    return torch.frombuffer(content, dtype=torch.uint8, offset=start).view(shape)
+    has_images = "images" in path.name
+    values = torch.frombuffer(bytearray(gzip.decompress(packed)), dtype=torch.uint8, offset=16 if has_images else 8)
+    return values.view(-1, 1, 28, 28) if has_images else values.long()
 
 
 def check_images(images: Tensor, batch_size: int = 1) -> None:

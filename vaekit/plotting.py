@@ -32,7 +32,6 @@ LECTURE = {
     "figure.constrained_layout.use": True,
 }
 
-
 # The parts of the model's drawing: where they stand, their outline, and what is written in them.
 MODEL_PARTS = {
     "x": (0.0, 0.0, "square", "$x$"),
@@ -256,15 +255,9 @@ def plot_graph(nodes, arrows, gradients, *, random=(), ax: Axes | None = None):
             looks |= {"color": ORANGE, "lw": 4, "connectionstyle": "arc3,rad=0.3"}
             ax.annotate("", nodes[start], nodes[end], arrowprops=looks)
     for name, (x, y) in nodes.items():
-        is_random, asked, number = name in random, name in gradients, gradients.get(name)
-        looks = {
-            "s": 5200 if is_random else 3600,
-            "marker": "o" if is_random else "s",
-            "ec": INK,
-            "lw": 1.8,
-            "zorder": 3,
-        }
-        ax.scatter(x, y, fc="#ffe3c2" if is_random else "white", **looks)
+        asked, number = name in gradients, gradients.get(name)
+        size, marker, fill = (5200, "o", "#ffe3c2") if name in random else (3600, "s", "white")
+        ax.scatter(x, y, size, marker=marker, fc=fill, ec=INK, lw=1.8, zorder=3)
         style = {"ha": "center", "textcoords": "offset points", "zorder": 4}
         ax.annotate(name, (x, y), (0, 4 if asked else -7), fontsize=20, **style)
         if asked:
