@@ -3,12 +3,12 @@
 import torch
 from matplotlib.figure import Figure
 
-from vaekit import VAE
 from vaekit.latent import grid, traversal, walk
 from vaekit.plotting import plot_images
 
 
 def test_grid_reads_like_an_image_from_the_top_left():
+    assert grid(1.0, 2, device="meta").device.type == "meta"
     codes = grid(3.0, 3)
     assert codes.tolist() == [[-2, 2], [0, 2], [2, 2], [-2, 0], [0, 0], [2, 0], [-2, -2], [0, -2], [2, -2]]
 
@@ -19,11 +19,6 @@ def test_grid_lies_on_a_sheet_as_it_lies_in_the_plane():
         images = (grid(1.0, 5)[:, dim] + 1)[:, None, None, None] / 2
         (picture,) = plot_images(images, columns=5, ax=Figure().subplots()).get_images()
         assert brighter(picture.get_array()).all()
-
-
-def test_grid_decodes():
-    assert VAE(2, 16).decode(grid(3.0, 4)).shape == (16, 1, 28, 28)
-    assert grid(1.0, 2, device="meta").device.type == "meta"
 
 
 def test_walk_goes_straight_from_start_to_end():

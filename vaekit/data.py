@@ -168,9 +168,8 @@ def check_images(images: Tensor, batch_size: int = 1) -> None:
         raise fault.error(f"{allowed}; {fault.words}{hint}")
     check_whole("batch_size", batch_size)
     if len(images) < batch_size:
-        raise ValueError(
-            f"{len(images)} images do not fill one batch of {batch_size}: give more, or batch_size={len(images)}"
-        )
+        n = len(images)
+        raise ValueError(f"{n} images do not fill one batch of {batch_size}: give more, or batch_size={n}")
 
 
 def as_floats(images: Tensor) -> Tensor:

@@ -173,9 +173,8 @@ def _describe(labels: torch.Tensor | None, classes: list[str] | None) -> str:
     if labels is None:
         return "no classes"
     if classes and len(classes) <= 4:
-        return "classes: " + ", ".join(
-            f"{number} {_short(name or 'in no folder')}" for number, name in enumerate(classes)
-        )
+        names = [f"{number} {_short(name or 'in no folder')}" for number, name in enumerate(classes)]
+        return f"classes: {', '.join(names)}"
     return f"{len(labels.unique())} classes{', the folders in order' if classes else ''}"
 
 
