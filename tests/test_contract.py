@@ -9,7 +9,7 @@ from torch import nn
 
 import vaekit
 from vaekit import VAE, train
-from vaekit.training import check_model
+from vaekit._contract import check_model
 
 SIGNATURE = (
     r"^a model needs forward\(x, generator=None\) → \(x_logits, mu, logvar\), encode\(x\) → \(mu, logvar\) and decode"

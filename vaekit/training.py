@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 
 from vaekit._checks import check_choice, check_number, check_type, short_repr
-from vaekit._contract import check_model as check_model
 from vaekit._contract import forward_of
 from vaekit.data import Batches, as_floats, check_images
 from vaekit.losses import KINDS, kl_to_prior, reconstruction_nll
