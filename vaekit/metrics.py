@@ -215,16 +215,14 @@ def _bound(model, x: Tensor, samples: int, generator: torch.Generator, kind: str
     mu, logvar = model.encode(x)
     if logvar is None:
         raise ValueError("a plain autoencoder has no q(z|x), so no bound of log p(x): give a VAE")
-    log_w = [_log_weight(model, x, mu, logvar, generator, kind) for _ in range(samples)]
-    return torch.logsumexp(torch.stack(log_w), 0) - math.log(samples)  # (samples, B) → (B,)
-
-
-def _log_weight(model, x: Tensor, mu: Tensor, logvar: Tensor, generator: torch.Generator, kind: str) -> Tensor:
-    """log p(x|z) + log p(z) − log q(z|x) of one draw z ~ q(z|x) of each image. Returns (B,)."""
-    eps = torch.randn(mu.shape, generator=generator, device=mu.device, dtype=mu.dtype)
-    z = mu + torch.exp(0.5 * logvar) * eps
-    # Both densities have the same 2π, and (z − μ)/σ is ε: exact for the narrowest q.
-    return 0.5 * (eps.square() + logvar - z.square()).sum(1) - reconstruction_nll(model.decode(z), x, kind)
+    log_weights = []
+    for _ in range(samples):
+        eps = torch.randn(mu.shape, generator=generator, device=mu.device, dtype=mu.dtype)
+        z = mu + torch.exp(0.5 * logvar) * eps
+        # log p(z) − log q(z|x): both have the same 2π, and (z − μ)/σ is ε, exact for the narrowest q
+        log_ratio = 0.5 * (eps.square() + logvar - z.square()).sum(1)
+        log_weights.append(log_ratio - reconstruction_nll(model.decode(z), x, kind))
+    return torch.logsumexp(torch.stack(log_weights), 0) - math.log(samples)  # (samples, B) → (B,)
 
 
 class Gap(NamedTuple):
