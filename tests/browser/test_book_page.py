@@ -62,4 +62,4 @@ def test_a_lecture_has_its_formulas_and_its_run(opened, book, options, scheme):
 def test_a_word_is_found_without_a_network(opened, book):
     with opened(book / "search.html", "?q=ellipse", **WINDOW) as page:
         page.locator("#search-results a", has_text="01 · First").first.click()
-        page.locator("h1", has_text="01 · First").wait_for()
+        page.get_by_role("heading", name="First").wait_for()
