@@ -2,7 +2,6 @@
 
 import copy
 import threading
-import time
 from functools import partial
 from itertools import pairwise
 
@@ -495,7 +494,7 @@ def test_what_a_model_gives_back_is_counted():
 
 
 def test_a_large_model_beside_other_work():
-    """No time limit is blamed on a loop: each single call is short."""
+    """The time limit leaves room for it."""
     stop, work = threading.Event(), torch.randn(300, 300)
     busy = threading.Thread(target=lambda: [work @ work for _ in iter(stop.is_set, True)])
     busy.start()
@@ -504,13 +503,3 @@ def test_a_large_model_beside_other_work():
     finally:
         stop.set()
         busy.join()
-
-
-def test_many_short_calls_are_no_loop(monkeypatch):
-    monkeypatch.setattr("vaekit.exercises.calling.LIMIT_S", 0.5)
-
-    def slow(mu, logvar):
-        time.sleep(0.03)
-        return reparameterize(mu, logvar)
-
-    assert diagnose(reparameterize=slow).ok

@@ -7,7 +7,7 @@ import pytest
 
 import vaekit
 from vaekit.exercises import CODES, check, diagnose
-from vaekit.exercises.words import FACTS, HINTS
+from vaekit.exercises.diagnosis import WORDS
 
 
 def kl(mu, logvar):
@@ -20,9 +20,9 @@ def test_the_text_is_short_and_always_the_same():
     assert repr(diagnose(kl=wrong)) == repr(diagnose(kl=wrong)) == "Diagnosis(kl: sign, missing_half)"
     assert repr(check(kl=wrong)) == (
         f"""✗ kl: 2 mistakes found.
-  sign: {FACTS["sign"]} It is that of the whole KL.
+  sign: {WORDS["sign"]["fact"]} It is that of the whole KL.
     input: μ = (0, 0) and (1, 0), σ = (2, 2) and (1, 1); came out: (-3.227, -1); should have: (1.614, 0.5)
-  missing_half: {FACTS["missing_half"]}
+  missing_half: {WORDS["missing_half"]["fact"]}
   Effective β: -2 where β = 1 was meant (5 images of 28 × 28 pixels, 3 latents)."""
     )
     assert repr(check(kl=lambda mu, logvar: None)) == "○ kl: not started yet."
@@ -30,7 +30,7 @@ def test_the_text_is_short_and_always_the_same():
 
 
 def test_every_code_has_words_and_two_hints():
-    assert all(FACTS[code] and len(HINTS[code]) == 2 for code in CODES)
+    assert all(words["fact"] and len(words["hints"]) == 2 for words in WORDS.values())
     promised = """not_started raises timeout wrong_type wrong_shape sign missing_half std_for_variance
         log_std_for_logvar exp_logvar_as_std mean_over_pixels mean_over_latents sum_over_batch beta_ignored
         noise_missing noise_reused noise_shared noise_at_eval broadcast logits_as_probabilities softmax
@@ -56,7 +56,7 @@ def test_a_learners_words_are_no_markup():
 
 def test_hints_come_one_by_one():
     wrong = lambda mu, logvar: -kl(mu, logvar)  # noqa: E731
-    first, second = HINTS["sign"]
+    first, second = WORDS["sign"]["hints"]
     assert first not in check(kl=wrong)._repr_html_()
     assert first in repr(check(kl=wrong, hint=1)) and second not in repr(check(kl=wrong, hint=1))
     assert second in repr(check(kl=wrong, hint=2)) and "Hint" not in repr(check(kl=kl, hint=2))
@@ -79,8 +79,8 @@ def test_the_buttons_answer_and_follow_the_name(monkeypatch):
     box = check(kl=kl).widget()  # as in a notebook: the name leads to what it means by then
     monkeypatch.setattr(module, "kl", wrong)
     page = press(box, "Check")
-    assert "A sign is flipped." in page and HINTS["sign"][0] not in page
-    assert HINTS["sign"][0] in press(box, "Hint") and HINTS["sign"][1] in press(box, "Another hint")
+    assert "A sign is flipped." in page and WORDS["sign"]["hints"][0] not in page
+    assert WORDS["sign"]["hints"][0] in press(box, "Hint") and WORDS["sign"]["hints"][1] in press(box, "Another hint")
     monkeypatch.setattr(module, "kl", right)
     assert "✓ kl: right." in press(box, "Check")
 

@@ -5,9 +5,8 @@ check(kl=kl, hint=1)             # the same in words, with a hint; in a notebook
 check(lambda: judge(answer))     # a check of your own, with a button
 """
 
-from vaekit.exercises.diagnosis import Diagnosis, Finding
+from vaekit.exercises.diagnosis import CODES, Diagnosis, Finding
 from vaekit.exercises.doctor import diagnose
 from vaekit.exercises.showing import Checked, check
-from vaekit.exercises.words import CODES
 
 __all__ = ["CODES", "Checked", "Diagnosis", "Finding", "check", "diagnose"]

@@ -3,10 +3,8 @@
 import contextvars
 import ctypes
 import inspect
-import sys
 import threading
 import time
-import traceback
 from collections.abc import Callable
 
 import torch
@@ -16,7 +14,7 @@ from torch.overrides import TorchFunctionMode
 from vaekit._checks import one_line
 from vaekit.exercises.diagnosis import Finding
 
-LIMIT_S = 5.0  # for one call of the learner's code; all calls together may take twelve times as long
+LIMIT_S = 40.0  # for all calls of the learner's code together
 
 # The roles of an exercise's arguments, and the other names that are usual for them.
 ROLES = {
@@ -57,49 +55,31 @@ class OnCPU(TorchFunctionMode):
         return function(*map(here, args), **{name: here(value) for name, value in (kwargs or {}).items()})
 
 
-class Examination(threading.Thread):
-    """`work()` in a thread of its own, under a time limit; what it prints goes to the cell that asked."""
+def examined(work: Callable):
+    """What `work()` returns, in a thread of its own under a time limit, or the Halt that it ends with."""
+    results = []
 
-    def __init__(self, work: Callable):
-        context = contextvars.copy_context()
-        super().__init__(target=lambda: context.run(self._examine, work), name="vaekit-exercise", daemon=True)
-        self.result = self.error = None
-        self.in_call_since: float | None = None
-
-    def _examine(self, work: Callable) -> None:
+    def examine() -> None:
         try:
             with OnCPU():
-                self.result = work()
+                results.append(work())
         except BaseException as error:  # SystemExit and KeyboardInterrupt of a learner's code included
-            self.error = error if isinstance(error, Halt) else Halt("raises", came=said(error))
+            results.append(error if isinstance(error, Halt) else Halt("raises", came=said(error)))
 
-    def _is_importing(self) -> bool:
-        frames = traceback.walk_stack(sys._current_frames().get(self.ident))
-        return any(frame.f_code.co_filename == "<frozen importlib._bootstrap>" for frame, _ in frames)
-
-    def verdict(self):
-        """What `work()` returns, or its Halt, raised here; a Halt too when one call takes too long, or all do."""
-        self.start()
-        end = time.monotonic() + 12 * LIMIT_S
-        try:
-            while self.is_alive() and time.monotonic() < min((self.in_call_since or end) + LIMIT_S, end):
-                self.join(0.02)
-                # torch loads much of itself at its first use: that is nobody's loop
-                if self.in_call_since and self._is_importing():
-                    self.in_call_since = time.monotonic()
-        finally:
-            late = self.is_alive()
-            for _ in range(10):  # again and again: `except BaseException: pass` in a loop swallows one
-                if self.is_alive():
-                    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(self.ident), ctypes.py_object(Stopped))
-                    self.join(0.05)
-        if late:
-            came = f"nothing in {LIMIT_S:g} seconds" if time.monotonic() < end else "many calls that took very long"
-            note = "If the kernel stays busy, restart it: a call into C cannot be stopped from outside."
-            raise Halt("timeout", came=came, note=note)
-        if self.error:
-            raise self.error
-        return self.result
+    # what it prints goes to the cell that asked
+    context, end = contextvars.copy_context(), time.monotonic() + LIMIT_S
+    thread = threading.Thread(target=context.run, args=[examine], name="vaekit-exercise", daemon=True)
+    thread.start()
+    try:
+        while thread.is_alive() and time.monotonic() < end:
+            thread.join(0.02)
+    finally:
+        is_late = thread.is_alive()
+        for _ in range(10 * is_late):  # again and again: `except BaseException: pass` in a loop swallows one
+            ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), ctypes.py_object(Stopped))
+            thread.join(0.05)
+    note = "If the kernel stays busy, restart it: a call into C cannot be stopped from outside."
+    return Halt("timeout", came=f"nothing in {LIMIT_S:g} seconds", note=note) if is_late else results[0]
 
 
 class Learner:
@@ -139,8 +119,6 @@ def uncompiled(code):
 
 def guarded(call: Callable, given: str = ""):
     """`call()`; its errors become Halt: "not_started" for an open gap, "raises" for the rest."""
-    thread = threading.current_thread()
-    thread.in_call_since = time.monotonic()
     try:
         return call()
     except (Stopped, Halt):
@@ -149,8 +127,6 @@ def guarded(call: Callable, given: str = ""):
         message = said(error)
         is_gap = isinstance(error, NotImplementedError) or "ellipsis" in message
         raise Halt("not_started" if is_gap else "raises", input=given, came=message) from None
-    finally:
-        thread.in_call_since = None
 
 
 def said(error: BaseException) -> str:

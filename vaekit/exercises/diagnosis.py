@@ -1,18 +1,23 @@
-"""What the loss doctor found: codes, evidence, and how they are shown."""
+"""What the loss doctor found, in the words of `words.toml`: one text for the page and the terminal."""
 
 import re
+import tomllib
 from dataclasses import dataclass
 from html import escape
+from importlib.resources import files
 
-from vaekit.exercises.words import CODES, FACTS
+WORDS = tomllib.loads(files(__package__).joinpath("words.toml").read_text(encoding="utf-8"))
+CODES = tuple(WORDS)  # in the order of `Diagnosis.faults`
 
 # No colours of its own: the page's text colour is legible in a light theme and in a dark one.
 BOX = "border-left: 4px solid currentColor; padding: 0.2em 0.8em; margin: 0.3em 0;"
 
 
-def as_html(words: str) -> str:
-    """Words as HTML: what stands between backticks is code."""
-    return re.sub("`([^`]+)`", r"<code>\1</code>", escape(words))
+def as_html(text: str) -> str:
+    """A verdict as HTML: its first line is bold, the others keep their indent; what is between backticks is code."""
+    first, *rest = (re.sub("`([^`]+)`", r"<code>\1</code>", escape(line)) for line in text.splitlines() or [""])
+    lines = [f'<div style="padding-left: {len(line) - len(line.lstrip())}ch">{line.strip()}</div>' for line in rest]
+    return f'<div style="{BOX}"><b>{first}</b>{"".join(lines)}</div>'
 
 
 @dataclass(frozen=True)
@@ -28,7 +33,7 @@ class Finding:
     @property
     def words(self) -> str:
         """The mistake in one or two sentences."""
-        return f"{FACTS[self.code]} {self.note}".strip()
+        return f"{WORDS[self.code]['fact']} {self.note}".strip()
 
     @property
     def evidence(self) -> str:
@@ -62,12 +67,6 @@ class Diagnosis:
         return tuple(code for code in CODES if any(finding.code == code for finding in self.findings))
 
     @property
-    def evidence(self) -> tuple[str, ...]:
-        """Each finding's evidence, "" where it repeats the one before."""
-        said = [finding.evidence for finding in self.findings]
-        return tuple(now if now != before else "" for before, now in zip(["", *said], said, strict=False))
-
-    @property
     def summary(self) -> str:
         """The verdict in a few words."""
         if self.ok:
@@ -77,21 +76,20 @@ class Diagnosis:
         count = len(self.findings)
         return f"✗ {self.exercise}: {count} mistake{'s' if count > 1 else ''} found."
 
+    def text(self, hints: int = 0) -> str:
+        """The summary, each mistake with its evidence, and so many hints for each; a line for each of them."""
+        lines = [self.summary]
+        for finding in self.findings if self.faults != ("not_started",) else ():
+            lines.append(f"  {finding.code}: {finding.words}")
+            if finding.evidence and f"    {finding.evidence}" not in lines:
+                lines.append(f"    {finding.evidence}")
+        if self.effective_beta is not None and abs(self.effective_beta - 1) > 1e-3:
+            meant = "where β = 1 was meant (5 images of 28 × 28 pixels, 3 latents)."
+            lines.append(f"  Effective β: {self.effective_beta:.4g} {meant}")
+        return "\n".join(lines + [f"  Hint: {hint}" for code in self.faults for hint in WORDS[code]["hints"][:hints]])
+
     def __repr__(self) -> str:
         return f"Diagnosis({self.exercise}: {', '.join(self.faults) or 'ok'})"
 
     def _repr_html_(self) -> str:
-        items = "".join(
-            f"<li>{as_html(finding.words)} <code>{escape(finding.code)}</code>"
-            f"{f'<br><small>{escape(evidence)}</small>' if evidence else ''}</li>"
-            for finding, evidence in zip(self.findings, self.evidence, strict=True)
-        )
-        beta = f"<p>{escape(self.beta_words)}</p>" if self.beta_words else ""
-        return f'<div style="{BOX}"><b>{escape(self.summary)}</b>{f"<ul>{items}</ul>" if items else ""}{beta}</div>'
-
-    @property
-    def beta_words(self) -> str:
-        """The effective β in words; "" when there is none, or it is 1."""
-        if self.effective_beta is None or abs(self.effective_beta - 1) < 1e-3:
-            return ""
-        return f"Effective β: {self.effective_beta:.4g} where β = 1 was meant (5 images of 28 × 28 pixels, 3 latents)."
+        return as_html(self.text())

@@ -11,7 +11,7 @@ from torch import nn
 
 from vaekit._checks import short_repr
 from vaekit.exercises import formulas, model, noise, step
-from vaekit.exercises.calling import Examination, Halt, uncompiled
+from vaekit.exercises.calling import Halt, examined, uncompiled
 from vaekit.exercises.diagnosis import Diagnosis
 
 EXERCISES = ("kl", "reconstruction", "reparameterize", "loss", "step", "model")
@@ -41,11 +41,9 @@ def diagnose(
         "step": lambda: step.examine(code, declared),
         "model": lambda: model.examine(code, mean_at_eval, shape),
     }.get(name, lambda: formulas.examine(name, code, declared))
-    try:
-        with state_kept(code):
-            return Examination(examine).verdict()
-    except Halt as halt:
-        return Diagnosis(name, (halt.finding,))
+    with state_kept(code):
+        verdict = examined(examine)
+    return Diagnosis(name, (verdict.finding,)) if isinstance(verdict, Halt) else verdict
 
 
 @contextmanager

@@ -2,52 +2,42 @@
 
 import sys
 from collections.abc import Callable
-from html import escape
-from typing import NamedTuple
 
 from vaekit._checks import one_line, printable, short_repr
 from vaekit._pictures import as_bundle
-from vaekit.exercises.diagnosis import BOX, Diagnosis, as_html
+from vaekit.exercises.diagnosis import as_html
 from vaekit.exercises.doctor import diagnose
 from vaekit.exercises.predictions import SIZE
-from vaekit.exercises.words import HINTS
-
-
-class Verdict(NamedTuple):
-    """What is said of an answer."""
-
-    text: str
-    html: str
 
 
 class Checked:
     """A verdict, and how to ask for another: `ask(hint)`. In a notebook each of `buttons` asks, with 0, 1, 2 hints."""
 
-    def __init__(self, ask: Callable[[int], Verdict], buttons: tuple[str, ...], hint: int = 0):
+    def __init__(self, ask: Callable[[int], str], buttons: tuple[str, ...], hint: int = 0):
         self.ask, self.buttons, self.verdict = ask, buttons, ask(hint)
 
     @property
     def passed(self) -> bool:
         """The answer was right when it was last asked for: from here on a lecture may use it."""
-        return self.verdict.text.startswith("✓")
+        return self.verdict.startswith("✓")
 
     def __repr__(self) -> str:
-        return printable(self.verdict.text)
+        return printable(self.verdict)
 
     def _repr_html_(self) -> str:
-        return self.verdict.html
+        return as_html(self.verdict)
 
     def widget(self):
         """The buttons and the verdict below them: an ipywidgets box."""
         import ipywidgets as widgets
 
-        said = widgets.HTML(_spoken(self.verdict.html))
+        said = widgets.HTML(_spoken(self.verdict))
         row = [widgets.Button(description=text, style={"font_size": "1em"}) for text in self.buttons]
 
         def show(hint: int) -> None:
-            said.value = _spoken("<p>…</p>")  # a verdict may take seconds, and may be the same again
+            said.value = _spoken("…")  # a verdict may take seconds, and may be the same again
             self.verdict = self.ask(hint)
-            said.value = _spoken(self.verdict.html)
+            said.value = _spoken(self.verdict)
 
         for hint, button in enumerate(row):
             button.on_click(lambda _, hint=hint: show(hint))
@@ -69,38 +59,24 @@ def check(judge: Callable[[], str] | None = None, /, *, hint: int = 0, **asked) 
         raise ValueError(f"hint must be 0, 1 or 2; not {hint!r}")
     if judge is None:
         latest = {name: _following(value) for name, value in asked.items()}
-        ask = lambda hint: _diagnosed(diagnose(**{name: now() for name, now in latest.items()}), hint)  # noqa: E731
+        ask = lambda hint: diagnose(**{name: now() for name, now in latest.items()}).text(hint)  # noqa: E731
         return Checked(ask, ("Check", "Hint", "Another hint"), hint)
     if asked or hint or not callable(judge):
         raise TypeError(f"give check(lambda: judge(answer)) that alone, without arguments; not {short_repr(judge)}")
     return Checked(lambda _: _judged(judge), ("Check",))
 
 
-def _diagnosed(diagnosis: Diagnosis, hint: int) -> Verdict:
-    """The doctor's words, with so many hints for each of the mistakes."""
-    hints = [text for code in diagnosis.faults for text in HINTS[code][:hint]]
-    facts = []
-    if diagnosis.faults != ("not_started",):
-        for finding, evidence in zip(diagnosis.findings, diagnosis.evidence, strict=True):
-            facts += [f"  {finding.code}: {finding.words}", *([f"    {evidence}"] if evidence else [])]
-        facts += [f"  {diagnosis.beta_words}"] if diagnosis.beta_words else []
-    text = "\n".join([diagnosis.summary, *facts, *(f"  Hint: {text}" for text in hints)])
-    items = "".join(f"<li>{as_html(text)}</li>" for text in hints)
-    return Verdict(text, diagnosis._repr_html_() + (f"<p>Hints:</p><ol>{items}</ol>" if hints else ""))
-
-
-def _judged(judge: Callable[[], str]) -> Verdict:
+def _judged(judge: Callable[[], str]) -> str:
     try:
-        text = str(judge())
+        return str(judge())
     except NotImplementedError:
-        text = "○ not started yet."
+        return "○ not started yet."
     except Exception as error:  # the learner's run goes on
-        text = f"✗ the check stops with {one_line(error)}"
-    return Verdict(text, f'<div style="{BOX}"><b>{escape(text)}</b></div>')
+        return f"✗ the check stops with {one_line(error)}"
 
 
-def _spoken(html: str) -> str:
-    return f'<div role="status" style="{SIZE}">{html}</div>'
+def _spoken(text: str) -> str:
+    return f'<div role="status" style="{SIZE}">{as_html(text)}</div>'
 
 
 def _following(candidate) -> Callable:
