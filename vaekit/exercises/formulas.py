@@ -76,7 +76,7 @@ def _examined(exercise: str, learner: Learner, declared: set[str]) -> Diagnosis:
         probe.value, misshapen = _in_shape(as_tensor(learner(*probe.inputs)), exercise, probe.inputs[0])
         probe.slopes = slopes_of(probe.value, probe)
     reading = read(exercise, probes)
-    if reading.mistakes == [UNKNOWN] and not misshapen and _is_estimate(exercise, learner, probes[0]):
+    if reading.mistakes == [UNKNOWN] and not misshapen and is_estimate(exercise, learner, probes[0]):
         return Diagnosis(exercise, effective_beta=1.0, remark=ESTIMATE)
     if reading.options is not None and (cut := _cut(exercise, probes, reading.options)):
         misshapen, reading.beta = [cut, *misshapen], None
@@ -182,7 +182,7 @@ def _by_the_table(exercise: str, probes: list[Probe]) -> Reading | None:
 
 
 @torch.no_grad()
-def _is_estimate(exercise: str, learner: Learner, probe: Probe, calls: int = 300) -> bool:
+def is_estimate(exercise: str, learner: Learner, probe: Probe, calls: int = 300) -> bool:
     """Is it another number at each call, and right on average? So is a KL by one draw of z."""
     if exercise == "reconstruction":
         return False

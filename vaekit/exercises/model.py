@@ -3,7 +3,7 @@
 import copy
 import gc
 import inspect
-from collections.abc import Callable
+import math
 
 import torch
 from torch import Tensor, nn
@@ -11,17 +11,57 @@ from torch import Tensor, nn
 from vaekit.exercises import noise
 from vaekit.exercises.calling import Halt, guarded, is_open
 from vaekit.exercises.diagnosis import Diagnosis, Finding
-from vaekit.exercises.noise import Draw, Tap
+from vaekit.exercises.noise import Draw, with_slopes
 
 METHODS = {"encode": ("mu", "logvar"), "decode": ("x_logits",), "forward": ("x_logits", "mu", "logvar")}
 DIGIT, IMAGES, TRIES = (1, 28, 28), 8, 24
 OTHER_SHAPE = "For images of another shape say so: diagnose(model=…, shape=(C, H, W))."
 
 
+class Tap:
+    """On a model's encode and decode: it writes down what is decoded.
+
+    While `codes` are set, encode gives them in place of its own, and two images stand for the whole batch.
+    """
+
+    def __init__(self, model: nn.Module):
+        self.encode, self.decode = model.encode, model.decode
+        self.codes: tuple[Tensor, Tensor] | None = None
+        self.encoded: list[tuple[Tensor, Tensor]] = []  # mu, logvar
+        self.decoded: list[tuple[Draw, Tensor]] = []  # and the logits
+        # as functions, which a copy of the model shares
+        vars(model)["encode"] = lambda *given, **named: self._encode(*given, **named)
+        vars(model)["decode"] = lambda *given, **named: self._decode(*given, **named)
+
+    def _encode(self, x: Tensor, *others, **named) -> tuple[Tensor, Tensor]:
+        if self.codes is None or len(x) != len(self.codes[0]):
+            mu, logvar = self.encode(x, *others, **named)
+        else:
+            own = self.encode(x[:2], *others, **named)
+            mu, logvar = (code + 0 * result[:1] for code, result in zip(self.codes, own, strict=True))
+        self.encoded.append((mu, logvar))
+        return mu.clone(), logvar.clone()  # whose values may be changed in place
+
+    def _decode(self, *given, **named) -> Tensor:
+        z, *others = (*given, *named.values())
+        if self.codes is None:
+            x_logits = self.decode(*given, **named).clone()
+        else:
+            x_logits = self.decode(z[:2], *others)[:1]
+            x_logits = x_logits.expand(len(z), *x_logits.shape[1:])
+        draw = with_slopes(z, *self.encoded[-1]) if self.encoded else Draw(z, z, z)
+        self.decoded.append((draw, x_logits))
+        return x_logits
+
+    def draw_of(self, x_logits: Tensor) -> Draw | None:
+        """The draw whose logits these are, else the last one; None where decode was not called."""
+        return next((draw for draw, out in self.decoded if out is x_logits), (self.decoded or [(None, None)])[-1][0])
+
+
 def examine(candidate, mean_at_eval: bool, shape: tuple[int, ...] | None) -> Diagnosis:
     """The verdict on a model, or on its class. mean_at_eval: no noise is meant after .eval(). shape: of its images."""
     model, x = _with_images(candidate, shape)
-    found, tap = _bounded(model, x), Tap(model, "encode", model, "decode")
+    found, tap = _bounded(model, x), Tap(model)
     noisy = _noise(model, x, tap)
     # a ReLU lets no gradient through below 0
     if not {"gradient_cut", "logvar_bounded"} & {finding.code for finding in (*found, *noisy)}:
@@ -119,32 +159,28 @@ def _bounded(model: nn.Module, x: Tensor) -> list[Finding]:
     """Can the logits, and log σ², be as low as one likes?"""
     z = torch.randn(3, outputs(model, "encode", x)[0].shape[1], generator=torch.Generator().manual_seed(10))
     found: list[Finding] = []
-    lowest = _lowest(model, lambda: outputs(model, "decode", z)[0], -1.01)  # a tanh ends at -1
-    if lowest is not None:
+    if (lowest := _lowest(model, "decode", z)) >= -1.01:  # a tanh ends at -1
         came, due = f"logits from {lowest:.2g} up, whatever the weights", "logits far below 0 where a pixel is black"
         found = _not_logits("decode", outputs(model, "decode", 20 * z)[0])
         found = found or [Finding("logits_bounded", "decode", came, due)]
-    lowest = _lowest(model, lambda: outputs(model, "encode", x[:3])[1], 0.0)
-    if lowest is not None:
+    if (lowest := _lowest(model, "encode", x[:3])) >= 0:
         came = f"logvar from {lowest:.2g} up, whatever the weights"
         found.append(Finding("logvar_bounded", "encode", came, "logvar below 0 where σ < 1"))
     return found
 
 
-def _lowest(model: nn.Module, output: Callable, bound: float) -> float | None:
-    """The least of an output under ever larger weights of either sign; None when it falls below `bound`."""
+def _lowest(model: nn.Module, method: str, given: Tensor) -> float:
+    """The least of a method's last output under ever larger weights of either sign; no more are tried below -1.01."""
     start = {name: value.clone() for name, value in model.state_dict().items()}
-    generator, lows = torch.Generator().manual_seed(12), []
-    try:
-        for k in range(TRIES):
-            lows.append(float(output().min()))
-            if not lows[-1] >= bound:
-                return None
-            for name, weight in model.named_parameters():
-                weight.copy_(1.2**k * start[name] * torch.randn(weight.shape, generator=generator))
-        return min(lows)
-    finally:
-        model.load_state_dict(start)
+    generator, lowest = torch.Generator().manual_seed(12), math.inf
+    for k in range(TRIES):
+        lowest = min(float(outputs(model, method, given)[-1].min()), lowest)  # a nan is kept
+        if not lowest >= -1.01:
+            break
+        for name, weight in model.named_parameters():
+            weight.copy_(1.2**k * start[name] * torch.randn(weight.shape, generator=generator))
+    model.load_state_dict(start)
+    return lowest
 
 
 def _not_logits(where: str, x_logits: Tensor) -> list[Finding]:
@@ -157,11 +193,6 @@ def _not_logits(where: str, x_logits: Tensor) -> list[Finding]:
     return [Finding("logits_as_probabilities", where, came, "logits of any size", note)]
 
 
-def _draw_of(decoded: list[tuple[Draw, Tensor]], x_logits: Tensor) -> Draw | None:
-    """The draw whose logits forward returns, else the last one; None where decode was not called."""
-    return next((draw for draw, out in decoded if out is x_logits), decoded[-1][0] if decoded else None)
-
-
 @torch.enable_grad()
 def _noise(model: nn.Module, x: Tensor, tap: Tap) -> list[Finding]:
     """What is wrong with the noise between encode and decode; where it is not to be seen, is there any?"""
@@ -171,8 +202,9 @@ def _noise(model: nn.Module, x: Tensor, tap: Tap) -> list[Finding]:
 
     def draw(mu: Tensor, logvar: Tensor) -> Draw | None:
         images = x[:1].expand(len(mu), *x.shape[1:])
-        decoded, (x_logits, own_mu, _) = tap.draw(mu, logvar, lambda: outputs(model, "forward", images))
-        drawn = _draw_of(decoded, x_logits)
+        tap.decoded, tap.codes = [], (mu, logvar)
+        x_logits, own_mu, _ = outputs(model, "forward", images)
+        tap.codes, drawn = None, tap.draw_of(x_logits)
         return drawn if drawn and drawn.z.shape == mu.shape and own_mu.equal(mu) else None
 
     found = noise.faults_of(draw, latents=own_mu.shape[1])
@@ -203,9 +235,9 @@ def _at_eval(model: nn.Module, x: Tensor, tap: Tap, noisy: list[Finding], mean_a
     if not (mu.equal(outputs(model, "encode", x)[0]) and model.decode(mu).equal(model.decode(mu))):
         # what was said of z − μ then means nothing
         return [Finding("noise_at_eval", "encode or decode after .eval(), twice", "two results", "one result")]
-    tap.clear()
+    tap.decoded = []
     x_logits = outputs(model, "forward", x)[0]
-    found, draw = list(noisy), _draw_of(tap.decoded, x_logits)
+    found, draw = list(noisy), tap.draw_of(x_logits)
     if draw and not _alike(x_logits, model.decode(draw.z)):
         note = "What `forward` returns is not `decode(z)`."
         unlike = Finding("unrecognized", "forward and decode, of one z", "not the same", "the same logits", note)

@@ -40,68 +40,12 @@ def with_slopes(z: Tensor, mu: Tensor, logvar: Tensor) -> Draw:
     """The draw z of these codes."""
     if not (z.requires_grad and mu.requires_grad and logvar.requires_grad):
         return Draw(z.detach(), torch.zeros_like(mu), torch.zeros_like(mu))
-    slopes = slopes_of(z.sum(), [mu, logvar])
-    mu.grad = logvar.grad = None  # where it is kept, these slopes are none of it
-    return Draw(z.detach(), *slopes)
+    return Draw(z.detach(), *slopes_of(z.sum(), [mu, logvar]))
 
 
 def slopes_of(total: Tensor, inputs: list[Tensor]) -> tuple[Tensor, ...]:
     """d(total)/d(each input); zeros where no path leads."""
     return torch.autograd.grad(total, inputs, allow_unused=True, materialize_grads=True, retain_graph=True)
-
-
-class Tap:
-    """On two methods of a model, an encoder's and a decoder's: it writes down what passes.
-
-    While `codes` are set, the encoder gives them in place of its own, and two images stand for the whole batch.
-    """
-
-    def __init__(self, encoder, encode: str, decoder, decode: str):
-        self.encode, self.decode = getattr(encoder, encode), getattr(decoder, decode)
-        self.codes: tuple[Tensor, Tensor] | None = None
-        self.clear()
-        # as functions, which a copy of the model shares
-        vars(encoder)[encode] = lambda *given, **named: self._encode(*given, **named)
-        vars(decoder)[decode] = lambda *given, **named: self._decode(*given, **named)
-
-    def clear(self) -> None:
-        self.encoded: list[tuple[Tensor, Tensor, Tensor]] = []  # x, mu, logvar
-        self.decoded: list[tuple[Draw, Tensor]] = []  # and the logits
-
-    def draw(self, mu: Tensor, logvar: Tensor, call: Callable) -> tuple[list[tuple[Draw, Tensor]], object]:
-        """What is decoded in `call()` when the encoder gives these codes, and what it returns."""
-        self.clear()
-        self.codes = (mu, logvar)
-        result = call()
-        self.codes = None
-        return self.decoded, result
-
-    def _encode(self, x: Tensor, *others, **named) -> tuple[Tensor, Tensor]:
-        if self.codes is None or len(x) != len(self.codes[0]):
-            mu, logvar = self.encode(x, *others, **named)
-        else:
-            own = self.encode(x[:2], *others, **named)
-            mu, logvar = (code + 0 * result[:1] for code, result in zip(self.codes, own, strict=True))
-        self.encoded.append((x, _kept(mu), _kept(logvar)))
-        return mu.clone(), logvar.clone()  # whose values may be changed in place
-
-    def _decode(self, *given, **named) -> Tensor:
-        z, *others = (*given, *named.values())
-        if self.codes is None:
-            x_logits = self.decode(*given, **named).clone()
-        else:
-            x_logits = self.decode(z[:2], *others)[:1]
-            x_logits = x_logits.expand(len(z), *x_logits.shape[1:])
-        draw = with_slopes(z, *self.encoded[-1][1:]) if self.encoded else Draw(z, z, z)
-        self.decoded.append((draw, _kept(x_logits)))
-        return x_logits
-
-
-def _kept(value: Tensor) -> Tensor:
-    """The tensor; it will keep the gradient that comes back to it."""
-    if value.requires_grad:
-        value.retain_grad()
-    return value
 
 
 def codes(rows: int, latents: int, call: int = 0) -> tuple[Tensor, Tensor]:
