@@ -130,12 +130,10 @@ def outputs(model: nn.Module, method: str, given: Tensor) -> tuple[Tensor, ...]:
     out = guarded(lambda: call(given), f"{method}: {tuple(given.shape)}")
     if is_open(out):
         raise Halt("not_started", input=method, came=type(out).__name__, expected=", ".join(names))
-    parts = tuple(out) if isinstance(out, tuple | list) else ()
-    if isinstance(out, Tensor) and len(names) == 1:
-        return (out,)
-    if len(parts) == len(names) > 1 and all(isinstance(one, Tensor) for one in parts):
+    parts = (out,) if isinstance(out, Tensor) else tuple(out) if isinstance(out, tuple | list) else ()
+    if len(parts) == len(names) and all(isinstance(one, Tensor) for one in parts):
         return parts
-    came = f"{len(parts)} things" if parts else f"a {type(out).__name__}"
+    came = f"{len(parts)} things" if len(parts) > 1 else f"a {type(out).__name__}"
     note = f"From `{method}` came {came}, {len(names)} tensors are wanted: {', '.join(names)}."
     raise Halt("wrong_type", input=method, came=came, expected=", ".join(names), note=note)
 
@@ -220,7 +218,7 @@ def _cut(model: nn.Module, x: Tensor) -> list[Finding]:
     z = mu.detach().requires_grad_()
     weights = [weight for weight in model.parameters() if weight.requires_grad]
     paths = [("mu", mu, weights), ("logvar", logvar, weights), ("x_logits", x_logits, weights)]
-    for name, out, inputs in [*paths, ("decode(z)", model.decode(z), [z])]:
+    for name, out, inputs in [*paths, ("decode(z)", outputs(model, "decode", z)[0], [z])]:
         mixed = (torch.randn(out.shape, generator=torch.Generator().manual_seed(11)) * out).sum()
         if not (out.requires_grad and any(slope.any() for slope in noise.slopes_of(mixed, inputs))):
             return [Finding("gradient_cut", "forward", f"no gradient behind {name}", "gradients to the weights")]

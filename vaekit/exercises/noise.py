@@ -90,9 +90,7 @@ def faults_of(draw: Callable, rows: int = ROWS, latents: int = LATENTS) -> list[
     is_mean = (off.abs() < 1e-4 * (1 + mu.abs())).all()
     power = 0.5 if is_mean else next((power for power in SIZES if _is_of_size(off, logvar, power)), None)
     if power is None:
-        is_about_zero = abs(float((z * torch.exp(-0.5 * logvar)).std()) - 1) < 0.1
-        note = "μ is missing." if is_about_zero else "The noise's size is not σ = exp(logvar / 2)."
-        return [Finding("unrecognized", "", "", "μ + σ ε", note)]
+        return [Finding("unrecognized", expected="μ + σ ε", note="It is not μ and noise of the size of σ.")]
     found = _of_size(power, off * torch.exp(-power * logvar))
     for name, slope, due in (("mu", of_mu, torch.ones_like(z)), ("logvar", of_logvar, power * off)):
         wrong = (slope - due).abs() > 1e-2 * due.abs() + 1e-3 * (1 + mu.abs())
