@@ -94,24 +94,19 @@ class Prediction:
         title = widgets.HTML(f"<span style='{SIZE}'><b>Your prediction.</b> {html.escape(self.question)}</span>")
         if not self.choices:
             return widgets.VBox([title, box])
-        buttons = [self._button(choice) for choice in self.choices]
-        return widgets.VBox([title, widgets.HBox(buttons, layout={"flex_flow": "row wrap"}), box])
-
-    def _button(self, choice: str):
-        """The button of a choice; it is filled while that is picked."""
-        import ipywidgets as widgets
-
         look = {"width": "auto", "height": "auto", "padding": "0.4em 1em"}
-        button = widgets.Button(description=choice, layout=look)
-        button.style.font_size = "1.1em"
+        buttons = [widgets.Button(description=choice, layout=look) for choice in self.choices]
 
-        def fill() -> None:
-            button.button_style = "primary" if choice == self.choice else ""
+        def fill() -> None:  # the one that is picked
+            for button in buttons:
+                button.button_style = "primary" if button.description == self.choice else ""
 
+        for button in buttons:
+            button.style.font_size = "1.1em"
+            button.on_click(lambda pressed: self.pick(pressed.description))
         fill()
         self.listeners.append(fill)
-        button.on_click(lambda _: self.pick(choice))
-        return button
+        return widgets.VBox([title, widgets.HBox(buttons, layout={"flex_flow": "row wrap"}), box])
 
     def _repr_mimebundle_(self, **_):
         line = " · ".join(map(html.escape, self.choices)) or "________________________________"
