@@ -152,8 +152,10 @@ def in_two_parts(model, x, beta, optimizer):
 
 
 def looks_at_the_terms_first(model, x, beta, optimizer):
-    """Goes back term by term, and keeps an average of the weights beside the model."""
+    """Looks at some images, goes back term by term, and keeps an average of the weights beside the model."""
     x_logits, mu, logvar = model(x)
+    with torch.no_grad():
+        model.decode(mu[:3])
     divergence = kl(mu, logvar).mean()
     torch.autograd.grad(divergence, list(model.encoder.parameters()), retain_graph=True)  # to print its size
     averaged = copy.deepcopy(model)

@@ -140,8 +140,9 @@ def _noise(learner: Learner) -> list[Finding]:
     _, *codes = stage.weights
 
     def see(_, given: tuple) -> None:
-        in_order = given[0][stage.model.encoder.rows.argsort()]  # the step may have shuffled the images
-        draws.append(noise.with_slopes(in_order, *codes))
+        rows = stage.model.encoder.rows
+        if torch.is_grad_enabled() and len(rows) == len(given[0]):  # else it is to be looked at only
+            draws.append(noise.with_slopes(given[0][rows.argsort()], *codes))  # the images may have been shuffled
 
     stage.model.decoder.register_forward_pre_hook(see)
 
