@@ -102,7 +102,10 @@ def _for_a_learner(notebook: dict) -> dict:
         asks = cell["cell_type"] == "code" and re.search(r"= Prediction\(|^def judge", "".join(cell["source"]), re.M)
         if cell["cell_type"] == "code":
             cell["outputs"], cell["execution_count"] = [], None
-        if asks or {"solution", "claims"} & set(cell["metadata"].get("tags", ())):
+        tags = set(cell["metadata"].get("tags", ()))
+        if "solution" in tags:  # of a folded cell the first line is seen
+            cell["source"] = "# A solution\n" + "".join(cell["source"])
+        if asks or {"solution", "claims"} & tags:
             cell["metadata"]["jupyter"] = cell["metadata"].get("jupyter", {}) | {"source_hidden": True}
     return notebook
 
