@@ -1,6 +1,6 @@
 """A class on a hub: a real JupyterHub and its proxy on localhost, and learners who go through a lecture all at once.
 
-    python benchmarks/class.py                             # 20 learners, three minutes of play: about nine in all
+    python benchmarks/class.py                             # 20 learners, three minutes of play: about 15 in all
     python benchmarks/class.py --learners 3 --minutes 0.5
 
 Each logs in, starts a server, opens their copy of the lecture, runs its cells, answers its predictions, and plays with
