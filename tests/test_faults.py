@@ -37,10 +37,10 @@ def names_in(file: str) -> set[str]:
 
 def test_every_fault_of_the_table_has_a_test():
     table = (REPOSITORY / "docs" / "faults.md").read_text(encoding="utf-8")
-    rows = re.findall(r"^\| (\d+) \|.*\| `(tests/[\w/]+\.py)::(\w+)` \|$", table, re.M)
-    assert [int(number) for number, *_ in rows] == list(range(1, len(rows) + 1)) and len(rows) >= 60
-    there = {file: names_in(file) for file in {file for _, file, _ in rows}}
-    assert [f"{file}::{name}" for _, file, name in rows if name not in there[file]] == []
+    rows = re.findall(r"^\|.*\| `(tests/[\w/]+\.py)::(\w+)` \|$", table, re.M)
+    assert len(rows) == table.count("::test_") >= 60
+    there = {file: names_in(file) for file in {file for file, _ in rows}}
+    assert [f"{file}::{name}" for file, name in rows if name not in there[file]] == []
 
 
 # -- places -------------------------------------------------------------------------------------------------------

@@ -45,8 +45,8 @@ def _playwrights_own() -> str | None:
 
 
 @contextmanager
-def jupyterlab(folder: Path):
-    """JupyterLab on a free port of localhost, with `folder`/notebooks as its root and settings of its own.
+def jupyterlab(folder: Path, options: tuple[str, ...] = ("--port=0", "--port-retries=0")):
+    """JupyterLab on localhost, with `folder`/notebooks as its root and settings of its own; by default on a free port.
 
     Yields the URL of the lab, token included. The notebooks are a copy: nothing in the clone is touched.
     """
@@ -64,9 +64,9 @@ def jupyterlab(folder: Path):
         "VAEKIT_ANSWERS": str(folder / "predictions"),
         "PYTHONPATH": os.pathsep.join([str(REPOSITORY), os.environ.get("PYTHONPATH", "")]),
     }
-    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--port=0", "--port-retries=0"]
+    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root"]
     command += [f"--{app}.expose_app_in_browser=True" for app in ("LabApp", "JupyterNotebookApp")]  # the tests use it
-    command += [f"--ServerApp.root_dir={folder / 'notebooks'}"]
+    command += [f"--ServerApp.root_dir={folder / 'notebooks'}", *options]
     with (folder / "jupyterlab.log").open("w+") as log:
         server = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
         try:
@@ -83,7 +83,7 @@ def jupyterlab(folder: Path):
 def _url(server: subprocess.Popen, log: Path, seconds: float = 60) -> str:
     end = time.monotonic() + seconds
     while time.monotonic() < end and server.poll() is None:
-        if found := re.search(r"http://(?:localhost|127\.0\.0\.1):\d+/lab\S*\?token=\w+", log.read_text()):
+        if found := re.search(r"http://(?:localhost|127\.0\.0\.1):\d+/lab\S*\?token=[\w.]+", log.read_text()):
             return found.group()
         time.sleep(0.1)
     raise RuntimeError(f"JupyterLab did not start:\n{log.read_text()[-2000:]}")

@@ -1,6 +1,7 @@
-"""What happens to pages and kernels: markup in names, a reload in mid-drag, two pages, sleep, a kill."""
+"""What happens to pages and kernels: markup in names, a reload in mid-drag, two pages, sleep, a kill, a restart."""
 
 import io
+import socket
 
 import numpy as np
 import pytest
@@ -10,10 +11,12 @@ from jupyter import (
     add_cell,
     ask,
     execute,
+    jupyterlab,
     new_page,
     open_notebook,
     run_cell,
     save,
+    set_cells,
     wait_for_kernel,
 )
 
@@ -135,3 +138,27 @@ def test_a_kernel_that_is_killed(desk, lab):
     again.show()
     assert again.wait("d.painted > 1")["step"] == 50 and not again.message.is_visible()
     desk.problems.clear()  # of the connection
+
+
+@pytest.mark.release
+def test_a_server_that_is_started_again(chromium, tmp_path):
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    options = f"--port={port}", "--IdentityProvider.token=abc"
+    page = new_page(chromium)
+    for folder in ("one", "two"):
+        (tmp_path / folder).mkdir()
+        with jupyterlab(tmp_path / folder, options) as url:
+            if folder == "one":
+                open_notebook(page, url.replace("...", "abc"))  # a token of one's own is not shown
+                set_cells(page, "", "import vaekit\nlab = vaekit.LatentLab(hidden=16).run(50)\nlab.play()\nlab")
+                run_cell(page, 1)  # the first is no code
+                lab = Lab(page)
+                lab.show()
+                lab.wait("d.step > 60 && d.playing === 'true'")
+                continue
+            lab.message.filter(has_text=GONE).wait_for(timeout=60_000)
+            page.locator(".jp-Dialog button", has_text="Close").click()  # JupyterLab's own words on it
+            assert lab.state()["step"] > 60 and lab.drag(1.5, 1)["z1"] > 1
+    page.close()
