@@ -38,6 +38,7 @@ TITLES = {"draws": r"(\d+) of (\d+) draws from the prior within 2σ", "walk": r"
 )
 def test_what_is_measured_can_be_seen_hits_and_misses_apart(desk, lab, what, option, images):
     execute(desk, "lab.set(prior=False); lab.run(400)")
+    execute(desk, "lab.view.sides[0].extent = 3.8; lab.run(0)")  # how far it reaches hangs on the frames on the way
     lab.wait("d.step === 700 && d.state === 'points'")
     lab.press("More")
     strip = lab.root.locator(".vk-strips")
@@ -69,7 +70,7 @@ def test_what_is_measured_can_be_seen_hits_and_misses_apart(desk, lab, what, opt
         places = [lab.place(*point[:2]) for point in header["points"] if bool(point[2]) is hit]
         inside = [(round(x + dx), round(y + dy)) for x, y in places if min(x, y) > 9 and max(x, y) < len(seen) - 9]
         found = [(np.abs(seen[y - 1 : y + 2, x - 1 : x + 2] - colour) < 40).all(-1).any() for x, y in inside]
-        assert len(found) < 5 or np.mean(found) > 0.3, (hit, found)
+        assert len(found) < 5 or np.mean(found) > 0.5, (hit, found)
 
     lab.choose("nothing more")
     strip.locator("canvas").first.wait_for(state="detached")
