@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from vaekit.copies import notebooks_in
+
 ROOT = Path(__file__).parents[1]
 
 pytestmark = pytest.mark.slow
@@ -112,7 +114,7 @@ def test_the_whole_book_loads_nothing_from_elsewhere_and_shows_every_picture(tmp
 
     command = [sys.executable, "-m", "vaekit", "book", str(tmp_path), "--runs", "0"]
     subprocess.run(command, check=True, timeout=300, env=os.environ | {"PYTHONPATH": str(ROOT)})
-    for path in [*ROOT.glob("notebooks/*.ipynb"), *ROOT.glob("notebooks/more/*.ipynb")]:
+    for path in notebooks_in(ROOT / "notebooks"):
         page = Page(tmp_path / path.relative_to(ROOT).with_suffix(".html"))
         page.check()
         outputs = [out for cell in nbformat.read(path, as_version=4).cells for out in cell.get("outputs", ())]

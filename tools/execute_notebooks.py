@@ -16,13 +16,9 @@ from nbconvert.preprocessors import ExecutePreprocessor
 from PIL import Image
 
 from vaekit._pictures import lighter
+from vaekit.copies import notebooks_in
 
 NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
-
-
-def all_notebooks(folder: Path = NOTEBOOKS) -> list[Path]:
-    """The lectures, and after them the appendices."""
-    return [*sorted(folder.glob("*.ipynb")), *sorted(folder.glob("more/*.ipynb"))]
 
 
 def execute(path: Path) -> None:
@@ -45,7 +41,7 @@ def execute(path: Path) -> None:
 
 
 def main() -> None:
-    for path in map(Path, sys.argv[1:]) if sys.argv[1:] else all_notebooks():
+    for path in map(Path, sys.argv[1:]) if sys.argv[1:] else notebooks_in(NOTEBOOKS):
         execute(path)
         print(f"{path.name}: {path.stat().st_size / 1024:.0f} KiB")
 

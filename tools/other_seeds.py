@@ -13,8 +13,10 @@ import sys
 from pathlib import Path
 
 import nbformat
-from execute_notebooks import all_notebooks
+from execute_notebooks import NOTEBOOKS
 from nbconvert.preprocessors import ExecutePreprocessor
+
+from vaekit.copies import notebooks_in
 
 MARK = "NBVAL_CHECK_OUTPUT"
 
@@ -73,7 +75,7 @@ def differences(path: Path, by: int) -> list[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("notebooks", nargs="*", type=Path, default=all_notebooks())
+    parser.add_argument("notebooks", nargs="*", type=Path, default=notebooks_in(NOTEBOOKS))
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2], help="how far to move the seeds (default: 1 2)")
     asked = parser.parse_args()
     wrong = 0

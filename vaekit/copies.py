@@ -26,6 +26,11 @@ def lectures_folder() -> Path:
     return found[0]
 
 
+def notebooks_in(folder: Path) -> list[Path]:
+    """The lectures in a folder, and after them the appendices."""
+    return [*sorted(folder.glob("*.ipynb")), *sorted(folder.glob("more/*.ipynb"))]
+
+
 def copy_lectures(folder: str | Path, kind: str = "learner") -> list[str]:
     """Copy the lectures into a folder, which is made when only it is missing.
 
@@ -41,7 +46,7 @@ def copy_lectures(folder: str | Path, kind: str = "learner") -> list[str]:
         record = _read_record(folder)
         if record["kind"] not in (None, kind):
             raise CopyError(f"{short_path(folder)} has the {record['kind']}'s copies: choose another folder")
-        files = sorted([*source.glob("*.ipynb"), *source.glob("more/*.ipynb"), *source.glob("README.md")])
+        files = [*notebooks_in(source), *source.glob("README.md")]
         said = [_copy(path.relative_to(source), _prepared(path, kind), folder, record["sums"]) for path in files]
         write_whole(folder / RECORD, json.dumps(record | {"kind": kind}, indent=1).encode())
     except OSError as error:

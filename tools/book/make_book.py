@@ -18,7 +18,7 @@ from lectures import flaws
 from runs import make_runs
 from sphinx.cmd.build import build_main
 
-from vaekit.copies import lectures_folder
+from vaekit.copies import lectures_folder, notebooks_in
 
 HERE = Path(__file__).resolve().parent
 # What is around the lectures: in the wheel beside this file, else the clone's own.
@@ -38,7 +38,7 @@ def make_book(folder: Path, notebooks: Path, runs: int, front: Path = FRONT) -> 
 
     Returns the front page. Raises ValueError, in one line: see `flaws`, `make_runs`.
     """
-    paths = [*sorted(notebooks.glob("*.ipynb")), *sorted(notebooks.glob("more/*.ipynb"))]
+    paths = notebooks_in(notebooks)
     found = [f"{path.stem}: {flaw}" for path in paths for flaw in flaws(nbformat.read(path, as_version=4))]
     if found:
         raise ValueError(f"{found[0]} ({len(found)} in all): run `make notebooks`, and look at it")
