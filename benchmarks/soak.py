@@ -133,7 +133,8 @@ class Player:
 
     @contextmanager
     def _at_rest(self):
-        self.lab.press("Pause")
+        if self.lab.state()["playing"] == "true":  # else something that failed has left it paused
+            self.lab.press("Pause")
         self.lab.wait("d.playing === 'false'")
         yield
         self.lab.press("Play")

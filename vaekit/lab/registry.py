@@ -81,7 +81,11 @@ def forget(lab) -> None:
 
 def take_down_with(lab, parts) -> None:
     """When nobody holds the lab any more, end its thread, and close its widgets, which ipywidgets would keep."""
-    weakref.finalize(lab, _take_down, lab.engine, _with_parts(parts, {})).atexit = False
+    found = _with_parts(parts, {})
+    for widget in found.values():
+        if widget.comm:  # where a cell has made it ipykernel 7.4 would have what a page sends wait for a cell's end
+            vars(widget.comm)["_reply_subshell_for"] = None
+    weakref.finalize(lab, _take_down, lab.engine, found).atexit = False
 
 
 def _take_down(engine, found: dict) -> None:
