@@ -1,11 +1,13 @@
 """Images that do not fit: each is refused in one line, and the code that the line ends with gives the true picture."""
 
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from torch.utils.data import DataLoader, TensorDataset
+from scipy.sparse import csr_matrix
+from torch.utils.data import ConcatDataset, DataLoader, Dataset, Subset, TensorDataset
 
 import vaekit
 from vaekit.data import ImageSet, as_floats, check_images
@@ -25,6 +27,20 @@ class Torchvisions:
     """Like torchvision's data sets: the pictures are its `data`."""
 
     data = BYTES[:, 0]
+
+
+class Labelled(Dataset):
+    """A data set that makes each picture when it is asked for, as one that reads files does."""
+
+    def __init__(self, pictures, asked=()):
+        self.pictures, self.asked = pictures, list(asked)
+
+    def __len__(self):
+        return len(self.pictures)
+
+    def __getitem__(self, i):
+        self.asked.append(i)
+        return self.pictures[i], i % 10  # it never says that there are no more
 
 
 CASES = {  # what a learner has, and what should be seen
@@ -56,18 +72,42 @@ CASES = {  # what a learner has, and what should be seen
     "int8": (((255 * GREY).round() - 128).to(torch.int8), GREY),
     "16 bit": (WORDS, GREY),
     "uint16": (WORDS.to(torch.uint16), GREY),
+    "12 bit": ((4095 * GREY).int(), GREY),
+    "0..16": ((16 * GREY).round(), (16 * GREY).round() / 16),  # as scikit-learn's digits are
+    "0..16 bytes": ((16 * INK).to(torch.uint8), INK),
+    "0..16 divided by 255": (16 * GREY / 255, GREY),
+    "H W C N": (COLOUR_BYTES.permute(2, 3, 1, 0), COLOUR),
+    "H W N": (BYTES[:, 0].permute(1, 2, 0), GREY),
+    "N 1 D": (BYTES.flatten(2), GREY),
+    "N D 1": (BYTES.view(200, 64, 1), GREY),
+    "N 3 D": (COLOUR_BYTES.flatten(2), COLOUR),
+    "batches of batches": (COLOUR.view(10, 20, 3, 8, 8), COLOUR),
+    "sparse": (GREY.to_sparse(), GREY),
+    "nested": (torch.nested.nested_tensor(list(COLOUR), layout=torch.jagged), COLOUR),
+    "scipy's sparse rows": (csr_matrix(BYTES.flatten(1).numpy()), GREY),
     "NaN": (GREY.masked_fill(GREY > 0.9, torch.nan), GREY.masked_fill(GREY > 0.9, 0)),
     "infinity": (GREY.masked_fill(GREY == 1, torch.inf), GREY.clamp(max=GREY[GREY < 1].max().item())),
     "array": (BYTES.numpy(), GREY),
     "array NHWC 0..255": (255 * COLOUR.double().permute(0, 2, 3, 1).numpy(), COLOUR),
     "array, turned round": (BYTES.numpy()[::-1], GREY.flip(0)),
     "array uint16": (WORDS.numpy().astype(np.uint16), GREY),
+    "array of the other byte order": (WORDS.numpy().astype(">u2"), GREY),
+    "array of long doubles": (GREY.numpy().astype(np.longdouble), GREY),
     "list": (BYTES.tolist(), GREY),
+    "list of pictures with labels": (list(zip(COLOUR, range(200), strict=True)), COLOUR),
+    "pictures and labels": ((COLOUR_BYTES.numpy(), np.arange(200)), COLOUR),
+    "batch": ([GREY, torch.arange(200)], GREY),
     "tuple": (tuple(COLOUR), COLOUR),
     "ImageSet": (ImageSet(BYTES), GREY),
     "data set of torchvision": (Torchvisions(), GREY),
     "TensorDataset": (TensorDataset(GREY), GREY),
     "DataLoader": (DataLoader(TensorDataset(GREY), 8), GREY),
+    "part of a TensorDataset": (Subset(TensorDataset(GREY), range(50)), GREY[:50]),
+    "part of torchvision's": (Subset(Torchvisions(), [3, 1]), GREY[[3, 1]]),
+    "data set with labels": (Labelled(COLOUR), COLOUR),
+    "data set of arrays": (Labelled(COLOUR_BYTES.permute(0, 2, 3, 1).numpy()), COLOUR),
+    "two of them": (ConcatDataset([Labelled(GREY), Labelled(GREY)]), torch.cat([GREY, GREY])),
+    "DataLoader, shuffled": (DataLoader(Labelled(GREY), 8, shuffle=True), GREY),
 }
 
 
@@ -87,6 +127,20 @@ def test_the_hint_gives_the_true_picture(name):
     assert (shown - true).abs().max() < 0.5 / 255 + 1e-4
 
 
+def test_a_data_set_that_reads_files_is_not_read_through_for_a_hint():
+    data = Labelled(GREY.expand(-1, 3, -1, -1).repeat(50, 1, 1, 1))
+    with pytest.raises(TypeError, match=r"try torch.stack\(\[images\[i\]\[0\] for i in range\(len\(images\)\)\]\)$"):
+        check_images(data)
+    assert len(data.asked) < 500 < len(data)
+
+
+@pytest.mark.parametrize("kind", [str, Path])
+def test_a_path_is_no_picture_but_leads_to_them(refuses, tmp_path, kind):
+    np.save(tmp_path / "a.npy", BYTES.numpy())
+    with refuses(TypeError, r"; this is a \w+: try vaekit.load_images\(images\).images$"):
+        check_images(kind(tmp_path / "a.npy"))
+
+
 @pytest.mark.parametrize(
     ("images", "words"),
     [
@@ -100,6 +154,9 @@ def test_the_hint_gives_the_true_picture(name):
         ((image for image in GREY), "this is a generator"),
         (None, "this is a NoneType"),
         ("digits.png", "this is a str"),
+        (np.array(["seven"] * 200), "this is a ndarray of <U5"),
+        ([torch.rand(1, 8, 8), torch.rand(1, 9, 8)], "this is a list"),
+        (torch.rand(4, 28, 28, 3, 1), r"the shape of these is \(4, 28, 28, 3, 1\)"),
     ],
 )
 def test_what_nothing_mends_gets_one_line_without_a_hint(refuses, images, words):

@@ -1,5 +1,7 @@
 """What is wrong with a learner's images, and the code that mends it: a hint is run before it is given."""
 
+import re
+import sys
 import warnings
 from math import isfinite, isnan, isqrt
 from typing import NamedTuple
@@ -7,14 +9,23 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader
 
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
-# Where a container may hold its pictures: the first expression that gives a tensor is the hint.
-CONTAINERS = (
-    *("images.images", "images.data", "torch.as_tensor(images.data)"),  # an ImageSet, a data set of torchvision
-    *("images.tensors[0]", "images.dataset.data", "images.dataset.tensors[0]"),  # a TensorDataset, a DataLoader
-    *("torch.stack(images)", "torch.as_tensor(images)", "torch.as_tensor(np.array(images))"),
+# Where a container may hold its pictures: the first expression that gives a plain tensor is the hint.
+HELD = (
+    *("images.images", "torch.as_tensor(images.toarray())", "images.data"),  # an ImageSet; scipy's; torchvision's
+    *("torch.as_tensor(images.data)", "images.tensors[0]", "images.dataset.tensors[0][images.indices]"),
+    *("torch.as_tensor(images.dataset.data[images.indices])", "images.to_dense()", "images.dequantize()"),
+    *("torch.nested.to_padded_tensor(images, 0)", "vaekit.load_images(images).images"),
 )
+ARRAYS = ("torch.as_tensor(images)", "torch.as_tensor(np.array(images))", "torch.as_tensor(np.array(images, float))")
+ARRAYS += ("torch.as_tensor(np.stack(images))",)
+PAIR = ("images[0]", "torch.as_tensor(images[0])")  # pictures and their labels
+# One by one, as a data set gives them: pictures, or pictures with a label.
+ITEMS = [f"images[i]{part} for i in range(len(images))" for part in ("", "[0]", "['image']")]
+ITEMS = [it for item in ITEMS for it in (f"torch.stack([{item}])", f"torch.as_tensor(np.stack([{item}]))")]
+TRIED = 64  # of these, before the hint is given: a data set may read each from a file
 # Each colour to 0..1 by itself: what had a mean and a deviation of each colour is then as it was.
 BY_COLOUR = "(images - images.amin((0, 2, 3), True)) / (images.amax((0, 2, 3), True) - images.amin((0, 2, 3), True))"
 
@@ -52,12 +63,22 @@ def mended(images) -> Tensor:
 
 
 def _run(mending: str, images):
-    return eval(mending, {"torch": torch, "np": np, "images": images})  # an expression of this file
+    names = {"torch": torch, "np": np, "vaekit": sys.modules["vaekit"], "images": images}
+    if not isinstance(images, tuple | list):
+        names["range"] = lambda n: range(min(n, TRIED))
+    return eval(mending, names)  # an expression of this file
+
+
+def _is_dense(images) -> bool:
+    strided = isinstance(images, Tensor) and images.layout == torch.strided
+    return strided and not images.is_quantized and not images.is_nested
 
 
 def _next_fault(images) -> Fault | None:
-    if not isinstance(images, Tensor):
-        return Fault(TypeError, f"this is a {type(images).__name__}", _out_of_container(images))
+    if not _is_dense(images):
+        mending, dtype = _out_of_container(images), getattr(images, "dtype", None)
+        of = ", not a dense one" if isinstance(images, Tensor) else f" of {dtype}" if dtype and not mending else ""
+        return Fault(TypeError, f"this is a {type(images).__name__}{of}", mending)
     if images.ndim != 4 or images.shape[1] not in (1, 3) or 0 in images.shape:
         return _layout_fault(tuple(images.shape))
     if images.dtype not in (torch.uint8, *FLOATS):
@@ -69,14 +90,26 @@ def _next_fault(images) -> Fault | None:
 
 
 def _out_of_container(images) -> str:
-    for mending in CONTAINERS:
+    """The first expression that takes the pictures out of what holds them; "" where none does."""
+    if isinstance(images, DataLoader):
+        return re.sub(r"(?<![.\w])images\b", "images.dataset", _out_of_container(images.dataset))
+    if isinstance(images, tuple | list):
+        tries = ("torch.stack(images)", *ARRAYS[1:], *ITEMS, *PAIR * _is_pair(images))
+    else:
+        is_lazy = hasattr(images, "__getitem__") and not hasattr(images, "__array__")
+        tries = (*HELD, *(ITEMS if is_lazy else ARRAYS))
+    for mending in tries:
         try:
             with warnings.catch_warnings(action="error"):
-                if isinstance(_run(mending, images), Tensor):
+                if _is_dense(_run(mending, images)):
                     return mending
         except Exception:  # whatever a stranger's container raises: the next one
             continue
     return ""
+
+
+def _is_pair(images) -> bool:
+    return len(images) == 2 and getattr(images[0], "ndim", 0) > getattr(images[1], "ndim", 0)
 
 
 def _layout_fault(shape: tuple[int, ...]) -> Fault:
@@ -86,8 +119,18 @@ def _layout_fault(shape: tuple[int, ...]) -> Fault:
             words = "this data set is empty: give at least one batch of images"
         case (_, c, _, w) if 0 not in shape and (w in (1, 3) or w <= 4 < c):
             words, mending = f"{words}, which looks like (N, H, W, C)", "images.permute(0, 3, 1, 2)"
+        case (h, w, 1 | 3, n) if h == w < n:  # as Matlab has them
+            mending = "images.permute(3, 2, 0, 1)"
         case (_, 2 | 4 as c, _, _):
             words, mending = f"{words}: {c} channels, not 1 or 3", f"images[:, :{c - 1}]"
+        case (*_, 1 | 3, _, _) if len(shape) > 4:
+            mending = "images.flatten(0, -4)"
+        case (_, 1 | 3, d) if d > 3 and isqrt(d) ** 2 == d:  # pixels in one row
+            mending = f"images.unflatten(2, {(isqrt(d), isqrt(d))})"
+        case (n, d, 1) if n != d > 3 and isqrt(d) ** 2 == d:
+            mending = f"images.unflatten(1, {(isqrt(d), isqrt(d))})"
+        case (h, w, n) if h == w < n:
+            mending = "images.permute(2, 0, 1)"
         case (_, h, c):  # a single picture in colour, or many grey ones
             mending = "images[None]" if c <= 4 < h else "images.unsqueeze(1)"
         case (_, d):
@@ -103,8 +146,9 @@ def _range_fault(images: Tensor) -> Fault | None:
         finite = images[images.isfinite()]
         inside = f"images.nan_to_num(0, {finite.max():g}, {finite.min():g})" if len(finite) else ""
         return Fault(ValueError, f"these hold {'NaN' if isnan(low) else 'infinity'}: {words}", inside)
-    if low >= 0 and 0 < high <= 1.001 * white / 255:
-        return Fault(ValueError, f"{words}, where white is {white}: all but black", "images * 255")
+    if low >= 0 and 0 < high <= 16.01 * white / 255:  # 16 grey levels, or 0 and 1, as bytes; or divided twice
+        mending = "images * 255" if 0.99 * white <= 255 * high <= 1.001 * white else f"images / {high:.9g}"
+        return Fault(ValueError, f"{words}, where white is {white}: all but black", mending)
     if low >= 0 and high <= white:
         return None
     whole = bool((images == images.round()).all())
@@ -113,9 +157,9 @@ def _range_fault(images: Tensor) -> Fault | None:
         (-0.5 <= low < 0 and high - low <= 1.001, f"images + {-low:.9g}"),
         (low >= -1.1 and high <= 1.1, "(images + 1) / 2"),
         (-0.425 <= low < 0 and high <= 2.823, "images * 0.3081 + 0.1307"),  # MNIST's mean and deviation
-        (low >= -25 and (128 < high <= 280 or (whole and low >= 0 and high <= 255)), "images / 255"),
-        (whole and low >= -128 and high <= 127, "(images + 128) / 255"),
-        (low >= 0, "images / 65535" if whole and high <= 65535 else f"images / {high:.9g}"),
+        (low >= -25 and 128 < high <= 280, "images / 255"),
+        (whole and -128 <= low < 0 and high <= 127, "(images + 128) / 255"),
+        (low >= 0, "images / 65535" if whole and 32767 < high <= 65535 else f"images / {high:.9g}"),
         (True, BY_COLOUR),
     )
     return Fault(ValueError, words, next(mending for fits, mending in guesses if fits))
