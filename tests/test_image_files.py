@@ -65,6 +65,8 @@ def test_small_square_pictures_stay_as_they_are_and_numbered_folders_are_the_cla
     found = read_images({f"{7 + i}/a.png": packed(pixels) for i, pixels in enumerate(colours)})
     assert torch.equal(found.images, torch.from_numpy(colours).permute(0, 3, 1, 2))
     assert found.labels.tolist() == [7, 8, 9] and found.told == "3 pictures, 16 × 16 and in colour; 3 classes."
+    found = read_images({"a.zip": zipped({f"{c}\\a.jfif": packed(some(9, 9)) for c in ("cats", "dogs")})})
+    assert found.labels.tolist() == [0, 1]  # as some programs on Windows pack them
     found = read_images({f"{i}.png": packed(pixels) for i, pixels in enumerate(greys)})
     assert torch.equal(found.images[:, 0], torch.from_numpy(greys)) and found.labels is None
     assert (found.name, found.told) == ("Your pictures", "3 pictures, 16 × 16 and grey; no classes.")
@@ -88,15 +90,54 @@ def test_pictures_of_every_mode_are_read_as_they_look():
     assert (found.images[:, 0].int() - torch.from_numpy(ramp).int()).abs().max() <= 3
 
 
+LEVELS = RANDOM.integers(0, 10, (3, 28, 28))
+
+
+@pytest.mark.parametrize(
+    ("pixels", "white", "kind"),
+    [
+        (LEVELS / 9, 1, "TIFF"),
+        (LEVELS * 455.0, 4095, "TIFF"),
+        ((LEVELS * 455).astype(np.uint16), 4095, "PNG"),
+        ((LEVELS * 7281).astype(np.uint16), 65535, "PNG"),
+        ((LEVELS * 28).astype(np.int32), 255, "TIFF"),
+        (LEVELS.astype(np.uint8), 9, "PNG"),
+        ((LEVELS > 4).astype(np.uint8), 1, "PNG"),
+    ],
+    ids=["fractions", "12 bit floats", "12 bit", "16 bit", "32 bit", "ten levels", "masks"],
+)
+def test_pictures_of_any_depth_are_not_all_but_black(pixels, white, kind):
+    pictures = [Image.fromarray(one.astype(np.float32) if one.dtype == float else one) for one in pixels]
+    found = read_images({f"{i}.{kind.lower()[:3]}": packed(one, kind) for i, one in enumerate(pictures)})
+    np.testing.assert_allclose(found.images[:, 0], pixels * (255 / white), atol=0.51)
+
+
+@pytest.mark.parametrize(
+    ("named", "labels"),
+    [
+        ({"X": some(5, 28, 28), "Y": np.arange(5)}, [0, 1, 2, 3, 4]),
+        ({"labels": np.arange(5.0), "another": some(5, 28, 28)}, [0, 1, 2, 3, 4]),
+        ({"a": np.eye(5), "pictures": some(5, 28, 28), "target": np.arange(5) > 2}, [0, 0, 0, 1, 1]),
+        ({"images": some(5, 28, 28), "labels": np.arange(5) - 1}, "no classes: labels must be a whole number from 0"),
+        ({"images": some(5, 28, 28), "label": np.eye(5)}, "no classes: label must be a whole number from 0 to 255"),
+    ],
+)
+def test_arrays_by_any_usual_name(named, labels):
+    found = read_images({"a.npz": arrays(**named)})
+    assert len(found) == 5 and found.images.shape[2:] == (28, 28)
+    assert labels in found.told if isinstance(labels, str) else found.labels.tolist() == labels
+
+
 @pytest.mark.parametrize(
     "images",
-    [some(5, 28, 28), some(5, 784), some(5, 1, 28, 28), some(5, 28, 28, 1), some(5, 28, 28) / 255.0],
-    ids=["N H W", "N D", "N C H W", "N H W C", "floats"],
+    [some(5, 28, 28), some(5, 784), some(5, 1, 28, 28), some(5, 28, 28, 1), some(5, 28, 28) / 255.0]
+    + [(some(5, 28, 28) / 255).astype(kind) for kind in (">f4", np.longdouble)],
+    ids=["N H W", "N D", "N C H W", "N H W C", "floats", "the other byte order", "long doubles"],
 )
 def test_arrays_of_every_layout(images):
     found = read_images({"a.npz": arrays(other=np.arange(3), x=images, y=np.array([[4], [1], [0], [9], [4]]))})
     truth = images if images.dtype == np.uint8 else (255 * images).round()
-    assert torch.equal(found.images.flatten(), torch.from_numpy(truth).to(torch.uint8).flatten())
+    assert torch.equal(found.images.flatten(), torch.from_numpy(truth.astype(np.uint8)).flatten())
     assert found.labels.tolist() == [4, 1, 0, 9, 4] and found.told == "5 pictures, 28 × 28 and grey; 4 classes."
 
 
@@ -171,9 +212,10 @@ BAD = {
     "9 TB": ({"a.npy": vast(10**6, 10**6, 9)}, "^a.npy cannot be read .Unable to allocate .*: save it anew"),
     "9 TB packed": ({"a.npz": zipped({"x.npy": vast(10**6, 10**6, 9)})}, "^a.npz cannot be read .Unable to alloc"),
     "a header without end": ({"a.npy": b"\x93NUMPY\x01\0\xff\xff" + b"(" * 65_535}, "^a.npy cannot be read"),
-    "words": ({"a.npz": arrays(images=np.array([["a"], ["b"]]))}, "^a.npz: can't convert np.ndarray"),
+    "words": ({"a.npz": arrays(images=np.array([["a"], ["b"]]))}, "^a.npz: images must be .* ndarray of <U1$"),
     "no such layout": ({"a.npz": arrays(images=some(5, 7))}, r"^a.npz: images must be .N, H, W.*\(5, 7\)$"),
     "not numbers": ({"a.npz": arrays(images=np.full((3, 8, 8), np.nan))}, "^a.npz: images must be .* NaN"),
+    "nothing": ({"a.npz": arrays(images=some(0, 28, 28))}, "^a.npz: images must be .* this data set is empty"),
     "many": ({"a.npz": arrays(images=np.zeros((70_001, 1, 1), np.uint8))}, "^a.npz has 70,001 .* 70,000 of"),
 }
 
@@ -190,5 +232,7 @@ def test_a_path_without_a_file(tmp_path, refuses):
         vaekit.load_images(tmp_path / "none.zip")
     with refuses(DataError, "holds no pictures: choose one .npz"):
         vaekit.load_images(tmp_path)
+    with refuses(ValueError, "^size must be a whole number from 8 up, not 0$"):
+        vaekit.load_images(tmp_path, size=0)
     with refuses(ValueError, "^size must be a whole number from 8 up, not 3$"):
         vaekit.load_images(tmp_path, size=3)

@@ -95,9 +95,10 @@ def _out_of_container(images) -> str:
         return re.sub(r"(?<![.\w])images\b", "images.dataset", _out_of_container(images.dataset))
     if isinstance(images, tuple | list):
         tries = ("torch.stack(images)", *ARRAYS[1:], *ITEMS, *PAIR * _is_pair(images))
+    elif hasattr(images, "__array__") and not isinstance(images, Tensor):
+        tries = ARRAYS
     else:
-        is_lazy = hasattr(images, "__getitem__") and not hasattr(images, "__array__")
-        tries = (*HELD, *(ITEMS if is_lazy else ARRAYS))
+        tries = (*HELD, *(ITEMS if hasattr(images, "__getitem__") else ARRAYS))
     for mending in tries:
         try:
             with warnings.catch_warnings(action="error"):

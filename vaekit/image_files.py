@@ -1,8 +1,10 @@
 """A learner's own images, read from files: pictures, a .zip or a folder of them, or the arrays of an .npz."""
 
 import io
+import math
 import os
 import zipfile
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
@@ -16,17 +18,18 @@ from vaekit._images import mended
 from vaekit.data import DataError, ImageSet
 
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF", "PPM")  # Pillow's names: none that runs another program
-ENDINGS = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".pbm", ".pgm", ".ppm")
+ENDINGS = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".pbm", ".pgm", ".ppm")
 ARRAYS = (".npz", ".npy")
 ALLOWED = "choose one .npz, one .zip of pictures, or pictures (.png, .jpg, .gif, .bmp, .webp, .tif)"
 IMAGES = ("images", "x", "x_train", "train_images", "imgs", "data", "arr_0")  # names in an .npz, the best first
-LABELS = ("labels", "y", "y_train", "train_labels", "targets", "label", "arr_1")
+LABELS = ("labels", "y", "y_train", "train_labels", "targets", "target", "label", "arr_1")
 SIDE = 28  # what pictures are made; those that are square and from 8 to 32 already stay as they are
 KEPT = range(8, 33)
 MOST, MOST_BYTES, MOST_PIXELS = 70_000, 2**29, 50_000_000  # pictures; unpacked, of all; pixels of one
 CLASSES = 100  # folders; more are no classes, and of labels 256: the page has a byte for each
 PICKLED = ("Object arrays", "pickled (object) data")  # in numpy's words
 OBJECTS = "holds Python objects, which are not read, as they may run anything: save numbers by np.savez"
+DEEP = ("I", "F")  # the first letters of Pillow's modes of more than 8 bits
 NEARLY_GREY = 4  # grey levels that the colours of a grey picture may be apart: a .jpg's rounding
 
 
@@ -56,22 +59,23 @@ def load_images(path: str | os.PathLike, size: int | None = None) -> LoadedImage
 
 def read_images(files: dict[str, bytes], size: int | None = None, name: str = "") -> LoadedImages:
     """The images in the contents of files, by the files' names: see `load_images`. name: of the set."""
-    size = size and check_whole("size", size, 8)
+    size = None if size is None else check_whole("size", size, 8)
     shown, *others = files or [name]
     name = name or (shown if not others else "Your pictures")
     ending = PurePosixPath(shown.lower()).suffix
     if not others and ending in ARRAYS:
-        pictures, labels, classes = *_read_arrays(shown, files[shown]), None
+        pictures, labels, told = _read_arrays(shown, files[shown])
     else:
         files = _unzip(shown, files[shown]) if not others and ending == ".zip" else files
         pictures = [_open(file, content) for file, content in files.items()]
         labels, classes = _labels_of_folders(list(files))
+        told = _describe(labels, classes)
     if len(pictures) < 2:
         held = "a single picture, too few to learn from" if pictures else "no pictures"
         raise DataError(f"{short_path(name)} holds {held}: {ALLOWED}")
     _check_room(name, [3 * (size or SIDE) ** 2] * len(pictures))  # as they will be
     images, done = _as_one(pictures, size)
-    told = f"{len(images):,} pictures, {done}; {_describe(labels, classes)}."
+    told = f"{len(images):,} pictures, {done}; {told}."
     return LoadedImages(images, labels, _short(name), told)
 
 
@@ -102,7 +106,7 @@ def _unzip(name: str, content: bytes) -> dict[str, bytes]:
         with zipfile.ZipFile(io.BytesIO(content)) as packed:
             members = [it for it in packed.infolist() if is_picture(it.filename)]
             _check_room(name, [it.file_size for it in members])
-            return {it.filename: packed.open(it).read(it.file_size) for it in members}
+            return {it.filename.replace("\\", "/"): packed.open(it).read(it.file_size) for it in members}
     except DataError:
         raise
     except Exception as error:  # damaged, encrypted, packed in an unknown way
@@ -133,19 +137,29 @@ def _as_one(pictures: list[Image.Image], size: int | None) -> tuple[torch.Tensor
     """Pictures of any sizes → images (N, C, size, size), uint8, and what was done, in words."""
     sizes = {picture.size for picture in pictures}
     side = size or next((w for w, h in sizes if len(sizes) == 1 and w == h and w in KEPT), SIDE)
-    square = np.stack([_square(picture, side) for picture in pictures])  # (N, size, size, 3)
+    white = max((_white(picture) for picture in pictures if picture.mode[0] in DEEP), default=255)
+    square = np.stack([_square(picture, side, white) for picture in pictures])  # (N, size, size, 3)
     grey = int(np.ptp(square, axis=3).max()) <= NEARLY_GREY
-    images = torch.from_numpy(square[..., 1:2] if grey else square).permute(0, 3, 1, 2).contiguous()
+    images = _as_bytes(torch.from_numpy(square[..., 1:2] if grey else square).permute(0, 3, 1, 2).contiguous())
     cut = "cut square from the middle, " if any(w != h for w, h in sizes) else ""
     made = "" if sizes == {(side, side)} else "made "
     return images, f"{cut}{made}{side} × {side} and {'grey' if grey else 'in colour'}"
 
 
-def _square(picture: Image.Image, side: int) -> np.ndarray:
+def _white(picture: Image.Image) -> float:
+    """White in pictures of more than 8 bits such as this: 1 for fractions, 2ᵏ − 1 as cameras have it, or 65,535."""
+    try:
+        top = float(np.asarray(picture).max())
+        return max(1, 2 ** math.ceil(math.log2(top + 1) - 1e-6) - 1) if top < 4096 else 65535
+    except Exception as error:
+        raise DataError(_unreadable(picture.info["name"], error)) from None
+
+
+def _square(picture: Image.Image, side: int, white: float) -> np.ndarray:
     """A picture as (side, side, 3), uint8: upright, on white where it is transparent, cut from the middle."""
     try:
-        if picture.mode.startswith("I"):  # 16 bits
-            picture = Image.fromarray((np.asarray(picture).clip(0, 65535) // 257).astype(np.uint8))
+        if picture.mode[0] in DEEP:
+            picture = Image.fromarray((np.asarray(picture).clip(0, white) * (255 / white)).round().astype(np.uint8))
         picture.draft("RGB", (2 * side, 2 * side))  # a large .jpg need not be read in full
         picture = ImageOps.exif_transpose(picture)
         if picture.has_transparency_data:
@@ -181,7 +195,7 @@ def _describe(labels: torch.Tensor | None, classes: list[str] | None) -> str:
 # -- arrays ---------------------------------------------------------------------------------------------------
 
 
-def _read_arrays(name: str, content: bytes) -> tuple[list[Image.Image], torch.Tensor | None]:
+def _read_arrays(name: str, content: bytes) -> tuple[list[Image.Image], torch.Tensor | None, str]:
     try:
         images, others = _find_images(name, content)
     except DataError:
@@ -193,30 +207,35 @@ def _read_arrays(name: str, content: bytes) -> tuple[list[Image.Image], torch.Te
         raise DataError(f"{short_path(name)} holds no images: save them by np.savez(file, images=..., labels=...)")
     _check_room(name, [images[:1].nbytes] * len(images))
     try:
-        images = mended(torch.from_numpy(np.ascontiguousarray(images)))
+        images = _as_bytes(images)
     except Exception as error:
         raise DataError(f"{short_path(name)}: {first_line(error)}") from None
-    if images.is_floating_point():
-        images = (255 * images).round().to(torch.uint8)
     pixels = images.permute(0, 2, 3, 1).squeeze(3).numpy()  # (N, H, W) or (N, H, W, 3)
-    return [Image.fromarray(each) for each in pixels], _find_labels(others, len(images))
+    return [Image.fromarray(each) for each in pixels], *_find_labels(others, images)
+
+
+def _as_bytes(images) -> torch.Tensor:
+    """Images of any kind that a hint can mend, (N, C, H, W), uint8."""
+    images = mended(images)
+    return (255 * images).round().to(torch.uint8) if images.is_floating_point() else images
 
 
 def _find_images(name: str, content: bytes) -> tuple[np.ndarray | None, dict[str, np.ndarray]]:
-    """The array that holds the images, by its name, else the first of two axes or more; and the rest."""
+    """The array that holds the images, by its name, else the largest of two axes or more; and the rest."""
     found = np.load(io.BytesIO(content), allow_pickle=False)
     if isinstance(found, np.ndarray):
         return (found if found.ndim > 1 else None), {}
     _check_room(name, [it.file_size for it in found.zip.infolist()])
     arrays, objects = {}, False
-    for key in sorted(found.files, key=lambda key: [*IMAGES, key].index(key)):
+    for key in found.files:
         try:
             arrays[key] = found[key]
         except ValueError as error:
             if not _is_pickled(error):
                 raise
             objects = True
-    image = next((key for key, array in arrays.items() if array.ndim > 1), None)
+    sizes = {key: array.size for key, array in arrays.items() if array.ndim > 1}
+    image = next(iter(_named(sizes, IMAGES)), max(sizes, key=sizes.get, default=None))
     if image is None and objects:
         raise DataError(f"{short_path(name)} {OBJECTS}")
     return arrays.pop(image, None), arrays
@@ -226,10 +245,19 @@ def _is_pickled(error: Exception) -> bool:
     return any(words in str(error) for words in PICKLED)
 
 
-def _find_labels(arrays: dict[str, np.ndarray], n: int) -> torch.Tensor | None:
-    """Whole numbers from 0 to 255, one an image; None where there are none."""
-    for key in LABELS:
-        labels = arrays.get(key, np.empty(0))
-        if labels.size == n == len(labels) and labels.dtype.kind in "iu" and labels.min() >= 0 and labels.max() < 256:
-            return torch.from_numpy(labels.reshape(n).astype(np.int64))
-    return None
+def _find_labels(arrays: dict[str, np.ndarray], images: torch.Tensor) -> tuple[torch.Tensor | None, str]:
+    """Whole numbers from 0 to 255, one an image, or None where there are none; and what is there, in words."""
+    told = "no classes"
+    for key in _named(arrays, LABELS):
+        given = arrays[key][:, 0] if arrays[key].shape[1:] == (1,) else arrays[key]
+        with suppress(TypeError, ValueError):
+            labels = ImageSet(images, given).labels
+            if labels.max() < 256:
+                return labels, _describe(labels, None)
+        told = f"no classes: {_short(key)} must be a whole number from 0 to 255 for each picture"
+    return None, told
+
+
+def _named(arrays: dict, names: tuple[str, ...]) -> list[str]:
+    """The keys that are among the names, in capitals or not, in the order of the names."""
+    return sorted((key for key in arrays if key.lower() in names), key=lambda key: names.index(key.lower()))
