@@ -129,6 +129,26 @@ def test_images_lie_row_by_row(ax, channels, top):
     assert not ax.axison
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+def test_images_of_any_type_are_shown_as_bright_as_they_are(ax, channels):
+    true = torch.rand(1, channels, 4, 5, generator=torch.Generator().manual_seed(0))
+    whole = (255 * true).round()
+    for images in (torch.nn.Parameter(true), true.bfloat16(), true.double(), 255 * true, whole.long(), whole.byte()):
+        ax.clear()
+        plot_images(images, ax=ax)
+        (picture,) = ax.get_images()
+        shown = picture.to_rgba(picture.get_array(), norm=True)[..., :channels]
+        white = 255 if shown.dtype == np.uint8 else 1
+        np.testing.assert_allclose(shown / white, true[0].permute(1, 2, 0), atol=0.01)
+    plot_images(true > 2, ax=ax)
+
+
+def test_a_plane_of_codes_that_have_gradients(ax):
+    mu, std, _ = cloud()
+    plot_latent(torch.nn.Parameter(torch.tensor(mu)), torch.tensor(std).bfloat16(), ax=ax)
+    np.testing.assert_allclose(ax.collections[-1].get_offsets(), mu)
+
+
 def test_curves_and_marks(ax):
     plot_curves(ROWS, [(2, "β = 50"), (3, "prior off")], ax=ax)
     (right,) = (other for other in ax.figure.axes if other is not ax)
@@ -203,6 +223,11 @@ def test_errors_are_one_line(ax, refuses):
         plot_latent(np.zeros((5, 2)), np.ones((4, 2)), ax=ax)
     with refuses(ValueError, r"labels must have the shape \(5,\).*it has \(5, 2\)"):
         plot_latent(np.zeros((5, 2)), labels=np.zeros((5, 2), int), ax=ax)
+    for labels in (["a"] * 5, torch.zeros(5)):
+        with refuses(TypeError, "^labels must be whole numbers; these are "):
+            plot_latent(np.zeros((5, 2)), labels=labels, ax=ax)
+    with refuses(ValueError, "^columns must be a whole number from 1 up, not 0$"):
+        plot_images(np.zeros((5, 1, 4, 4)), columns=0, ax=ax)
     for shape in ((28, 28), (0, 1, 28, 28)):
         with refuses(ValueError, r"images must have the shape \(N, C, H, W\)"):
             plot_images(np.zeros(shape), ax=ax)

@@ -1,6 +1,7 @@
 """What the lab's meters show, functions of the posteriors' means and log-variances; and how tight the bound is."""
 
 import math
+from functools import reduce
 from typing import NamedTuple
 
 import torch
@@ -178,7 +179,8 @@ def recall(real: Tensor, generated: Tensor, k: int = 5) -> Tensor:
         raise ValueError(f"k = {k} neighbours need {k + 1} generated samples or more, not {len(generated)}")
     if real.shape[1:] != generated.shape[1:]:
         raise ValueError(f"images must have one shape; these have {tuple(real.shape)} and {tuple(generated.shape)}")
-    real, generated = as_floats(real).flatten(1), as_floats(generated).flatten(1)
+    dtype = reduce(torch.promote_types, (real.dtype, generated.dtype, torch.float32))
+    real, generated = (as_floats(some).to(dtype).flatten(1) for some in (real, generated))
     # k + 1, as each sample is its own nearest.
     nearest = [_distance(part, generated).topk(k + 1, largest=False).values for part in generated.split(PLACES)]
     radius = torch.cat(nearest)[:, k]  # (M,)
@@ -207,8 +209,10 @@ def log_likelihood(
     if kind != "linear" or not isinstance(x, Tensor):  # whose pixels may be any number
         check_images(x)
     generator = generator or torch.Generator(x.device).manual_seed(0)
+    dtype = next((weight.dtype for weight in model.parameters()), as_floats(x[:1]).dtype)
     with watching(model):
-        return torch.cat([_bound(model, as_floats(part), samples, generator, kind) for part in x.split(IMAGES)])
+        parts = [as_floats(part).to(dtype) for part in x.split(IMAGES)]
+        return torch.cat([_bound(model, part, samples, generator, kind) for part in parts])
 
 
 def _bound(model, x: Tensor, samples: int, generator: torch.Generator, kind: str) -> Tensor:

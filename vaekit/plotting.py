@@ -9,6 +9,8 @@ from matplotlib.collections import EllipseCollection
 from matplotlib.colors import to_hex
 from matplotlib.patches import Circle, Polygon
 
+from vaekit._checks import check_whole
+
 # Blue, orange, green, red, purple, brown, pink, grey, yellow and teal, on a light ground and on a dark one: for every
 # kind of colour blindness they keep 20 apart in CIELAB (Machado et al. 2009; a test holds them to it).
 PALETTE = (
@@ -116,16 +118,18 @@ def plot_latent(
     mu, std: (N, 2); labels: (N,) whole numbers, which choose the colours. extent: show ± extent. tilt: of all
     ellipses, degrees to the left. Returns the ax.
     """
-    ax, mu = _axes(ax), np.asarray(mu)
+    ax, mu = _axes(ax), _array(mu)
     if mu.ndim != 2 or mu.shape[1] != 2:
         raise ValueError(f"mu must have the shape (N, 2): choose two dimensions of your {mu.shape}")
     for name, values, shape in (("std", std, mu.shape), ("labels", labels, mu.shape[:1])):
         if values is not None and np.shape(values) != shape:
             raise ValueError(f"{name} must have the shape {shape}, as mu has {mu.shape}; it has {np.shape(values)}")
-    labels = np.zeros(len(mu), int) if labels is None else np.asarray(labels)
+    labels = np.zeros(len(mu), int) if labels is None else _array(labels)
+    if labels.dtype.kind not in "iub":
+        raise TypeError(f"labels must be whole numbers; these are {labels.dtype}")
     colours = np.asarray(PALETTE[0])[labels % len(PALETTE[0])]
     if std is not None and len(mu):
-        _draw_ellipses(ax, mu, np.asarray(std), colours, tilt)
+        _draw_ellipses(ax, mu, _array(std), colours, tilt)
     ax.scatter(*mu.T, s=4, c=colours, linewidths=0)
     for radius in (1, 2, 3) if rings else ():
         ax.add_patch(Circle((0, 0), radius, fill=False, ls="--", ec=GREY))
@@ -182,16 +186,21 @@ def _draw_ellipses(ax: Axes, mu, std, colours, tilt: float) -> None:
 
 
 def plot_images(images, *, columns: int = 10, ax: Axes | None = None):
-    """Images side by side, row by row. images: (N, C, H, W), in 0..255 or [0, 1]. Returns the ax."""
-    ax, images = _axes(ax), np.asarray(images)
+    """Images side by side, row by row. images: (N, C, H, W), in 0..255 or [0, 1]. Returns the ax.
+
+    White is 1 where no value is far above it: a decoder's may go a little beyond.
+    """
+    ax, images = _axes(ax), _array(images)
     if images.ndim != 4 or images.shape[1] not in (1, 3, 4) or not len(images):
         raise ValueError(f"images must have the shape (N, C, H, W), with C 1, 3 or 4; these have {images.shape}")
     n, c, h, w = images.shape
-    columns = min(columns, n)
+    columns = min(check_whole("columns", columns), n)
     rows = -(-n // columns)
     sheet = np.concatenate([images, np.zeros((rows * columns - n, c, h, w), images.dtype)])
     picture = sheet.reshape(rows, columns, c, h, w).transpose(0, 3, 1, 4, 2).reshape(rows * h, columns * w, c)
-    top = 255 if images.dtype == np.uint8 else 1
+    top = 255 if images.max() > (1 if images.dtype.kind in "iu" else 25) else 1
+    if c > 1 and images.dtype.kind == "f":  # matplotlib takes colours as floats in [0, 1], or as whole numbers
+        picture = (picture / top).clip(0, 1)
     ax.imshow(picture[..., 0] if c == 1 else picture, cmap="gray" if c == 1 else None, vmin=0, vmax=top)
     ax.set_axis_off()
     return ax
@@ -203,7 +212,7 @@ def plot_curves(rows, marks=(), *, ax: Axes | None = None):
     rows: (N, ≥3): step, reconstruction, KL in nats per image; (N, 7) is a twin's, with total before the right run's
     three, which are drawn dashed. marks: (step, label) pairs. Returns the left ax.
     """
-    ax, rows = _axes(ax), np.asarray(rows)
+    ax, rows = _axes(ax), _array(rows)
     if rows.ndim != 2 or rows.shape[1] < 3:
         raise ValueError(f"rows must be (step, reconstruction, KL) each: (N, 3); these have the shape {rows.shape}")
     first_columns = (1, 4) if rows.shape[1] == 7 else (1,)  # of each run
@@ -228,7 +237,7 @@ def plot_rate_distortion(points, *, ax: Axes | None = None, **style):
     points: (N, 3): β, rate, distortion, in nats per image, joined in this order. style: as of `Axes.plot`.
     Returns the ax. Raises ValueError when the shape is another.
     """
-    ax, points = _axes(ax), np.asarray(points, float)
+    ax, points = _axes(ax), _array(points).astype(float)
     if points.ndim != 2 or points.shape[1] != 3:
         raise ValueError(f"points must be (β, rate, distortion) each: (N, 3); these have the shape {points.shape}")
     ax.plot(points[:, 1], points[:, 2], **{"marker": "o", "color": BLUE} | style)
@@ -272,3 +281,10 @@ def _axes(ax: Axes | None) -> Axes:
     import matplotlib.pyplot as plt
 
     return plt.gca()
+
+
+def _array(values) -> np.ndarray:
+    """Values as an array: a tensor too that has gradients, is on another device, or of half precision."""
+    if not hasattr(values, "detach"):
+        return np.asarray(values)
+    return (values.float() if values.itemsize == 2 and values.is_floating_point() else values).numpy(force=True)
