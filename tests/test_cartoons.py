@@ -182,7 +182,7 @@ def test_what_faces_refuses(refuses, given, message):
         (some(3)[:, :7], r"shape of these is \(3, 7"),
         (some(3)[:0], r"shape of these is \(0,"),
         (some(3) + 1, r"reach from .*try factors.clamp\(0, 1\)"),
-        (some(3) * torch.nan, "reach from nan"),
+        (some(3) * torch.nan, "reach from nan to nan$"),
     ],
 )
 def test_what_draw_faces_refuses(refuses, factors, words):

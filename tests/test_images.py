@@ -194,6 +194,9 @@ def test_labels_of_any_whole_type_are_taken():
         expected.numpy().astype(np.uint16),
         expected.numpy()[::-1][::-1],
         expected.to(torch.uint8),
+        expected.to(torch.uint16),
+        expected.double(),  # whole all the same, as a column of pandas with a gap in it
+        expected.numpy().astype(np.float32),
         list(expected),
         list(expected.numpy()),
     ):
@@ -212,7 +215,9 @@ def test_labels_of_any_whole_type_are_taken():
         (7, ValueError, r"is \(\)$"),
         (torch.rand(200), TypeError, "these are torch.float32$"),
         (torch.arange(200) - 1, ValueError, "these go down to -1$"),
-        (["seven"] * 200, TypeError, "not .*seven"),
+        (["seven"] * 200, TypeError, r"not .*: try np.unique\(labels, return_inverse=True\)\[1\]$"),
+        (np.array(["7"] * 200, object), TypeError, r"not array.*: try np.array\(labels, int\)$"),
+        (torch.full((200,), torch.nan), TypeError, "these are torch.float32$"),
         ([[1], [1, 2]], TypeError, r"not \[\[1\]"),
         ({"seven": 7}, TypeError, "not {"),
     ],
@@ -220,6 +225,16 @@ def test_labels_of_any_whole_type_are_taken():
 def test_other_labels_get_one_line(refuses, labels, error, words):
     with refuses(error, f"^labels must be 200 whole numbers from 0 up, one an image; .*{words}"):
         ImageSet(BYTES, labels)
+
+
+def test_what_is_no_set(refuses):
+    with refuses(ValueError, r"the shape of these is \(\)$"):
+        ImageSet(torch.tensor(1), [1])
+    with refuses(TypeError, "^name must be a str, not None$"):
+        ImageSet(BYTES, name=None)
+    with refuses(ValueError, "^n must be a whole number from 0 up, not -1$"):
+        ImageSet(BYTES).first(-1)
+    assert ImageSet(BYTES).first(1000).name == "200 your images"
 
 
 def test_an_image_set_holds_a_tensor(refuses):

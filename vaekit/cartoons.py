@@ -65,7 +65,8 @@ def _check_factors(factors) -> None:
         raise ValueError(f"{wanted}; the shape of these is {tuple(factors.shape)}")
     low, high = (float(v) for v in factors.aminmax())
     if not (low >= 0 and high <= 1):
-        raise ValueError(f"{wanted}; these reach from {low:g} to {high:g}: try factors.clamp(0, 1)")
+        hint = ": try factors.clamp(0, 1)" if low == low else ""
+        raise ValueError(f"{wanted}; these reach from {low:g} to {high:g}{hint}")
 
 
 def _on_ramp(ramp: tuple, where: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vaekit._checks import check_whole, short_repr
+from vaekit._checks import check_type, check_whole, short_repr
 from vaekit._images import find_fault
 
 # The canonical files and their MD5 sums, the ones that torchvision checks.
@@ -40,8 +40,9 @@ class ImageSet:
     name: str = "Your images"
 
     def __post_init__(self):
-        if not isinstance(self.images, Tensor):
+        if not isinstance(self.images, Tensor) or not self.images.ndim:
             check_images(self.images)
+        check_type("name", self.name, str, "a str")
         if self.labels is not None:
             object.__setattr__(self, "labels", _as_labels(self.labels, self.images))
 
@@ -50,6 +51,7 @@ class ImageSet:
 
     def first(self, n: int) -> "ImageSet":
         """The first `n` images, as a set of its own."""
+        n = min(check_whole("n", n, 0), len(self))
         few = {field: rows[:n] for field, rows in self._tensors()}
         return replace(self, name=f"{n} {self.name[:1].lower()}{self.name[1:]}", **few)
 
@@ -62,21 +64,31 @@ class ImageSet:
 
 
 def _as_labels(given, images: Tensor) -> Tensor:
-    """Labels of any whole type as int64 (N,), beside their images."""
+    """Labels of any type, if they are whole, as int64 (N,), beside their images."""
     allowed = f"labels must be {len(images)} whole numbers from 0 up, one an image"
     try:
         labels = given if isinstance(given, Tensor) else torch.tensor(np.array(given).tolist())
     except (TypeError, ValueError, RuntimeError):
-        raise TypeError(f"{allowed}; not {short_repr(given)}") from None
+        raise TypeError(f"{allowed}; not {short_repr(given)}{_text_hint(given)}") from None
     if labels.shape != images.shape[:1]:
         narrow = "squeeze" if labels.shape[1:] == (1,) else "argmax"  # a column, or one-hot
         hint = f": try labels.{narrow}(1)" if labels.ndim == 2 and hasattr(given, narrow) else ""
         raise ValueError(f"{allowed}; the shape of these is {tuple(labels.shape)}{hint}")
-    if labels.is_floating_point() or labels.is_complex():
+    if labels.is_complex() or (labels.is_floating_point() and (labels != labels.round()).any()):
         raise TypeError(f"{allowed}; these are {labels.dtype}")
-    if labels.device.type != "meta" and (labels < 0).any():
-        raise ValueError(f"{allowed}; these go down to {labels.min().item()}")
-    return labels.to(images.device, torch.int64)
+    whole = labels.detach().to(images.device, torch.int64)
+    if whole.device.type != "meta" and (whole < 0).any():
+        raise ValueError(f"{allowed}; these go down to {whole.min().item()}")
+    return whole
+
+
+def _text_hint(labels) -> str:
+    """How labels that are words, or digits as text, become numbers."""
+    is_list = hasattr(labels, "__getitem__") and not isinstance(labels, str | dict)
+    if not is_list or not all(isinstance(label, str) for label in labels):
+        return ""
+    are_digits = all(label.isdecimal() for label in labels)
+    return f": try {'np.array(labels, int)' if are_digits else 'np.unique(labels, return_inverse=True)[1]'}"
 
 
 def choose_device(name: str | torch.device | None = None) -> torch.device:

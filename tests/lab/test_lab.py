@@ -140,6 +140,7 @@ def test_a_knob_that_the_run_refuses_is_not_shown_as_turned(labs, refuses):
         ({"model": nn.Linear(2, 2)}, TypeError, "this Linear has no encode: see vaekit.VAE"),
         ({"model": vaekit.VAE(2, 16, (1, 14, 14))}, ValueError, "encode of this VAE fails"),
         ({"seed": 1.5}, ValueError, "seed must be a whole number"),
+        ({"labels": [7]}, TypeError, r"; images with labels come first, as vaekit.ImageSet.images, labels.$"),
         ({"gamma": 1.0}, TypeError, "LatentLab takes no 'gamma': the knobs are beta, prior, lr"),
     ],
 )

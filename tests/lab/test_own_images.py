@@ -95,11 +95,16 @@ def test_from_code(labs, refuses):
     images = read_images(npz((30, 28, 28)))
     lab.learn(replace(images, name="mine"))
     assert lab.settings["data"] == "mine" and torch.equal(lab.engine.run.images, images.images)
-    with refuses(TypeError, "^images must be a vaekit.ImageSet: see vaekit.load_images, not 7$"):
+    with refuses(TypeError, "^images must be a tensor .*; this is a int$"):
         lab.learn(7)
     with refuses(ValueError, "^images must be a tensor .N, C, H, W.*"):
         lab.learn(vaekit.ImageSet(torch.zeros(5, 5, 5)))
+    with refuses(ValueError, "^the lab tells 256 classes apart; these labels go up to 258: leave them out$"):
+        lab.learn(vaekit.ImageSet(images.images.repeat(5, 1, 1, 1), torch.arange(150) + 109))
     assert lab.settings["data"] == "mine"
+    lab.learn(images.images.repeat(5, 1, 1, 1).half() / 255)  # a tensor is a set without labels
+    assert lab.settings["data"] == "Your images" and lab.run(1).error is None
+    assert next(lab.model.parameters()).dtype == torch.float32
 
 
 def test_what_is_too_large_to_be_sent_is_said(labs):

@@ -89,7 +89,13 @@ def test_a_replay_says_that_the_digits_cannot_be_had(monkeypatch):
         found_again(mnist(device="cpu").first(11))
 
 
+def test_bare_images_may_be_given_by_name_too(toys):
+    images = ImageSet(toys, name="mine")
+    recording = Recording(0, SETTINGS | {"data": "mine"}, data={"mine": describe_images(images)})
+    assert torch.equal(find_images(["mine"], recording, {"mine": toys}, CPU)["mine"].images, toys)
+
+
 def test_what_is_no_data(refuses):
-    for data in (3, [torch.zeros(3)], {"a": torch.zeros(3)}):
-        with refuses(TypeError, "data must be images .N, C, H, W., an ImageSet or a dict of them"):
+    for data in (3, [torch.zeros(3)], {"a": 3}):
+        with refuses(TypeError, "^images must be a tensor .N, C, H, W., "):
             find_images([], Recording(0, SETTINGS), data, CPU)

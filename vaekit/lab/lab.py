@@ -10,13 +10,13 @@ import ipywidgets as widgets
 import torch
 from torch import Tensor, nn
 
-from vaekit._checks import check_choice, check_type, check_whole
-from vaekit.data import ImageSet, check_images, choose_device
+from vaekit._checks import check_choice, check_whole
+from vaekit.data import ImageSet, choose_device
 from vaekit.lab import registry
 from vaekit.lab.controls import Controls
 from vaekit.lab.display import Display, LabRun
 from vaekit.lab.engine import Engine
-from vaekit.lab.recipe import Recipe, check_lab_model
+from vaekit.lab.recipe import Recipe, check_lab_images, check_lab_model
 from vaekit.lab.side import HANGS_ON
 from vaekit.lab.tasks import Task, TaskList
 from vaekit.lab.view import View
@@ -28,6 +28,7 @@ from vaekit.runs.run import save_runs
 from vaekit.training import KNOBS, Knobs
 
 SIDES = ("left", "right")
+DATA = "images with labels come first, as vaekit.ImageSet(images, labels)"
 
 
 class LatentLab(Display):
@@ -64,7 +65,7 @@ class LatentLab(Display):
         **knobs,
     ):
         if unknown := knobs.keys() - KNOBS.keys():
-            raise TypeError(f"LatentLab takes no {unknown.pop()!r}: the knobs are {', '.join(KNOBS)}")
+            raise TypeError(f"LatentLab takes no {unknown.pop()!r}: the knobs are {', '.join(KNOBS)}; {DATA}")
         settings = vars(Knobs(**knobs)) | {"kind": check_choice("kind", kind, KINDS)}
         device = choose_device(device)
         recipe = Recipe(model, latent_dim, hidden, settings, seed, batch_size, twin, pair, device)
@@ -161,13 +162,13 @@ class LatentLab(Display):
             self.engine.set_knobs(changes, sides)
         self.controls.show()
 
-    def learn(self, images: ImageSet) -> None:
+    def learn(self, images: ImageSet | Tensor) -> None:
         """Learn other images: a lab that made its model makes one for them; a model of your own goes on with them.
 
         They are then a data set that `set(data=...)` takes. Raises TypeError or ValueError, in one line, when they do
         not fit; nothing is changed then.
         """
-        check_type("images", images, ImageSet, "a vaekit.ImageSet: see vaekit.load_images")
+        images = images if isinstance(images, ImageSet) else ImageSet(images)
         if self._recipe:
             make = partial(self._recipe.make_runs, images.to)
             self.engine.replace(make, {"data": images.name}).result()
@@ -181,7 +182,7 @@ class LatentLab(Display):
     def _take_in(self, images: ImageSet) -> str:
         """Give the runs another data set that their model fits. Returns the name that it has there."""
         run, images = self.engine.run, images.to(self.engine.run.images.device)
-        check_images(images.images, run.batch_size)
+        check_lab_images(images, run.batch_size)
         own, theirs = (" × ".join(map(str, some.shape[1:])) for some in (run.images, images.images))
         try:
             for each in self.engine.runs:

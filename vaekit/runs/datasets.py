@@ -43,10 +43,9 @@ def find_images(names: Iterable[str], recording: Recording, data, device: torch.
     data: None, images (N, C, H, W), an ImageSet, or a dict of ImageSets by name.
     Raises ValueError or TypeError in one line, DataError when the source cannot be had.
     """
-    data = ImageSet(data) if isinstance(data, Tensor) else data
+    data = data if data is None or isinstance(data, ImageSet | dict) else ImageSet(data)
     given = {data.name: data} if isinstance(data, ImageSet) else data or {}
-    if not isinstance(given, dict) or not all(isinstance(images, ImageSet) for images in given.values()):
-        raise TypeError(f"data must be images (N, C, H, W), an ImageSet or a dict of them, not {type(data).__name__}")
+    given = {name: images if isinstance(images, ImageSet) else ImageSet(images) for name, images in given.items()}
     found = {name: _find(name, recording.data.get(name), given, device) for name in names}
     return {name: images.to(device) for name, images in (given | found).items()}
 
