@@ -212,7 +212,7 @@ BAD = {
     "9 TB": ({"a.npy": vast(10**6, 10**6, 9)}, "^a.npy cannot be read .Unable to allocate .*: save it anew"),
     "9 TB packed": ({"a.npz": zipped({"x.npy": vast(10**6, 10**6, 9)})}, "^a.npz cannot be read .Unable to alloc"),
     "a header without end": ({"a.npy": b"\x93NUMPY\x01\0\xff\xff" + b"(" * 65_535}, "^a.npy cannot be read"),
-    "words": ({"a.npz": arrays(images=np.array([["a"], ["b"]]))}, "^a.npz: images must be .* ndarray of <U1$"),
+    "words": ({"a.npz": arrays(images=np.array([["a"], ["b"]]))}, "^a.npz: images must be .*; this is a ndarray$"),
     "no such layout": ({"a.npz": arrays(images=some(5, 7))}, r"^a.npz: images must be .N, H, W.*\(5, 7\)$"),
     "not numbers": ({"a.npz": arrays(images=np.full((3, 8, 8), np.nan))}, "^a.npz: images must be .* NaN"),
     "nothing": ({"a.npz": arrays(images=some(0, 28, 28))}, "^a.npz: images must be .* this data set is empty"),

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+FLOATS, DENSE = (torch.float16, torch.bfloat16, torch.float32, torch.float64), (torch.strided, False, False)
 # Where a container may hold its pictures: the first expression that gives a plain tensor is the hint.
 HELD = (
     *("images.images", "torch.as_tensor(images.toarray())", "images.data"),  # an ImageSet; scipy's; torchvision's
@@ -20,8 +20,7 @@ HELD = (
     *("torch.nested.to_padded_tensor(images, 0)", "vaekit.load_images(images).images"),
 )
 ARRAYS = ("torch.as_tensor(images)", "torch.as_tensor(np.array(images))", "torch.as_tensor(np.array(images, float))")
-ARRAYS += ("torch.as_tensor(np.stack(images))",)
-PAIR = ("images[0]", "torch.as_tensor(images[0])")  # pictures and their labels
+ARRAYS, PAIR = (*ARRAYS, "torch.as_tensor(np.stack(images))"), ("images[0]", "torch.as_tensor(images[0])")
 # One by one, as a data set gives them: pictures, or pictures with a label.
 ITEMS = [f"images[i]{part} for i in range(len(images))" for part in ("", "[0]", "['image']")]
 ITEMS = [it for item in ITEMS for it in (f"torch.stack([{item}])", f"torch.as_tensor(np.stack([{item}]))")]
@@ -54,12 +53,12 @@ def mended(images) -> Tensor:
     """Images with all put right that a hint can. Raises TypeError or ValueError, in one line, where none does."""
     for _ in range(8):
         fault = _next_fault(images)
-        if fault is None:
-            return images
-        if not fault.mending:
+        if not (fault and fault.mending):
             break
         images = _run(fault.mending, images)
-    raise fault.error(f"images must be (N, H, W), (N, H, W, C) or (N, C, H, W), C 1 or 3; {fault.words}")
+    if fault:
+        raise fault.error(f"images must be (N, H, W), (N, H, W, C) or (N, C, H, W), C 1 or 3; {fault.words}")
+    return images
 
 
 def _run(mending: str, images):
@@ -70,15 +69,13 @@ def _run(mending: str, images):
 
 
 def _is_dense(images) -> bool:
-    strided = isinstance(images, Tensor) and images.layout == torch.strided
-    return strided and not images.is_quantized and not images.is_nested
+    return isinstance(images, Tensor) and (images.layout, images.is_quantized, images.is_nested) == DENSE
 
 
 def _next_fault(images) -> Fault | None:
     if not _is_dense(images):
-        mending, dtype = _out_of_container(images), getattr(images, "dtype", None)
-        of = ", not a dense one" if isinstance(images, Tensor) else f" of {dtype}" if dtype and not mending else ""
-        return Fault(TypeError, f"this is a {type(images).__name__}{of}", mending)
+        words = "this is no dense one" if isinstance(images, Tensor) else f"this is a {type(images).__name__}"
+        return Fault(TypeError, words, _out_of_container(images))
     if images.ndim != 4 or images.shape[1] not in (1, 3) or 0 in images.shape:
         return _layout_fault(tuple(images.shape))
     if images.dtype not in (torch.uint8, *FLOATS):
@@ -94,11 +91,11 @@ def _out_of_container(images) -> str:
     if isinstance(images, DataLoader):
         return re.sub(r"(?<![.\w])images\b", "images.dataset", _out_of_container(images.dataset))
     if isinstance(images, tuple | list):
-        tries = ("torch.stack(images)", *ARRAYS[1:], *ITEMS, *PAIR * _is_pair(images))
-    elif hasattr(images, "__array__") and not isinstance(images, Tensor):
-        tries = ARRAYS
+        are_two = len(images) == 2 and getattr(images[0], "ndim", 0) > getattr(images[1], "ndim", 0)
+        tries = ("torch.stack(images)", *ARRAYS[1:], *ITEMS, *PAIR * are_two)
     else:
-        tries = (*HELD, *(ITEMS if hasattr(images, "__getitem__") else ARRAYS))
+        is_array = hasattr(images, "__array__") or not hasattr(images, "__getitem__")
+        tries = (*ARRAYS, *HELD) if is_array else (*HELD, *ITEMS)
     for mending in tries:
         try:
             with warnings.catch_warnings(action="error"):
@@ -109,10 +106,6 @@ def _out_of_container(images) -> str:
     return ""
 
 
-def _is_pair(images) -> bool:
-    return len(images) == 2 and getattr(images[0], "ndim", 0) > getattr(images[1], "ndim", 0)
-
-
 def _layout_fault(shape: tuple[int, ...]) -> Fault:
     words, mending = f"the shape of these is {shape}", ""
     match shape:
@@ -120,18 +113,14 @@ def _layout_fault(shape: tuple[int, ...]) -> Fault:
             words = "this data set is empty: give at least one batch of images"
         case (_, c, _, w) if 0 not in shape and (w in (1, 3) or w <= 4 < c):
             words, mending = f"{words}, which looks like (N, H, W, C)", "images.permute(0, 3, 1, 2)"
-        case (h, w, 1 | 3, n) if h == w < n:  # as Matlab has them
-            mending = "images.permute(3, 2, 0, 1)"
+        case (h, w, *c, n) if h == w < n and tuple(c) in ((), (1,), (3,)):  # as Matlab has them
+            mending = "images.movedim(-1, 0)"
         case (_, 2 | 4 as c, _, _):
             words, mending = f"{words}: {c} channels, not 1 or 3", f"images[:, :{c - 1}]"
         case (*_, 1 | 3, _, _) if len(shape) > 4:
             mending = "images.flatten(0, -4)"
-        case (_, 1 | 3, d) if d > 3 and isqrt(d) ** 2 == d:  # pixels in one row
-            mending = f"images.unflatten(2, {(isqrt(d), isqrt(d))})"
-        case (n, d, 1) if n != d > 3 and isqrt(d) ** 2 == d:
-            mending = f"images.unflatten(1, {(isqrt(d), isqrt(d))})"
-        case (h, w, n) if h == w < n:
-            mending = "images.permute(2, 0, 1)"
+        case (n, 1 | 3, d) | (n, d, 1) if n != d > 3 and isqrt(d) ** 2 == d:  # pixels in one row
+            mending = f"images.unflatten({shape.index(d)}, {(isqrt(d), isqrt(d))})"
         case (_, h, c):  # a single picture in colour, or many grey ones
             mending = "images[None]" if c <= 4 < h else "images.unsqueeze(1)"
         case (_, d):

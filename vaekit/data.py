@@ -69,26 +69,17 @@ def _as_labels(given, images: Tensor) -> Tensor:
     try:
         labels = given if isinstance(given, Tensor) else torch.tensor(np.array(given).tolist())
     except (TypeError, ValueError, RuntimeError):
-        raise TypeError(f"{allowed}; not {short_repr(given)}{_text_hint(given)}") from None
+        raise TypeError(f"{allowed}; not {short_repr(given)}") from None
     if labels.shape != images.shape[:1]:
         narrow = "squeeze" if labels.shape[1:] == (1,) else "argmax"  # a column, or one-hot
         hint = f": try labels.{narrow}(1)" if labels.ndim == 2 and hasattr(given, narrow) else ""
         raise ValueError(f"{allowed}; the shape of these is {tuple(labels.shape)}{hint}")
     if labels.is_complex() or (labels.is_floating_point() and (labels != labels.round()).any()):
         raise TypeError(f"{allowed}; these are {labels.dtype}")
-    whole = labels.detach().to(images.device, torch.int64)
-    if whole.device.type != "meta" and (whole < 0).any():
-        raise ValueError(f"{allowed}; these go down to {whole.min().item()}")
-    return whole
-
-
-def _text_hint(labels) -> str:
-    """How labels that are words, or digits as text, become numbers."""
-    is_list = hasattr(labels, "__getitem__") and not isinstance(labels, str | dict)
-    if not is_list or not all(isinstance(label, str) for label in labels):
-        return ""
-    are_digits = all(label.isdecimal() for label in labels)
-    return f": try {'np.array(labels, int)' if are_digits else 'np.unique(labels, return_inverse=True)[1]'}"
+    labels = labels.detach().to(images.device, torch.int64)
+    if labels.device.type != "meta" and (labels < 0).any():
+        raise ValueError(f"{allowed}; these go down to {labels.min().item()}")
+    return labels
 
 
 def choose_device(name: str | torch.device | None = None) -> torch.device:

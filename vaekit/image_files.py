@@ -229,13 +229,13 @@ def _find_images(name: str, content: bytes) -> tuple[np.ndarray | None, dict[str
     arrays, objects = {}, False
     for key in found.files:
         try:
-            arrays[key] = found[key]
+            arrays[key.lower()] = found[key]
         except ValueError as error:
             if not _is_pickled(error):
                 raise
             objects = True
     sizes = {key: array.size for key, array in arrays.items() if array.ndim > 1}
-    image = next(iter(_named(sizes, IMAGES)), max(sizes, key=sizes.get, default=None))
+    image = next((key for key in IMAGES if key in sizes), max(sizes, key=sizes.get, default=None))
     if image is None and objects:
         raise DataError(f"{short_path(name)} {OBJECTS}")
     return arrays.pop(image, None), arrays
@@ -248,16 +248,10 @@ def _is_pickled(error: Exception) -> bool:
 def _find_labels(arrays: dict[str, np.ndarray], images: torch.Tensor) -> tuple[torch.Tensor | None, str]:
     """Whole numbers from 0 to 255, one an image, or None where there are none; and what is there, in words."""
     told = "no classes"
-    for key in _named(arrays, LABELS):
-        given = arrays[key][:, 0] if arrays[key].shape[1:] == (1,) else arrays[key]
+    for key in (key for key in LABELS if key in arrays):
         with suppress(TypeError, ValueError):
-            labels = ImageSet(images, given).labels
+            labels = ImageSet(images, arrays[key].squeeze()).labels
             if labels.max() < 256:
                 return labels, _describe(labels, None)
-        told = f"no classes: {_short(key)} must be a whole number from 0 to 255 for each picture"
+        told = f"no classes: {key} must be a whole number from 0 to 255 for each picture"
     return None, told
-
-
-def _named(arrays: dict, names: tuple[str, ...]) -> list[str]:
-    """The keys that are among the names, in capitals or not, in the order of the names."""
-    return sorted((key for key in arrays if key.lower() in names), key=lambda key: names.index(key.lower()))

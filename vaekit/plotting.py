@@ -186,21 +186,18 @@ def _draw_ellipses(ax: Axes, mu, std, colours, tilt: float) -> None:
 
 
 def plot_images(images, *, columns: int = 10, ax: Axes | None = None):
-    """Images side by side, row by row. images: (N, C, H, W), in 0..255 or [0, 1]. Returns the ax.
-
-    White is 1 where no value is far above it: a decoder's may go a little beyond.
-    """
+    """Images side by side, row by row. images: (N, C, H, W), in 0..255 or [0, 1]. Returns the ax."""
     ax, images = _axes(ax), _array(images)
     if images.ndim != 4 or images.shape[1] not in (1, 3, 4) or not len(images):
         raise ValueError(f"images must have the shape (N, C, H, W), with C 1, 3 or 4; these have {images.shape}")
+    if images.dtype.kind == "f" and images.max() > 25:  # no decoder's values in [0, 1], which may go a little beyond
+        images = images / 255
     n, c, h, w = images.shape
     columns = min(check_whole("columns", columns), n)
     rows = -(-n // columns)
     sheet = np.concatenate([images, np.zeros((rows * columns - n, c, h, w), images.dtype)])
     picture = sheet.reshape(rows, columns, c, h, w).transpose(0, 3, 1, 4, 2).reshape(rows * h, columns * w, c)
-    top = 255 if images.max() > (1 if images.dtype.kind in "iu" else 25) else 1
-    if c > 1 and images.dtype.kind == "f":  # matplotlib takes colours as floats in [0, 1], or as whole numbers
-        picture = (picture / top).clip(0, 1)
+    top = 255 if images.dtype.kind in "iu" else 1
     ax.imshow(picture[..., 0] if c == 1 else picture, cmap="gray" if c == 1 else None, vmin=0, vmax=top)
     ax.set_axis_off()
     return ax

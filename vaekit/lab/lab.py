@@ -11,12 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from vaekit._checks import check_choice, check_whole
-from vaekit.data import ImageSet, choose_device
+from vaekit.data import ImageSet, check_images, choose_device
 from vaekit.lab import registry
 from vaekit.lab.controls import Controls
 from vaekit.lab.display import Display, LabRun
 from vaekit.lab.engine import Engine
-from vaekit.lab.recipe import Recipe, check_lab_images, check_lab_model
+from vaekit.lab.recipe import Recipe, check_lab_model
 from vaekit.lab.side import HANGS_ON
 from vaekit.lab.tasks import Task, TaskList
 from vaekit.lab.view import View
@@ -182,7 +182,7 @@ class LatentLab(Display):
     def _take_in(self, images: ImageSet) -> str:
         """Give the runs another data set that their model fits. Returns the name that it has there."""
         run, images = self.engine.run, images.to(self.engine.run.images.device)
-        check_lab_images(images, run.batch_size)
+        check_images(images.images, run.batch_size)
         own, theirs = (" × ".join(map(str, some.shape[1:])) for some in (run.images, images.images))
         try:
             for each in self.engine.runs:

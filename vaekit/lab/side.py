@@ -114,7 +114,8 @@ class Side:
             return
         self._source, self.mixture, shown = images, None, images.first(self.n_shown)
         self.images = as_floats(shown.images).to(next(run.model.parameters()).dtype)
-        self.labels = None if shown.labels is None else shown.labels.cpu().numpy()
+        has_classes = shown.labels is not None and shown.labels.max() < 256  # the page has a byte for each
+        self.labels = shown.labels.cpu().numpy() if has_classes else None
         self.plane.shape = list(self.images.shape[1:])
         self.plane.classes = b"" if self.labels is None else self.labels.astype(np.uint8).tobytes()
         factors = getattr(shown, "factors", None)
