@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-FLOATS, DENSE = (torch.float16, torch.bfloat16, torch.float32, torch.float64), (torch.strided, False, False)
+FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 # Where a container may hold its pictures: the first expression that gives a plain tensor is the hint.
 HELD = (
     *("images.images", "torch.as_tensor(images.toarray())", "images.data"),  # an ImageSet; scipy's; torchvision's
@@ -19,8 +19,9 @@ HELD = (
     *("torch.as_tensor(images.dataset.data[images.indices])", "images.to_dense()", "images.dequantize()"),
     *("torch.nested.to_padded_tensor(images, 0)", "vaekit.load_images(images).images"),
 )
-ARRAYS = ("torch.as_tensor(images)", "torch.as_tensor(np.array(images))", "torch.as_tensor(np.array(images, float))")
-ARRAYS, PAIR = (*ARRAYS, "torch.as_tensor(np.stack(images))"), ("images[0]", "torch.as_tensor(images[0])")
+ARRAYS = tuple(f"torch.as_tensor({it})" for it in ("images", "np.array(images)", "np.array(images, float)"))
+ARRAYS += ("torch.as_tensor(np.stack(images))",)  # a column of pandas
+PAIR = ("images[0]", "torch.as_tensor(images[0])")  # of pictures and their labels
 # One by one, as a data set gives them: pictures, or pictures with a label.
 ITEMS = [f"images[i]{part} for i in range(len(images))" for part in ("", "[0]", "['image']")]
 ITEMS = [it for item in ITEMS for it in (f"torch.stack([{item}])", f"torch.as_tensor(np.stack([{item}]))")]
@@ -69,7 +70,8 @@ def _run(mending: str, images):
 
 
 def _is_dense(images) -> bool:
-    return isinstance(images, Tensor) and (images.layout, images.is_quantized, images.is_nested) == DENSE
+    is_strided = isinstance(images, Tensor) and images.layout == torch.strided
+    return is_strided and not (images.is_quantized or images.is_nested)
 
 
 def _next_fault(images) -> Fault | None:
