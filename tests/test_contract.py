@@ -84,6 +84,25 @@ class Mean(VAE):
         return self.decode(mu), mu, logvar
 
 
+class InPlace(VAE):
+    """It takes the mean out of the very images that it is given."""
+
+    def encode(self, x):
+        return super().encode(x.sub_(0.5))
+
+
+class OwnNoise(Gives):
+    """Its second head is positive; `change` makes z of mu, that and ε."""
+
+    def encode(self, x):
+        mu, raw = super().encode(x)
+        return mu, nn.functional.softplus(raw)
+
+    def forward(self, x, generator=None):
+        mu, second = self.encode(x)
+        return self.decode(self.change(mu, second, torch.randn(mu.shape, generator=generator))), mu, second
+
+
 class OnlyForward(nn.Module):
     def __init__(self):
         super().__init__()
@@ -121,6 +140,23 @@ WRONG_FORWARD = {
     "labels": (toy(WithLabels), "this WithLabels fails with .*missing .* 'labels'"),
     "other images": (VAE(2, 16), "takes images of 784 values, these have 64: make the model with image_shape"),
 }
+WRONG_BY_VALUE = {
+    "in place": (toy(InPlace), "of this InPlace changes what it is given, .*: have it make x = x - 0.5$"),
+    "σ": (OwnNoise(lambda mu, std, eps: mu + std * eps), r"logvar for σ: it must be log σ², as in mu \+ exp"),
+    "σ²": (OwnNoise(lambda mu, var, eps: mu + var.sqrt() * eps), "takes its logvar for σ²: it must be log σ²"),
+    "NaN": (
+        Gives(lambda a, m, v: (a, m, v * torch.nan)),
+        "gives NaN or infinity before the first step",
+    ),
+}
+SQUEEZES = Encodes(lambda m, v: (m.squeeze(), v.squeeze()))  # where the lab looks at one image
+SAID = {
+    "a sigmoid": (
+        Gives(lambda a, m, v: (a.sigmoid(), m, v)),
+        "gives x_logits in 0..1, as after a sigmoid",
+    ),
+    "z for mu": (Gives(lambda a, m, v: (a, m + 1, v)), "which the lab shows, gives another mu or logvar than forward"),
+}
 WRONG_WEIGHTS = {
     "a class": (VAE, TypeError, "model must be a torch.nn.Module such as vaekit.VAE.., not <class"),
     "none": (nn.ReLU(), ValueError, "no weights to train"),
@@ -142,6 +178,26 @@ def test_another_calling_convention_is_refused_before_a_weight_moves(refuses, to
     with refuses((TypeError, ValueError), f"{SIGNATURE}.*{words}"):
         train(model, toys)  # when it is called: no step has been asked for
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+
+
+@pytest.mark.parametrize("name", WRONG_BY_VALUE)
+def test_the_right_shapes_with_another_meaning_are_refused(refuses, toys, name):
+    model, words = WRONG_BY_VALUE[name]
+    for begin in (check_model, train):
+        with refuses(ValueError, words):
+            begin(model, toys)
+
+
+def test_one_image_alone_is_tried_for_the_lab(refuses, toys):
+    with refuses(ValueError, f"{SIGNATURE}.*encode of this Encodes gives mu \\(2,\\) for images \\(1, 1, 8, 8\\)"):
+        check_model(SQUEEZES, toys)
+
+
+@pytest.mark.parametrize("name", SAID)
+def test_what_may_be_meant_is_said_and_trained_on(toys, name):
+    model, words = SAID[name]
+    assert words in check_model(model, toys)[1]
+    assert ("sigmoid" in words) == (check_model(model, toys, kind="linear")[1] is None)  # where it gives the pixels
 
 
 @pytest.mark.parametrize("name", WRONG_WEIGHTS)
@@ -182,7 +238,7 @@ def test_what_is_understood_is_left_alone(toys, model):
     list(model.modules())[-1].eval()  # a part that somebody has frozen
     before, modes = copy.deepcopy(model.state_dict()), [part.training for part in model.modules()]
     state = torch.get_rng_state()
-    assert check_model(model, toys) is None
+    assert check_model(model, toys) == (2, None)
     assert torch.equal(torch.get_rng_state(), state)
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
     assert [part.training for part in model.modules()] == modes
@@ -196,12 +252,12 @@ def test_what_is_understood_is_left_alone(toys, model):
     ids=["no generator", "torch's own", "a private one", "dropout"],
 )
 def test_noise_from_elsewhere_is_told_once_and_trained_on(toys, make):
-    words = "(takes no generator|draws from another generator).*: a twin, a replay or another run .* would not hold$"
+    words = "(takes no generator|gives something else each time).*: a twin, a replay or another run .* would not hold$"
     model = make()
     with pytest.warns(UserWarning, match=words):
         next(train(model, toys))
     told = make()
-    assert "would not hold" in check_model(told, toys)
+    assert "would not hold" in check_model(told, toys)[1]
     with warnings.catch_warnings(action="error"):
         next(train(model, toys))
         next(train(told, toys))

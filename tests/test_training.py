@@ -160,6 +160,17 @@ def test_the_learning_rate_is_the_optimizers_own_until_a_knob_says_otherwise(toy
     assert same(moved, rested)
 
 
+def test_a_scheduler_moves_the_learning_rate_where_the_knob_rests(toys, toy_model):
+    knobs, rates, model = Knobs(lr=0.1), [], toy_model()
+    sgd = torch.optim.SGD(model.parameters(), lr=0.1)
+    schedule = torch.optim.lr_scheduler.StepLR(sgd, 1, gamma=0.5)
+    for step in islice(train(model, toys, knobs, optimizer=sgd), 4):
+        rates.append((step.knobs.lr, sgd.param_groups[0]["lr"]))
+        schedule.step()
+        knobs.lr = 0.3 if step.number == 2 else knobs.lr
+    assert rates == [(rate, rate) for rate in (0.1, 0.05, 0.3, 0.15)]
+
+
 BAD_KNOBS = [
     ("beta", -1e-9, ValueError),
     ("beta", math.nan, ValueError),
@@ -309,7 +320,9 @@ def test_denormal_numbers_are_flushed_inside_a_step_only(toys, toy_model):
         ({"precision": "int8"}, "precision must be one of float32, bfloat16; not 'int8'"),
         ({"knobs": {"beta": 1.0}}, "knobs must be vaekit.Knobs"),
         ({"optimizer": torch.optim.Adam}, "optimizer must be one of torch.optim"),
+        ({"optimizer": torch.optim.SGD(vaekit.VAE().parameters())}, "the optimizer has none of this model's weights"),
         ({"generator": 0}, "generator must be such as torch.Generator"),
+        ({"batches": [torch.arange(9)]}, "batches must be a vaekit.data.Batches"),
     ],
 )
 def test_other_arguments_get_one_line(refuses, toys, toy_model, options, words):

@@ -2,8 +2,8 @@
 
 import inspect
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from weakref import WeakSet
 
 import torch
@@ -22,30 +22,35 @@ GIVES = {"forward": ("x_logits", "mu", "logvar"), "encode": ("mu", "logvar"), "d
 _examined: WeakSet[nn.Module] = WeakSet()  # models of which all has been said
 
 
-def check_model(model: nn.Module, images: Tensor) -> str | None:
+def check_model(model: nn.Module, images: Tensor, kind: str = "bernoulli") -> tuple[int, str | None]:
     """Refuse, in one line, a model that cannot be trained on these images and looked at.
 
     It encodes, decodes and goes forward with a few images; its modes, its buffers and torch's generators are put back.
-    Returns None, or one line to be said of a model whose runs cannot be repeated.
+    Returns D, and a line to be said of a model that is not what it seems, or whose runs cannot be repeated; or None.
     Raises TypeError or ValueError, naming the signatures wanted.
     """
-    x = _check_weights(model, images)
+    x, plain = _check_weights(model, images), underneath(model)
     with _put_back(model, x.device):
-        mu, _ = _outputs(model, "encode", x, x)
-        _outputs(model, "decode", x, mu)
-    return _examine(underneath(model), x)
+        for some in (x[:1], x):  # one alone as well: a squeeze() would take its batch away
+            shown = _outputs(model, "encode", some, some)
+            _outputs(model, "decode", some, shown[0])
+        trained = _outputs(plain, "forward", x, x, **_dice(plain, x))[1:]
+    line, this = _examine(plain, x, kind), f"this {type(plain).__name__}"
+    if not _alike(shown, trained):
+        line = f"encode of {this}, which the lab shows, gives another mu or logvar than forward, which is trained"
+    return shown[0].shape[1], line
 
 
-def forward_of(model: nn.Module, images: Tensor) -> Callable[[Tensor, torch.Generator], tuple]:
+def forward_of(model: nn.Module, images: Tensor, kind: str) -> Callable[[Tensor, torch.Generator], tuple]:
     """The model as a function (x, generator) → (x_logits, mu, logvar), whether or not it takes a generator.
 
-    Warns, once a model, when the noise does not come from the generator.
+    Warns, once a model, when the noise does not come from the generator, or x_logits seem to be pixels already.
     Raises TypeError or ValueError, in one line, when the model cannot be trained on these images.
     """
     x, plain = _check_weights(model, images), underneath(model)
-    if plain not in _examined and (line := _examine(plain, x)):
+    if plain not in _examined and (line := _examine(plain, x, kind)):
         warnings.warn(line, stacklevel=3)  # at the line that called train
-    takes_generator = _takes_generator(plain)
+    takes_generator = bool(_dice(plain, x))
 
     def forward(x: Tensor, generator: torch.Generator) -> tuple:
         x_logits, mu, logvar = model(x, **({"generator": generator} if takes_generator else {}))
@@ -82,26 +87,48 @@ def _check_weights(model, images: Tensor) -> Tensor:
     return as_floats(images[[0, -1]]).to(weights[0].dtype)
 
 
-def _examine(model: nn.Module, x: Tensor) -> str | None:
-    """A line, when two passes in training mode differ though their generators are alike; else None."""
+def _examine(model: nn.Module, x: Tensor, kind: str) -> str | None:
+    """A line to be said of forward, or None. Refuses what is not finite, or a logvar that is none."""
     x = x.repeat(8, 1, 1, 1)  # so that what is drawn is not the same by chance
-    passes, takes_generator = [], _takes_generator(model)
+    passes, this = [], f"forward of this {type(model).__name__}"
     for number in range(2):
         with _put_back(model, x.device, training=True):
             torch.rand(number), torch.rand(number, device=x.device)  # torch's own generators stand elsewhere
-            keywords = {"generator": torch.Generator(x.device).manual_seed(0)} if takes_generator else {}
-            passes.append(_outputs(model, "forward", x, x, **keywords))
+            passes.append(_outputs(model, "forward", x, x, **_dice(model, x)))
+    if not all(value.isfinite().all() for value in passes[0] if value is not None):
+        raise ValueError(f"{this} gives NaN or infinity before the first step: make the model anew")
+    if meant := _meant_by_logvar(model, *passes[0]):
+        raise ValueError(f"{this} takes its logvar for {meant}: it must be log σ², as in mu + exp(logvar / 2) * eps")
     _examined.add(model)
-    pairs = [(a, b) for a, b in zip(*passes, strict=True) if a is not None]
-    if all(torch.allclose(a, b, 1e-4, 1e-5, equal_nan=True) for a, b in pairs):
+    low, high = passes[0][0].aminmax()
+    if kind != "linear" and 0 < low < high <= 1:
+        return f"{this} gives x_logits in 0..1, as after a sigmoid: leave it out, as the loss has one of its own"
+    if _alike(*passes):
         return None
-    own = "takes no generator" if not keywords else "draws from another generator than the one it is given (dropout?)"
-    return f"forward of this {type(model).__name__} {own}: a twin, a replay or another run with its seed would not hold"
+    own = "gives something else each time (dropout? a counter?)" if _dice(model, x) else "takes no generator"
+    return f"{this} {own}: a twin, a replay or another run with its seed would not hold"
 
 
-def _takes_generator(model: nn.Module) -> bool:
+def _meant_by_logvar(model: nn.Module, x_logits: Tensor, mu: Tensor, logvar: Tensor | None) -> str:
+    """What a model takes its logvar for: σ or σ², where with that its noise gives its x_logits; else ""."""
+    with suppress(Exception), _put_back(model, mu.device, training=True):
+        eps = torch.randn(mu.shape, device=mu.device, dtype=mu.dtype, **_dice(model, mu))
+        for meant, std in (("", torch.exp(logvar / 2)), ("σ", logvar), ("σ²", logvar.sqrt())):
+            if _alike([model.decode(mu + std * eps)], [x_logits]):
+                return meant
+    return ""
+
+
+def _alike(some: Sequence, others: Sequence) -> bool:
+    pairs = [(a, b) for a, b in zip(some, others, strict=True) if a is not None is not b]
+    return all(torch.allclose(a, b, 1e-4, 1e-5, equal_nan=True) for a, b in pairs)
+
+
+def _dice(model: nn.Module, like: Tensor) -> dict[str, torch.Generator]:
+    """A fresh generator as forward takes one by its name; empty where it takes none."""
     parameters = inspect.signature(model.forward).parameters.values()
-    return any(one.name == "generator" or one.kind is one.VAR_KEYWORD for one in parameters)
+    takes_one = any(one.name == "generator" or one.kind is one.VAR_KEYWORD for one in parameters)
+    return {"generator": torch.Generator(like.device).manual_seed(0)} if takes_one else {}
 
 
 def _outputs(model: nn.Module, name: str, x: Tensor, given: Tensor, **keywords) -> tuple:
@@ -109,11 +136,14 @@ def _outputs(model: nn.Module, name: str, x: Tensor, given: Tensor, **keywords) 
     this, method = f"this {type(model).__name__}", model if name == "forward" else getattr(model, name, None)
     if not callable(method):
         raise TypeError(f"{CONTRACT}; {this} has no {name}: see vaekit.VAE")
+    before = given.clone()
     try:
         outputs = method(given, **keywords)
     except Exception as error:
         what = f"{name} of {this} fails with {tuple(given.shape)} ({one_line(error)})"
         raise ValueError(f"{CONTRACT}; {what}") from error
+    if not torch.equal(given, before):
+        raise ValueError(f"{name} of {this} changes what it is given, as x -= 0.5 does: have it make x = x - 0.5")
     outputs, gives = (outputs,) if name == "decode" else outputs, f"{CONTRACT}; {name} of {this} gives"
     if not isinstance(outputs, tuple | list) or len(outputs) != len(GIVES[name]):
         what = f"{len(outputs)} things" if isinstance(outputs, tuple | list) else f"one {type(outputs).__name__}"

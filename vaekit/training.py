@@ -92,25 +92,28 @@ def train(
     """Train `model` on `images` (N, C, H, W): an endless iterator, one optimizer step per `Step`.
 
     When not given: Adam, a fresh generator seeded with 0 that draws both batches and ε, and knobs at β = 1 with
-    the optimizer's own learning rate. The knob drives the optimizer's first group, the others keep their ratio to it.
+    the optimizer's own learning rate. The knob drives the optimizer's first group, the others keep their ratio to it;
+    where it rests a scheduler may move them, as a step's knobs show.
     `batches` and `first` go on where another run stopped. "bfloat16" speeds up the model's matrix products
     on a processor with instructions for it; on others it is far slower.
     Raises ValueError or TypeError when it is called, before the first step, if something does not fit: a model too,
     which goes forward with a few images without a trace.
     """
     check_images(images, batch_size)
-    forward = forward_of(model, images)
-    check_choice("kind", kind, KINDS)
+    forward = forward_of(model, images, check_choice("kind", kind, KINDS))
     check_choice("precision", precision, PRECISIONS)
     optimizer = default_optimizer(model, Knobs.lr) if optimizer is None else optimizer
     check_type("optimizer", optimizer, torch.optim.Optimizer, "one of torch.optim, of the model's weights")
+    if set(model.parameters()).isdisjoint(w for group in optimizer.param_groups for w in group["params"]):
+        raise ValueError("the optimizer has none of this model's weights: make it anew, with model.parameters()")
     knobs = Knobs(lr=_learning_rate(optimizer)) if knobs is None else knobs
     check_type("knobs", knobs, Knobs, "vaekit.Knobs(beta=..., prior=..., lr=...)")
     generator = torch.Generator(images.device).manual_seed(0) if generator is None else generator
     check_type("generator", generator, torch.Generator, "such as torch.Generator().manual_seed(0)")
     if generator.device.type != images.device.type:
         raise ValueError(f"the generator is on {generator.device}, the images on {images.device}: make it there")
-    batches = batches or Batches(len(images), batch_size, generator)
+    batches = Batches(len(images), batch_size, generator) if batches is None else batches
+    check_type("batches", batches, Batches, "a vaekit.data.Batches(len(images), batch_size, generator)")
     return _loop(model, forward, images.detach(), knobs, optimizer, generator, batches, kind, precision, first)
 
 
@@ -128,11 +131,13 @@ def _learning_rate(optimizer: torch.optim.Optimizer) -> float:
 def _loop(model, forward, images, knobs, optimizer, generator, batches, kind, precision, first) -> Iterator[Step]:
     dtype = next(model.parameters()).dtype
     low_precision = torch.autocast(images.device.type, torch.bfloat16, enabled=precision == "bfloat16")
-    scales = [group["lr"] / _learning_rate(optimizer) for group in optimizer.param_groups]
+    scales, acting = [group["lr"] / _learning_rate(optimizer) for group in optimizer.param_groups], None
     for number in count(first):
         now = replace(knobs)  # a knob turned from here on acts at the next step
-        for group, scale in zip(optimizer.param_groups, scales, strict=True):
-            group["lr"] = now.lr * scale
+        if now.lr != acting:
+            for group, scale in zip(optimizer.param_groups, scales, strict=True):
+                group["lr"] = now.lr * scale
+        acting, now.lr = now.lr, _learning_rate(optimizer)  # which a scheduler may have moved
         if not model.training:
             model.train()
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -10,7 +11,7 @@ from vaekit._checks import check_type, check_whole
 from vaekit._contract import check_model
 from vaekit.data import ImageSet, as_floats, check_images
 from vaekit.image_files import LoadedImages
-from vaekit.model import VAE, from_seed, watching
+from vaekit.model import VAE, from_seed
 from vaekit.runs.run import Run
 
 FEW = 500  # images of the small set, for seeing a model memorise
@@ -34,6 +35,7 @@ class Recipe:
     def __post_init__(self):
         self.seed = check_whole("seed", self.seed, least=-(2**63), most=2**64 - 1)
         self.batch_size = check_whole("batch_size", self.batch_size)
+        check_type("twin", self.twin, bool, "True or False")
 
     def make_runs(self, load: Callable[[torch.device], ImageSet]) -> tuple[Run, ...]:
         """Return the run on the images that `load` gives; of a twin, two runs, the left one without the prior."""
@@ -45,7 +47,7 @@ class Recipe:
             few = images.first(FEW)
             sets[few.name] = few
         model = self._make_model(images)
-        self.caveat = check_lab_model(model, images, self.pair)
+        self.caveat = check_lab_model(model, images, self.pair, self.settings["kind"])
         left = Run(model, sets, self.settings | {"data": images.name}, self.seed, batch_size)
         if not self.twin:
             return (left,)
@@ -61,23 +63,22 @@ class Recipe:
         return check_type("model", self.model, nn.Module, "a torch.nn.Module such as vaekit.VAE()").to(self.device)
 
 
-def check_lab_model(model: nn.Module, data: ImageSet, pair: tuple[int, int] | None) -> str | None:
+def check_lab_model(model: nn.Module, data: ImageSet, pair: tuple[int, int] | None, kind="linear") -> str | None:
     """See that the lab can train a model and show it: as `check_model`, and with two dimensions for the plane."""
-    caveat = check_model(model, data.images)
-    with watching(model):
-        mu, _ = model.encode(as_floats(data.images[:2]).to(next(model.parameters()).dtype))
-    if mu.shape[1] < 2:
-        what = f"the plane needs two latent dimensions; this model has {mu.shape[1]}"
+    latent_dim, caveat = check_model(model, data.images, kind)
+    if latent_dim < 2:
+        what = f"the plane needs two latent dimensions; this model has {latent_dim}"
         raise ValueError(f"{what}: use latent_dim=2 or more")
-    check_pair(pair, mu.shape[1])
+    check_pair(pair, latent_dim)
     return caveat
 
 
-def check_pair(pair, latent_dim: int | None = None) -> None:
-    """See that a pair is two whole numbers, which name two of the latent dimensions where their number is known."""
+def check_pair(pair, latent_dim: int | None = None) -> tuple[int, int] | None:
+    """Return a pair of whole numbers, which must name two of the latent dimensions where their number is known."""
     if pair is None:
-        return
-    if not isinstance(pair, tuple | list) or [type(dim) for dim in pair] != [int, int]:
+        return None
+    if not isinstance(pair, tuple | list) or len(pair) != 2 or not {type(dim) for dim in pair} <= {int, np.int64}:
         raise ValueError(f"pair must be two latent dimensions such as (0, 1), not {pair!r}")
     if latent_dim and (not all(0 <= dim < latent_dim for dim in pair) or pair[0] == pair[1]):
         raise ValueError(f"the plane needs two latent dimensions; this model has {latent_dim}, the pair is {pair}")
+    return int(pair[0]), int(pair[1])
