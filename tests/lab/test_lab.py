@@ -1,6 +1,8 @@
 """LatentLab, driven from Python and through its own widgets."""
 
+import copy
 import math
+import pickle
 import struct
 import warnings
 from concurrent.futures import ThreadPoolExecutor
@@ -105,6 +107,10 @@ def test_a_knob_that_makes_no_sense_is_one_line_and_changes_nothing(labs, refuse
     with refuses(error, says):
         lab.set(**changes)
     assert lab.settings == before and lab.controls.knobs[0]["beta"].text.value == "1"
+    with refuses(AttributeError, r"a lab's knobs are turned by lab.set\(beta=4\)"):
+        lab.beta = 4
+    with refuses(TypeError, "text must be a line of text, not 3"):
+        lab.say(3)
     lab.run(2)
     assert lab.engine.run.recording.events == [] and lab.engine.run.settings == lab.settings
 
@@ -133,6 +139,9 @@ def test_a_knob_that_the_run_refuses_is_not_shown_as_turned(labs, refuses):
         ({"pair": "01"}, ValueError, "pair must be two latent dimensions"),
         ({"latent_dim": 1}, ValueError, "the plane needs two latent dimensions; this model has 1"),
         ({"threads": 0}, ValueError, "threads must be"),
+        ({"threads": 10**6}, ValueError, "threads must be a whole number from 1 to 1024"),  # more end the process
+        ({"twin": "no"}, TypeError, "twin must be True or False"),
+        ({"tasks": None}, TypeError, "tasks must be a list of vaekit.lab.Task, not None"),
         ({"batch_size": 301}, ValueError, "300 images do not fill one batch of 301"),
         ({"device": "gpu"}, ValueError, "device 'gpu' is unknown"),
         ({"data": torch.zeros(300, 28, 28, dtype=torch.uint8)}, ValueError, "try images.unsqueeze"),
@@ -168,6 +177,20 @@ def test_the_plain_autoencoder(labs):
         lab.run(steps)
         assert (plane_points(lab)[:, 2:] == 0).all() and lab.view.plane.status["state"] == "points"
     assert lab.error is None and lab.figure()
+
+
+def test_a_pair_of_numpys_whole_numbers(labs):
+    lab = labs(latent_dim=3, pair=tuple(np.argsort([5, 9, 7])[1:]))
+    assert lab.view.sides[0].pair == (2, 1)
+    lab.show_pair((np.int64(0), np.int64(2)))
+    done(lab)
+    assert lab.view.sides[0].pair == (0, 2) and lab.error is None
+
+
+@pytest.mark.parametrize("keep", [copy.copy, copy.deepcopy, pickle.dumps], ids=lambda keep: keep.__name__)
+def test_a_lab_is_not_copied(labs, refuses, keep):
+    with refuses(TypeError, r"a lab has a thread and widgets, which cannot be copied: use lab.save\(path\)"):
+        keep(labs())
 
 
 def test_a_model_whose_runs_cannot_be_repeated_is_trained_and_the_page_says_so(labs):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from vaekit.lab import Task
+from vaekit.lab import LatentLab, Task
 
 POINTS = Task("Turn the prior off, and wait until mean σ is below 0.05", lambda lab: lab.measured.mean_std < 0.05)
 FAR = Task("Train for 60 steps", lambda lab: lab.steps_taken >= 60)
@@ -61,11 +61,38 @@ def test_what_is_shown_may_be_a_task_too(labs):
 
 def test_what_cannot_be_solved_or_checked_is_said_and_the_run_goes_on(labs):
     lab = labs(tasks=[Task("Find it", lambda lab: lab.nowhere)])
-    with pytest.raises(RuntimeError, match="the task is not done after 30 steps: Find it"):
+    with pytest.raises(RuntimeError, match="not done after 30 steps: The task 'Find it' cannot be checked"):
         lab.solve(most=30)
     message = lab.view.plane.message
     assert message.startswith("The task 'Find it' cannot be checked (AttributeError: ") and "\n" not in message
     assert lab.run(5).steps_taken == 35 and lab.error is None
+
+
+@pytest.mark.parametrize("answer", [lambda: True, "", (False, "not yet"), KeyboardInterrupt()])
+def test_a_task_is_ticked_by_true_alone(labs, answer):
+    def look(lab):
+        if isinstance(answer, BaseException):
+            raise answer
+        return answer
+
+    lab = labs(tasks=[Task("Find it", look)]).run(3)
+    assert ticks(lab) == [False] and lab.steps_taken == 3 and lab.error is None
+    assert lab.view.plane.message.startswith("The task 'Find it' cannot be checked (") == (answer != "")
+
+
+def test_a_task_may_drive_the_lab_that_asks_it(labs):
+    lab = labs(tasks=[Task("Run on", lambda lab: lab.run(2).steps_taken >= 5)])
+    for _ in range(5):
+        lab.run(3)  # it may be asked, and run on, at any step
+    assert ticks(lab) == [True] and lab.steps_taken < 30 and lab.error is None
+
+
+def test_to_solve_ends_where_a_run_is_interrupted(labs):
+    lab = labs(tasks=[Task("Find it", lambda lab: False)])
+    lab.run = lambda steps: LatentLab.run(lab, steps if lab.steps_taken < 25 else 3)  # the kernel's interrupt
+    with pytest.raises(RuntimeError, match="the task is not done after 28 steps: Find it"):
+        lab.solve()
+    assert lab.steps_taken == 28
 
 
 @pytest.mark.parametrize(

@@ -113,8 +113,7 @@ class Display(LabRun):
 
     def show_pair(self, pair: tuple[int, int] | None) -> None:
         """Show these two latent dimensions in the plane; None: the two that say most at the time."""
-        check_pair(pair, self.view.sides[0].latent_dim)
-        self.engine.ask("show_pair", pair)
+        self.engine.ask("show_pair", check_pair(pair, self.view.sides[0].latent_dim))
 
     def draw(self, strokes) -> "Display":
         """Draw a digit on the lab's pad, from code: strokes, each a list of points (x, y) in 0..1. Returns the lab.

@@ -43,7 +43,7 @@ class Engine(Worker):
 
     def __init__(self, make_runs: Callable, view=None, threads: int | None = None, is_busy: Callable = lambda: False):
         super().__init__("vaekit-trainer")
-        self.threads = None if threads is None else check_whole("threads", threads)
+        self.threads = None if threads is None else check_whole("threads", threads, most=1024)
         self._threads_before = torch.get_num_threads()  # asked here, where no lab has changed it
         self._make_runs, self.view, self._is_busy = make_runs, view, is_busy
         self._lockstep, self._progress, self._clock = Lockstep(), Progress(), clock.Clock()

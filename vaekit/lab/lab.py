@@ -10,7 +10,7 @@ import ipywidgets as widgets
 import torch
 from torch import Tensor, nn
 
-from vaekit._checks import check_choice, check_whole
+from vaekit._checks import check_choice, check_type, check_whole, short_repr
 from vaekit.data import ImageSet, check_images, choose_device
 from vaekit.lab import registry
 from vaekit.lab.controls import Controls
@@ -212,12 +212,23 @@ class LatentLab(Display):
         task = self.tasks[number]
         self.set(side=side, **changes)
         self.run(0)
-        while not task.ticked and self.steps_taken < last and not self.error:
-            self.run(min(25, last - self.steps_taken))
+        goal = self.steps_taken
+        while not task.ticked and self.steps_taken == goal < last and not self.error:  # else it was interrupted
+            goal = min(goal + 25, last)
+            self.run(goal - self.steps_taken)
         if not task.ticked:
-            raise RuntimeError(f"the task is not done after {most} steps: {task.text}")
+            why = self.view.plane.message or task.text
+            raise RuntimeError(f"the task is not done after {most + self.steps_taken - last} steps: {why}")
         self._n_done = number + 1
         return self
+
+    def __setattr__(self, name: str, value) -> None:
+        if name in KNOBS:
+            raise AttributeError(f"a lab's knobs are turned by lab.set({name}={short_repr(value)})")
+        super().__setattr__(name, value)
+
+    def __reduce_ex__(self, protocol):
+        raise TypeError("a lab has a thread and widgets, which cannot be copied: use lab.save(path), or lab.recording")
 
     def _number_of(self, side) -> int:
         if len(self.sides) == 1 or type(side) not in (int, str) or side not in (0, 1, *SIDES):
@@ -249,7 +260,7 @@ class LatentLab(Display):
 
     def say(self, text: str) -> None:
         """Show one line to whoever looks at the page, until something else is done."""
-        self.engine.say(text)
+        self.engine.say(check_type("text", text, str | None, "a line of text"))
 
     def retire(self) -> None:
         """Pause, free the thread, and live on only where a variable holds the lab: its cell was run again."""

@@ -1,6 +1,6 @@
 """What a learner is asked to do in the lab: one task after the other, ticked off by what the lab measures."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from vaekit._checks import check_type, one_line, short_repr
@@ -29,18 +29,23 @@ class TaskList:
     """The tasks of a lab, in their order."""
 
     def __init__(self, tasks: Sequence[Task] = ()):
+        check_type("tasks", tasks, Iterable, "a list of vaekit.lab.Task")
         tasks = [check_type("each of tasks", task, Task, "a vaekit.lab.Task") for task in tasks]
+        self._is_asking = False
         self.tasks = tuple(Task(task.text, task.done) for task in tasks)  # a lab ticks its own
 
     def look(self, lab) -> str | None:
         """Tick the first task that is not ticked, if it is done. Returns a line when its `done` fails."""
         task = next((task for task in self.tasks if not task.ticked), None)
-        if task is None or lab is None or lab.measured is None:
+        if task is None or lab is None or lab.measured is None or self._is_asking:
             return None
         try:
-            task.ticked = bool(task.done(lab))
-        except Exception as error:
+            self._is_asking = True  # a `done` that drives the lab must not be asked again for what it does
+            task.ticked = (task.done(lab) or False).__bool__()  # which a function or a coroutine has not
+        except BaseException as error:  # no interrupt comes to this thread: it is the task's doing
             return f"The task {short_repr(task.text)} cannot be checked ({one_line(error)})."
+        finally:
+            self._is_asking = False
         return None
 
     def state(self) -> list[dict]:

@@ -26,9 +26,8 @@ class View:
 
     def __init__(self, n_shown: int, pair: tuple[int, int] | None, runs: int, tasks: TaskList):
         check_whole("shown", n_shown)
-        check_pair(pair)
-        self.pair = pair  # None: the two dimensions that say most
-        self.sides = [Side(n_shown, pair or (0, 1), MEASURE_SHARE / runs) for _ in range(runs)]
+        self.pair = check_pair(pair)  # None: the two dimensions that say most
+        self.sides = [Side(n_shown, self.pair or (0, 1), MEASURE_SHARE / runs) for _ in range(runs)]
         self.trail, self.data, self.n_draws = Trail(), None, 0
         self._followed: dict = {}  # of traits of the plane, the values that are shown
         self.tasks, self.lab = tasks, lambda: None  # lab(): what they are asked of, when it is there
