@@ -78,5 +78,6 @@ def check_choice(name: str, value, choices: Iterable[str]) -> str:
     """The argument `name`, which must be one of `choices`. Raises ValueError, in one line."""
     choices = list(choices)
     if value not in choices:
-        raise ValueError(f"{name} must be one of {', '.join(choices)}; not {short_repr(value)}")
+        allowed = ", ".join(choice or "''" for choice in choices)
+        raise ValueError(f"{name} must be one of {allowed}; not {short_repr(value)}")
     return value

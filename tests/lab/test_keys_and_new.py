@@ -117,11 +117,11 @@ def test_dots_are_coloured_by_a_factor_of_the_images(labs, refuses):
     assert list(plane.shades) == people.factors[:100, 0].mul(255).round().tolist()
     lab.colour_by()
     assert plane.shades == b"" and menu.value == ""
-    with refuses(ValueError, "factor must be one of , smile, .*; not 'age'"):
+    with refuses(ValueError, "factor must be one of '', smile, .*; not 'age'"):
         lab.colour_by("age")
     digits = labs()
     assert digits.controls.coloured.layout.display == "none"
-    with refuses(ValueError, "factor must be one of ; not 'smile'"):
+    with refuses(ValueError, "factor must be one of ''; not 'smile'"):
         digits.colour_by("smile")
 
 

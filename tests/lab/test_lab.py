@@ -98,7 +98,7 @@ def test_what_is_measured_is_what_the_meters_show(labs):
     [
         ({"beta": 2.0, "lr": -1.0}, ValueError, "lr must be a finite number above 0"),  # all values: test_training
         ({"data": ["digits"]}, ValueError, "data must be one of digits"),
-        ({"gamma": 1.0}, TypeError, "there is no knob 'gamma': the knobs are beta, prior, lr, kind, data"),
+        ({"gamma": 1.0}, ValueError, "there is no knob 'gamma': the knobs are beta, prior, lr, kind, data"),
     ],
 )
 def test_a_knob_that_makes_no_sense_is_one_line_and_changes_nothing(labs, refuses, changes, error, says):

@@ -93,7 +93,7 @@ def test_a_walk_goes_from_the_chosen_image_to_the_next_of_another_class(labs):
 def test_what_cannot_be_shown_is_one_line_and_showing_changes_nothing_of_the_run(labs, refuses):
     lab = labs()
     for wrong in ("walks", None):
-        with refuses(ValueError, "show takes one of '', 'draws', 'walk'; not"):
+        with refuses(ValueError, "what must be one of '', draws, walk; not"):
             lab.show(wrong)
     for what in ("draws", "walk", ""):
         lab.engine.heartbeat()

@@ -52,9 +52,7 @@ class Display(LabRun):
 
     def show(self, what: str = "") -> None:
         """Show in the plane what the meters measure on: "draws" from the prior, a "walk" between two codes, or ""."""
-        if what not in PROBES.values():
-            raise ValueError(f"show takes one of {', '.join(map(repr, PROBES.values()))}; not {what!r}")
-        self._put("showing", what)
+        self._put("showing", check_choice("what", what, PROBES.values()))
 
     def new_digits(self, shown: bool = True, source: str = "prior") -> None:
         """Show twenty new images, decoded from draws of the prior, which follow the training; each call draws anew.

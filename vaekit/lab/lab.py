@@ -151,8 +151,6 @@ class LatentLab(Display):
         side: of a twin, turn those of "left" (0) or "right" (1) alone; data is always both runs'.
         Raises ValueError or TypeError, in one line, when a value makes no sense; nothing is changed then.
         """
-        if unknown := changes.keys() - self.settings.keys():
-            raise TypeError(f"there is no knob {unknown.pop()!r}: the knobs are {', '.join(self.settings)}")
         sides = None if side is None else (self._number_of(side),)
         if "data" in changes:
             check_choice("data", changes["data"], self.data_names)
