@@ -21,8 +21,7 @@ class Task:
 
     def __post_init__(self):
         check_type("text", self.text, str, "what to do, in words")
-        if not callable(self.done):
-            raise TypeError(f"done must be a function of the lab, not {short_repr(self.done)}")
+        check_type("done", self.done, Callable, "a function of the lab")
 
 
 class TaskList:
