@@ -117,7 +117,7 @@ def test_a_check_of_ones_own_has_one_button_that_asks_again():
     assert "✗ the check stops with StopIteration" in press(box, "Check")  # and the notebook goes on
 
 
-@pytest.mark.parametrize("judge, asked", [("right", {}), (lambda: "right", {"kl": kl})])
+@pytest.mark.parametrize("judge, asked", [("right", {}), (lambda: "right", {"kl": kl}), (kl, {}), (vaekit.VAE, {})])
 def test_a_call_that_makes_no_sense_is_refused(refuses, judge, asked):
-    with refuses(TypeError, "check\\(lambda: judge"):
+    with refuses(TypeError, "check\\(lambda: judge.*check\\(kl=kl"):
         check(judge, **asked)

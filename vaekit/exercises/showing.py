@@ -1,5 +1,6 @@
 """Verdicts for a notebook: in words, with hints, and with buttons that ask again."""
 
+import inspect
 import sys
 from collections.abc import Callable
 
@@ -61,8 +62,9 @@ def check(judge: Callable[[], str] | None = None, /, *, hint: int = 0, **asked) 
         latest = {name: _following(value) for name, value in asked.items()}
         ask = lambda hint: diagnose(**{name: now() for name, now in latest.items()}).text(hint)  # noqa: E731
         return Checked(ask, ("Check", "Hint", "Another hint"), hint)
-    if asked or hint or not callable(judge):
-        raise TypeError(f"give check(lambda: judge(answer)) that alone, without arguments; not {short_repr(judge)}")
+    if asked or hint or not callable(judge) or inspect.signature(judge).parameters:  # a model and its class have some
+        allowed = "give check(lambda: judge(answer)) that alone, without arguments, or name the exercise: check(kl=kl)"
+        raise TypeError(f"{allowed}; not {short_repr(judge)}")
     return Checked(lambda _: _judged(judge), ("Check",))
 
 
