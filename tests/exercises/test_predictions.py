@@ -100,6 +100,24 @@ def test_an_answer_that_is_no_choice(refuses):
         Prediction("What?", CHOICES).pick("more")
 
 
+@pytest.mark.parametrize(
+    ("question", "choices", "choice"),
+    [("How many?", (1, 2.5, True), 2.5), ("潜" * 80, ["a", "b"], "b")],
+)
+def test_numbers_and_long_questions_are_kept(question, choices, choice):
+    Prediction(question, choices, choice).pick(choice)
+    again = Prediction(question, choices, choice)
+    assert again.choice == again.answer == str(choice)
+    assert again.choice in again.shown_back._repr_html_() and again.widget
+
+
+def test_choices_that_are_one_text_and_a_table_of_another_kind(refuses, tmp_path):
+    with refuses(TypeError, "choices must be a list of texts, not 'yes'"):
+        Prediction("What?", "yes", "yes")
+    with refuses(ValueError, "the file's ending must be one of .csv, .html; not '.xlsx'"):
+        export().save(tmp_path / "class.xlsx")
+
+
 def test_a_classs_answers_are_a_table_and_a_picture_of_how_they_are_spread(tmp_path, monkeypatch):
     for name, choice, why in (("ada", "nothing", "because"), ("bob", "it grows", ""), ("eve", "it grows", "a <b> c")):
         monkeypatch.setenv("VAEKIT_ANSWERS", str(tmp_path / name))

@@ -5,13 +5,14 @@ import html
 import os
 import re
 import warnings
+import zlib
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 from urllib.parse import quote, unquote
 
-from vaekit._checks import check_choice
+from vaekit._checks import check_choice, short_repr
 from vaekit._files import write_whole
 from vaekit._pictures import as_bundle
 
@@ -45,21 +46,25 @@ class Prediction:
     choices: what may be picked, and answer, the one of them that is right; without choices there is a box to write in.
     key: the name under which it is kept, such as "04-prior-off"; the question when not given.
     `shown_back`, displayed below the experiment, has the choice beside the answer, and opens when one is picked.
-    Raises ValueError, in one line, when answer is none of the choices.
+    Raises ValueError, in one line, when answer is none of the choices, TypeError when they are one text.
     """
 
     def __init__(
         self, question: str, choices: Sequence[str] = (), answer: str | None = None, *, key: str | None = None
     ):
-        self.key, self.question, self.choices = key or question, question, tuple(choices)
-        self.answer = None if answer is None else check_choice("answer", answer, self.choices)
+        if isinstance(choices, str):
+            raise TypeError(f"choices must be a list of texts, not {short_repr(choices)}")
+        self.key, self.question, self.choices = str(key or question), str(question), tuple(map(str, choices))
+        if len(quote(self.key, safe="")) > 200:  # too long for a file's name
+            self.key = f"{self.key[:16]}… {zlib.crc32(self.key.encode()):08x}"
+        self.answer = None if answer is None else check_choice("answer", str(answer), self.choices)
         first, _, rest = (text := kept_answers().get(self.key, "")).partition("\n")
         self.choice, self.text = (first, rest) if first in self.choices else (None, text)
         self.listeners: list[Callable[[], None]] = []  # called when something else is picked or written
 
     def pick(self, choice: str) -> None:
         """Take one of the choices, and keep it: see `keep`."""
-        self.choice = check_choice("choice", choice, self.choices)
+        self.choice = check_choice("choice", str(choice), self.choices)
         self.keep(self.text)
 
     def keep(self, text: str) -> None:
@@ -70,7 +75,7 @@ class Prediction:
         kept = f"{self.choice}\n{text}" if self.choice else text
         try:
             answers_folder().mkdir(parents=True, exist_ok=True)
-            write_whole(answers_folder() / f"{quote(self.key, safe='')}.txt", kept.encode())
+            write_whole(answers_folder() / f"{quote(self.key, safe='')}.txt", kept.encode(errors="replace"))
         except OSError as error:
             warnings.warn(f"your prediction is kept in this session only: {error}", stacklevel=2)
 
@@ -163,9 +168,9 @@ class ClassAnswers(list):
     def save(self, path: str | Path) -> Path:
         """Write the rows as a CSV file, or as .html the page that is displayed. Returns its path.
 
-        Raises OSError when it cannot be written there.
+        Raises ValueError when its name ends in neither, OSError when it cannot be written there.
         """
-        if Path(path).suffix == ".html":
+        if check_choice("the file's ending", Path(path).suffix.lower(), (".csv", ".html")) == ".html":
             page = f"<!doctype html><meta charset='utf-8'><title>Answers</title>{self._repr_html_()}"
             Path(path).write_text(page, encoding="utf-8")
             return Path(path)
