@@ -33,6 +33,7 @@ def test_traversal_changes_one_dimension_of_a_copy():
     codes = traversal(z, 1, torch.tensor([-5.0, 0.0, 5.0]))
     assert codes.tolist() == [[1, -5, 3], [1, 0, 3], [1, 5, 3]]
     assert z.tolist() == [1, 2, 3]
+    assert traversal(torch.tensor([0, 7]), 0, torch.tensor([0.5])).tolist() == [[0.5, 7]]
 
 
 def test_what_is_not_there_is_refused(refuses):

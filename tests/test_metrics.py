@@ -171,7 +171,15 @@ def test_the_meters_draw_from_their_generator_alone_and_stay_on_the_codes_device
 
 
 REFUSED = {
-    r"z must be .*\(7, 3\), \(20, 2\), \(20, 2\)": lambda mu, logvar: covered(torch.zeros(7, 3), mu, logvar),
+    r"z must be .*\(7, 3\) meets \(20, 2\)": lambda mu, logvar: covered(torch.zeros(7, 3), mu, logvar),
+    r"dimensions as mu; \(\)": lambda mu, logvar: covered(torch.tensor(0.0), mu, logvar),
+    "radius must be a number from 0 up, not -1": lambda mu, logvar: covered(mu, mu, logvar, -1),
+    r"N from 2 up; .*\(20, 2\) and \(1, 2\)": lambda mu, logvar: overlap(mu, logvar[:1]),
+    r"N from 2 up; .*\(1, 2\)": lambda mu, logvar: overlap(mu[:1], logvar[:1]),
+    "mu must be a tensor": lambda mu, logvar: completeness(mu.numpy(), logvar.numpy(), seeded()),
+    "logvar must be a tensor .*not None": lambda mu, logvar: mutual_information(mu, None, seeded()),
+    "generator must be such as .*, not 0": lambda mu, logvar: continuity(mu, logvar, 0),
+    "generator must be such as .*, not 1": lambda mu, logvar: completeness(mu, logvar, 1),
     r"\(20, 1\)": lambda mu, logvar: covered(mu, mu, logvar[:, :1]),
     "N from 1 up": lambda mu, logvar: completeness(mu[:0], logvar[:0], seeded()),
     "between two codes, and mu has 1": lambda mu, logvar: continuity(mu[:1], logvar[:1], seeded()),
@@ -184,7 +192,7 @@ REFUSED = {
 
 @pytest.mark.parametrize("words", REFUSED)
 def test_the_meters_say_what_does_not_fit(refuses, words):
-    with refuses(ValueError, words):
+    with refuses((ValueError, TypeError), words):
         REFUSED[words](*some_codes(20, 2))
 
 
@@ -334,6 +342,7 @@ def test_looking_at_the_bound_changes_nothing(toys, toy_model):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
+        ({"generator": 0}, "generator must be such as"),
         ({"samples": 0}, "samples must be a whole number from 1 up"),
         ({"x": torch.zeros(2, 8, 8)}, r"images must be .*try images\.unsqueeze\(1\)"),
         ({"x": [1.0], "kind": "linear"}, "images must be .*this is a list"),

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from vaekit._checks import check_type, check_whole
+from vaekit._checks import check_number, check_type, check_whole
 from vaekit.data import as_floats, check_images
 from vaekit.losses import reconstruction_nll
 from vaekit.model import watching
@@ -45,6 +45,7 @@ def overlap(mu: Tensor, logvar: Tensor) -> Tensor:
     A collapsed or untrained model overlaps fully and says nothing: read it beside the reconstruction.
     Source: Bhattacharyya 1943, for two Gaussians with diagonal covariance.
     """
+    _check_codes(mu, logvar, 2)
     var = torch.exp(logvar)
     mean_var = 0.5 * (var[:, None] + var[None])  # (N, N, D)
     distance = (mu[:, None] - mu[None]).square() / (8 * mean_var)
@@ -61,9 +62,10 @@ def covered(z: Tensor, mu: Tensor, logvar: Tensor | None, radius: float = 2.0) -
     z: (..., D); mu, logvar: (N, D), N ≥ 1; logvar is log σ²; None or −inf (σ = 0) covers nothing, nor does NaN.
     Returns (...), bool. Raises ValueError when the shapes do not fit.
     """
-    if mu.ndim != 2 or not len(mu) or z.shape[-1] != mu.shape[1] or (logvar is not None and logvar.shape != mu.shape):
-        shapes = ", ".join(str(tuple(t.shape)) for t in (z, mu, logvar) if t is not None)
-        raise ValueError(f"z must be (..., D), mu and logvar (N, D) both, N from 1 up; they have {shapes}")
+    _check_codes(mu, mu if logvar is None else logvar)
+    check_number("radius", radius, "a number from 0 up", low=0)
+    if z.shape[-1:] != mu.shape[1:]:
+        raise ValueError(f"z must be (..., D), of as many dimensions as mu; {tuple(z.shape)} meets {tuple(mu.shape)}")
     if logvar is None:
         return torch.zeros(z.shape[:-1], dtype=torch.bool, device=z.device)
     scale = torch.exp(-0.5 * logvar)  # 1/σ
@@ -71,6 +73,16 @@ def covered(z: Tensor, mu: Tensor, logvar: Tensor | None, radius: float = 2.0) -
     mu, scale = mu.masked_fill(unusable, math.inf), scale.masked_fill(unusable, 1)  # infinitely far from anywhere
     codes, places = _by_dimension(mu, scale), z.reshape(-1, z.shape[-1]).split(PLACES)
     return torch.cat([(_squared(some, codes) <= radius**2).any(1) for some in places]).view(z.shape[:-1])
+
+
+def _check_codes(mu: Tensor, logvar: Tensor, least: int = 1, generator: torch.Generator | None = None) -> None:
+    """Refuse, in one line, what are no codes of one shape, `least` or more, and what is no generator."""
+    for name, value in (("mu", mu), ("logvar", logvar)):
+        check_type(name, value, Tensor, "a tensor (N, D), such as model.encode gives")
+    if mu.ndim != 2 or len(mu) < least or mu.shape != logvar.shape:
+        wanted = f"mu and logvar must be (N, D) both, N from {least} up"
+        raise ValueError(f"{wanted}; they have {tuple(mu.shape)} and {tuple(logvar.shape)}")
+    check_type("generator", generator, torch.Generator | None, "such as torch.Generator().manual_seed(0)")
 
 
 def _by_dimension(mu: Tensor, scale: Tensor) -> list[tuple[Tensor, Tensor]]:
@@ -90,6 +102,7 @@ def prior_draws(mu: Tensor, n: int, generator: torch.Generator) -> Tensor:
     mu: (N, D). Returns z (n, D), of mu's type and on its device, where the generator must be too.
     """
     check_whole("n", n)
+    _check_codes(mu, mu, 1, generator)
     return torch.randn(n, mu.shape[1], generator=generator, device=mu.device, dtype=mu.dtype)
 
 
@@ -103,6 +116,7 @@ def walks(mu: Tensor, n: int, points: int, generator: torch.Generator) -> Tensor
     """
     check_whole("n", n)
     check_whole("points", points)
+    _check_codes(mu, mu, 1, generator)
     if len(mu) < 2:
         raise ValueError(f"a walk goes between two codes, and mu has {len(mu)}: give the codes of 2 images or more")
     start = torch.randint(len(mu), (n,), generator=generator, device=mu.device)
@@ -146,9 +160,7 @@ def mutual_information(mu: Tensor, logvar: Tensor, generator: torch.Generator, d
     Source: Hoffman & Johnson 2016, section 2.
     """
     check_whole("draws", draws)
-    if mu.ndim != 2 or not len(mu) or mu.shape != logvar.shape:
-        shapes = f"{tuple(mu.shape)} and {tuple(logvar.shape)}"
-        raise ValueError(f"mu and logvar must be (N, D) both, N from 1 up; they have {shapes}")
+    _check_codes(mu, logvar, 1, generator)
     return torch.stack([_log_ratio(mu, logvar, generator).mean() for _ in range(draws)]).mean()
 
 
@@ -208,7 +220,8 @@ def log_likelihood(
     check_type("model", model, nn.Module, "a torch.nn.Module such as vaekit.VAE()")
     if kind != "linear" or not isinstance(x, Tensor):  # whose pixels may be any number
         check_images(x)
-    generator = generator or torch.Generator(x.device).manual_seed(0)
+    generator = torch.Generator(x.device).manual_seed(0) if generator is None else generator
+    check_type("generator", generator, torch.Generator, "such as torch.Generator().manual_seed(0)")
     dtype = next((weight.dtype for weight in model.parameters()), as_floats(x[:1]).dtype)
     with watching(model):
         parts = [as_floats(part).to(dtype) for part in x.split(IMAGES)]
