@@ -67,6 +67,7 @@ KL = {
         lambda mu, logvar: kl(mu, logvar).detach(),
         lambda mu, logvar: kl(mu, logvar.detach()),
         torch.no_grad()(kl),
+        lambda mu, logvar: [torch.set_grad_enabled(False), kl(mu, logvar)][1],
     ],
 }
 
@@ -377,7 +378,11 @@ LOSS |= {
     "wrong_shape": [of_terms(lambda r, kl, beta: r + beta * kl), lambda x_logits, x, mu, logvar, beta: x_logits],
     "broadcast": [of_terms(lambda r, kl, beta: r + beta * kl[:, None])],
     "gradient_cut": [*LOSS["gradient_cut"], lambda *given: RIGHT_LOSS(*given).item()],
-    "unrecognized": [lambda *given: 0.37 * RIGHT_LOSS(*given), of_terms(lambda r, kl, beta: beta * kl.mean())],
+    "unrecognized": [
+        lambda *given: 0.37 * RIGHT_LOSS(*given),
+        of_terms(lambda r, kl, beta: beta * kl.mean()),
+        of_terms(lambda r, kl, beta: (r + 0.00025 * beta * kl).mean()),
+    ],
 }
 
 
@@ -433,6 +438,7 @@ MODEL["noise_reused"] += [DropoutAndSeed]
 MODEL["unrecognized"] += [
     model_with(encode=lambda self, x: [self.encoder(x)[0]] * 2),
     after_forward(lambda x_logits: x_logits.flip(0)),
+    model_with(forward=lambda self, x: (self.decode(reparameterize(*self.encode(x))), *self.encode(x)[::-1])),
 ]
 MODEL |= {
     "not_started": [None, ..., torch.nn.Module, model_with(encode=untouched), model_with(forward=untouched)],

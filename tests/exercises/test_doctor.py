@@ -109,6 +109,7 @@ def test_a_declared_reduction_is_no_fault(exercise, function, reduction, beta):
         ({"loss": lambda *given: -m.loss_with()(*given)}, "of the whole loss"),
         ({"step": m.backward_of(lambda loss, x: loss / 3)}, "0.3333 times"),
         ({"step": m.steps_first}, "the call before"),
+        ({"model": m.model_with(__init__=lambda self, config: config.latents)}, "gave 2 for config; where"),
     ],
 )
 def test_the_words_say_what_it_is(asked, words):
@@ -143,7 +144,13 @@ def test_a_call_that_makes_no_sense(refuses, asked):
         diagnose(**asked)
 
 
-@pytest.mark.parametrize("reduction", ["mean", ("none", "sum"), [3]])
+@pytest.mark.parametrize("shape", [28, (28, 28), (1, 28, 0), (1, 28.5, 28), "digits"])
+def test_a_shape_that_is_none(refuses, shape):
+    with refuses(ValueError, "shape must be .C, H, W., whole numbers from 1 up"):
+        diagnose(model=m.model_with(), shape=shape)
+
+
+@pytest.mark.parametrize("reduction", ["mean", ("none", "sum"), [3], 3, [["none"]]])
 def test_an_unknown_reduction(refuses, reduction):
     with refuses(ValueError, "reduction must be among none, mean over batch"):
         diagnose(kl=m.kl, reduction=reduction)

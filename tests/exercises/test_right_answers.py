@@ -71,6 +71,7 @@ RECONSTRUCTION = [
     lambda target, output: reconstruction(output, target),
     lambda input, target: reconstruction(input, target),
     lambda x, x_hat: reconstruction(x, x_hat),  # right as it is called, whatever the names say
+    lambda x_logits, x: reconstruction(x_logits.bfloat16(), x.bfloat16()),
 ]
 
 
@@ -102,6 +103,7 @@ LOSS = [
     pytorch_example,
     lambda x_logits, x, mu, logvar, beta: vaekit.neg_elbo(x_logits, x, mu, logvar, beta).mean(),
     lambda x, logits, mean, log_var, beta=1.0: RIGHT_LOSS(logits, x, mean, log_var, beta),
+    lambda data, reconstruction, z_mean, z_log_var, beta: RIGHT_LOSS(reconstruction, data, z_mean, z_log_var, beta),
     lambda x_logits, x, mu, logvar, beta: (compiled(x_logits, x) + beta * kl(mu, logvar)).mean(),
     lambda a, x, mu, logvar, beta: (reconstruction(a, x) + beta * kl_by_its_own_draw(mu, logvar)).mean(),
 ]
@@ -192,6 +194,18 @@ def autocast(model, x, beta, factor=1.0):
         return (reconstruction(x_logits.float(), x) + beta * factor * kl(mu, logvar)).mean()
 
 
+def functional(model, x, beta, optimizer):
+    def loss_of(weights):
+        x_logits, mu, logvar = torch.func.functional_call(model, weights, (x,))
+        return RIGHT_LOSS(x_logits, x, mu, logvar, beta)
+
+    slopes, loss = torch.func.grad_and_value(loss_of)(dict(model.named_parameters()))
+    for name, weight in model.named_parameters():
+        weight.grad = slopes[name]
+    optimizer.step()
+    return loss
+
+
 def scaled(model, x, beta, optimizer, clip=False):
     scaler = torch.amp.GradScaler("cpu")
     optimizer.zero_grad()
@@ -224,7 +238,7 @@ def dropout_on_z(model, x, beta):
     return RIGHT_LOSS(model.decode(F.dropout(reparameterize(mu, logvar), 0.1)), x, mu, logvar, beta)
 
 
-STEP = [with_closure, by_halves, clears_at_the_end, in_two_parts, looks_at_the_terms_first, recomputed]
+STEP = [with_closure, by_halves, clears_at_the_end, in_two_parts, looks_at_the_terms_first, recomputed, functional]
 STEP += [step_of(autocast), scaled, partial(scaled, clip=True)]
 STEP += [step_of(loss) for loss in (two_draws, kl_by_the_draw, dropout_on_z)]
 STEP += [
@@ -319,6 +333,12 @@ class KeepsEverything(OneHead):
         return self.last
 
 
+class HalfPrecision(OneHead):
+    def forward(self, x):
+        with torch.autocast("cpu", torch.bfloat16):
+            return super().forward(x)
+
+
 class LooksThrice(OneHead):
     """Decodes the mean as well, to show it, before and after the draw."""
 
@@ -408,7 +428,7 @@ def drawn(draw):
 
 
 MODEL = [vaekit.VAE, OneHead, MeanAtEval, Normalized, OneWidthForAll, Lazy, LargeImages()]
-MODEL += [KeepsEverything, LooksThrice, Backbone, ByAttribute]
+MODEL += [HalfPrecision, KeepsEverything, LooksThrice, Backbone, ByAttribute]
 MODEL += [
     drawn(lambda self, mu, logvar: reparameterize(mu, logvar.clamp(-8, 2))),
     drawn(lambda self, *q: F.dropout(reparameterize(*q), 0.2, self.training)),

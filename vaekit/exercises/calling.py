@@ -21,8 +21,8 @@ ROLES = {
     "x_logits": "logits logit output outputs out pred preds prediction predictions y_pred y_hat "
     "recon recon_x x_recon reconstruction reconstructed x_hat decoded",
     "x": "target targets input inputs image images img imgs y_true true truth batch data original",
-    "mu": "mean means m loc mus",
-    "logvar": "log_var lv log_variance logvars log_sigma2 logsigma2",
+    "mu": "mean means m loc mus z_mean z_mu q_mu",
+    "logvar": "log_var lv log_variance logvars log_sigma2 logsigma2 z_log_var z_logvar q_logvar",
     "beta": "b weight kl_weight",
     "model": "vae net",
     "optimizer": "opt optim",
@@ -120,7 +120,8 @@ def uncompiled(code):
 def guarded(call: Callable, given: str = ""):
     """`call()`; its errors become Halt: "not_started" for an open gap, "raises" for the rest."""
     try:
-        return call()
+        with torch.set_grad_enabled(torch.is_grad_enabled()):  # the mode it leaves behind is its own
+            return call()
     except (Stopped, Halt):
         raise
     except BaseException as error:

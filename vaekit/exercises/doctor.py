@@ -2,7 +2,7 @@
 
 import random
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 
 import numpy
@@ -32,14 +32,18 @@ def diagnose(
         allowed = f"give exactly one of {', '.join(EXERCISES)}, such as kl=kl"
         raise TypeError(f"{allowed}; not {short_repr(sorted(exercise))}")
     [(name, code)] = exercise.items()
-    declared = {reduction} if isinstance(reduction, str) else set(reduction)
+    declared = [reduction] if isinstance(reduction, str) or not isinstance(reduction, Iterable) else reduction
+    declared = set(map(str, declared))
     if not declared <= set(formulas.REDUCTIONS):
         raise ValueError(f"reduction must be among {', '.join(formulas.REDUCTIONS)}; not {short_repr(reduction)}")
+    sides = [] if shape is None else numpy.ravel(shape).tolist()
+    if shape is not None and not (len(sides) == 3 and all(isinstance(side, int) and side > 0 for side in sides)):
+        raise ValueError(f"shape must be (C, H, W), whole numbers from 1 up; not {short_repr(shape)}")
     code = uncompiled(code)
     examine = {
         "reparameterize": lambda: noise.examine(code),
         "step": lambda: step.examine(code, declared),
-        "model": lambda: model.examine(code, mean_at_eval, shape),
+        "model": lambda: model.examine(code, mean_at_eval, tuple(sides)),
     }.get(name, lambda: formulas.examine(name, code, declared))
     with state_kept(code):
         verdict = examined(examine)

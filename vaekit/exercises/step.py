@@ -67,7 +67,7 @@ class Standstill(torch.optim.Optimizer):
     def step(self, closure=None):
         value = closure() if closure is not None else None
         slopes = [torch.zeros_like(weight) if weight.grad is None else weight.grad for weight in self.weights]
-        self.taken = [slope.clone() for slope in slopes], [slope.clone() for slope in self.fresh]
+        self.taken = tuple([slope.detach().clone() for slope in ones] for ones in (slopes, self.fresh))
         return value
 
 
@@ -83,12 +83,12 @@ def _astray(taken: Taken | None) -> Mistake | None:
         note = "No gradient came back: is there a `loss.backward()`?"
         cleared = Mistake("step_missing", note="The gradients were cleared just before.")
         return cleared if fresh.any() else Mistake("gradient_cut", note=note)
-    if not fresh.any():
+    if not fresh.any() and taken.isnan().any():
         note = "It follows that of the call before: `step()` comes before `backward()`."
         return Mistake("wrong_gradient", note=note)
     if taken.isnan().any() and fresh.isfinite().all():
         return Mistake("zero_grad_missing")
-    if fresh.abs()[taken * fresh <= 0].sum() > 0.02 * fresh.abs().sum():
+    if fresh.any() and fresh.abs()[taken * fresh <= 0].sum() > 0.02 * fresh.abs().sum():
         return Mistake("wrong_gradient", note="A part of it was cleared, or turned round, on the way.")
     return None
 
@@ -141,7 +141,8 @@ def _noise(learner: Learner) -> list[Finding]:
 
     def see(_, given: tuple) -> None:
         rows = stage.model.encoder.rows
-        if torch.is_grad_enabled() and len(rows) == len(given[0]):  # else it is to be looked at only
+        is_own = stage.model.encoder.mu is codes[0]  # else torch.func has put others in its weights' place
+        if is_own and torch.is_grad_enabled() and len(rows) == len(given[0]):  # else it is to be looked at only
             draws.append(noise.with_slopes(given[0][rows.argsort()], *codes))  # the images may have been shuffled
 
     stage.model.decoder.register_forward_pre_hook(see)
