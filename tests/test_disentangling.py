@@ -1,4 +1,4 @@
-"""The mutual information gap, beside scikit-learn, closed cases and the chi-squared law of its bias."""
+"""The mutual information gap, beside scikit-learn and closed cases."""
 
 import math
 
@@ -11,8 +11,8 @@ from vaekit.metrics import mutual_information_gap
 N = 4000
 
 
-def draws(columns: int, seed: int = 0, n: int = N) -> torch.Tensor:
-    return torch.rand(n, columns, generator=torch.Generator().manual_seed(seed))
+def draws(columns: int, seed: int = 0) -> torch.Tensor:
+    return torch.rand(N, columns, generator=torch.Generator().manual_seed(seed))
 
 
 def by_rank(column: torch.Tensor, bins: int) -> np.ndarray:
@@ -45,36 +45,8 @@ def test_discrete_factors_are_taken_as_they_are():
     kinds = torch.multinomial(torch.tensor([0.7, 0.28, 0.02]), N, replacement=True, generator=generator)
     codes = torch.stack([kinds * 10 + draws(1)[:, 0], draws(1, 1)[:, 0]], 1)
     found = mutual_information_gap(codes, kinds[:, None])
-    for d in range(2):
-        expected = information(codes[:, d], kinds.numpy(), 20)
-        assert found.information[d, 0].item() == pytest.approx(expected, abs=1e-5)
-
-
-def test_permuted_factors_have_a_gap_near_1_and_name_their_latent():
-    factors = draws(4)
-    order = [2, 0, 3, 1]
-    found = mutual_information_gap(factors[:, order], factors)
-    assert [order[d] for d in found.latent] == [0, 1, 2, 3]
-    assert found.information.amax(0).numpy() == pytest.approx(math.log(20), abs=1e-5)
-    # the best of three rivals that know nothing: the bias 361 / 2N, of log 20, and some four deviations
-    assert ((found.gap > 1 - (361 + 4 * 27) / (2 * N) / math.log(20)) & (found.gap < 1)).all()
-
-
-def test_a_rotation_by_45_degrees_closes_the_gap():
-    factors = draws(2)
-    codes = (factors - 0.5) @ torch.tensor([[1.0, 1.0], [-1.0, 1.0]]) / math.sqrt(2)
-    found = mutual_information_gap(codes, factors)
-    assert (found.information > 0.3).all()  # both know of both
-    assert (found.gap < 0.02).all()
-
-
-def test_independent_codes_show_the_bias_that_is_stated_and_no_gap():
-    """2N times the estimate is chi-squared with (bins - 1)² degrees of freedom, to first order in 1 / N."""
-    found = mutual_information_gap(draws(6, 1), draws(5, 2))
-    degrees = 19**2
-    deviation = math.sqrt(2 * degrees / 30)  # of the mean of 30 entries
-    assert abs(2 * N * found.information.mean().item() - degrees) < 4 * deviation + 0.02 * degrees
-    assert (found.gap < 4 * math.sqrt(2 * degrees) / (2 * N) / math.log(20)).all()
+    expected = [information(codes[:, d], kinds.numpy(), 20) for d in range(2)]
+    assert found.information[:, 0].tolist() == pytest.approx(expected, abs=1e-5)
 
 
 def test_a_collapsed_latent_knows_nothing():
@@ -89,10 +61,9 @@ def test_everything_is_made_on_the_codes_device():
     """Where the default device is another, whatever is not put beside the codes would be lost."""
     factors = draws(3)
     codes = factors + draws(3, 1)
-    expected = mutual_information_gap(codes, factors)
     with torch.device("meta"):
         found = mutual_information_gap(codes, factors)
-    assert torch.equal(found.gap, expected.gap)
+    assert torch.equal(found.gap, mutual_information_gap(codes, factors).gap)
 
 
 def test_a_lone_latent_has_no_rival():
