@@ -32,10 +32,6 @@ def same(model: torch.nn.Module, other: torch.nn.Module) -> bool:
     return all(torch.equal(a, b) for a, b in zip(model.parameters(), other.parameters(), strict=True))
 
 
-def gradients(loss, model):
-    return torch.autograd.grad(loss, list(model.parameters()), retain_graph=True)
-
-
 def by_hand(model, images, settings, seed=0, batch_size=128, rough=False):
     """A VAE's training loop as one writes it in plain PyTorch. settings: (β, learning rate) of each step."""
     generator = torch.Generator().manual_seed(seed)
@@ -65,19 +61,21 @@ def by_hand(model, images, settings, seed=0, batch_size=128, rough=False):
 # -- the loop ---------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_train_equals_a_loop_by_hand_to_the_bit(toys, toy_model, precision):
-    ours, theirs, knobs, generator = toy_model(), toy_model(), Knobs(0.7, lr=2e-3), torch.Generator().manual_seed(5)
-    steps = islice(train(ours, toys, knobs, generator=generator, precision=precision), 20)
-    losses = torch.stack([step.loss for step in steps])  # 20 steps are 6 epochs and two batches
-    torch.testing.assert_close(losses, by_hand(theirs, toys, 20 * [(0.7, 2e-3)], 5, rough=precision == "bfloat16"))
-    assert same(ours, theirs)
-
-
-def test_without_arguments_adam_at_1e_3_beta_1_batch_128_and_seed_0(toys, toy_model):
+@pytest.mark.parametrize(
+    ("options", "setting", "seed"),
+    [
+        ({}, (1.0, 1e-3), 0),  # Adam at 1e-3, β = 1, batches of 128 and seed 0
+        ({"knobs": Knobs(0.7, lr=2e-3)}, (0.7, 2e-3), 5),
+        ({"precision": "bfloat16"}, (1.0, 1e-3), 5),
+    ],
+    ids=["without arguments", "other knobs", "bfloat16"],
+)
+def test_train_equals_a_loop_by_hand_to_the_bit(toys, toy_model, options, setting, seed):
     ours, theirs = toy_model(), toy_model()
-    losses = torch.stack([step.loss for step in islice(train(ours, toys), 5)])
-    torch.testing.assert_close(losses, by_hand(theirs, toys, 5 * [(1.0, 1e-3)], seed=0))
+    its_own = {"generator": torch.Generator().manual_seed(seed)} if seed else {}
+    steps = islice(train(ours, toys, **options, **its_own), 20)  # 6 epochs and two batches
+    losses = torch.stack([step.loss for step in steps])
+    torch.testing.assert_close(losses, by_hand(theirs, toys, 20 * [setting], seed, rough="precision" in options))
     assert same(ours, theirs)
 
 
@@ -96,18 +94,16 @@ def test_first_step_equals_torch_distributions(toys, toy_model, kind):
     kl = kl_divergence(q, Normal(torch.zeros_like(q.mean), 1.0)).sum(0) / 128
     found = (step.reconstruction, step.kl, step.loss, *(p.grad for p in model.parameters()))
     loss = nll + 3.0 * kl.sum()
-    expected = (nll.detach(), kl.detach(), loss.detach(), *gradients(loss, reference))
+    expected = (nll.detach(), kl.detach(), loss.detach(), *torch.autograd.grad(loss, list(reference.parameters())))
     torch.testing.assert_close(found, expected, rtol=1e-11, atol=1e-11)
 
 
 def test_steps_are_numbered_and_hold_detached_tensors(toys, toy_model):
     steps = list(islice(train(toy_model(latent_dim=3), toys), 4))
-    assert [step.number for step in steps] == [1, 2, 3, 4]
-    assert [round(step.epoch * 300) for step in steps] == [128, 256, 300, 428]
+    assert [(step.number, round(step.epoch * 300)) for step in steps] == [(1, 128), (2, 256), (3, 300), (4, 428)]
     for step in steps:
-        shapes = [t.shape for t in (step.loss, step.reconstruction, step.kl)]
-        assert shapes == [(), (), (3,)]
-        assert not any(t.requires_grad for t in (step.loss, step.reconstruction, step.kl))
+        tensors = (step.loss, step.reconstruction, step.kl)
+        assert [t.shape for t in tensors] == [(), (), (3,)] and not any(t.requires_grad for t in tensors)
     assert len({step.loss.item() for step in steps}) == 4  # none is overwritten by the next
 
 
@@ -134,8 +130,8 @@ def test_a_knob_acts_at_the_very_next_step_and_is_recorded(toys, toy_model):
     torch.testing.assert_close(torch.stack([step.loss for step in steps]), by_hand(theirs, toys, settings))
     assert same(ours, theirs)
     assert torch.equal(steps[-1].loss, steps[-1].reconstruction) and steps[-1].kl.sum() > 0  # off, but still measured
-    recorded = [(step.knobs.beta, step.knobs.prior, step.knobs.lr) for step in steps]
-    assert recorded == 4 * [(1.0, True, 1e-3)] + 4 * [(10.0, True, 5e-3)] + 4 * [(10.0, False, 5e-3)]
+    recorded = [Knobs(1.0, True, 1e-3), Knobs(10.0, True, 5e-3), Knobs(10.0, False, 5e-3)]
+    assert [step.knobs for step in steps] == [its for its in recorded for _ in range(4)]
 
 
 def test_the_learning_rate_is_the_optimizers_own_until_a_knob_says_otherwise(toys, toy_model):
@@ -153,11 +149,6 @@ def test_the_learning_rate_is_the_optimizers_own_until_a_knob_says_otherwise(toy
     assert rates((0.0, 1e-2)) == ([0.0, 1e-2], 1e-2)  # half of it at rest
     found, _ = rates((1e-4, 1e-2), Knobs(lr=1e-3))
     assert found == pytest.approx([1e-3, 1e-1])
-    moved, rested = toy_model(), toy_model()
-    sgd = torch.optim.SGD(moved.parameters(), lr=0.1)
-    by_knob = torch.optim.SGD(rested.parameters(), lr=7.0)
-    next(train(moved, toys, optimizer=sgd)), next(train(rested, toys, Knobs(lr=0.1), optimizer=by_knob))
-    assert same(moved, rested)
 
 
 def test_a_scheduler_moves_the_learning_rate_where_the_knob_rests(toys, toy_model):
@@ -205,12 +196,7 @@ def test_there_are_only_three_knobs_and_they_hold_plain_numbers(refuses):
 
 
 @pytest.mark.parametrize(
-    ("n", "size", "sizes"),
-    [
-        (300, 128, [128, 128, 44]),
-        (257, 128, [128, 129]),
-        (3, 1, [1, 1, 1]),
-    ],
+    ("n", "size", "sizes"), [(300, 128, [128, 128, 44]), (257, 128, [128, 129]), (3, 1, [1, 1, 1])]
 )
 def test_every_image_once_an_epoch_and_never_a_single_one_left_over(n, size, sizes):
     batches = Batches(n, size, torch.Generator().manual_seed(0))
@@ -232,8 +218,7 @@ def test_every_image_once_an_epoch_and_never_a_single_one_left_over(n, size, siz
 def test_global_randomness_is_neither_used_nor_moved(toys, toy_model):
     calm, disturbed = toy_model(), toy_model()
     before = torch.get_rng_state()
-    for _ in islice(train(calm, toys), 8):
-        pass
+    list(islice(train(calm, toys), 8))
     assert torch.equal(torch.get_rng_state(), before)
     for step in islice(train(disturbed, toys), 8):
         torch.manual_seed(step.number)
@@ -285,10 +270,9 @@ def test_no_step_waits_for_a_gpu(toys, toy_model, precision):
     next(steps)  # the first one loads libraries
     torch.cuda.set_sync_debug_mode("error")
     try:
-        taken = list(islice(steps, 7))
+        assert all(step.loss.is_cuda for step in islice(steps, 7))
     finally:
         torch.cuda.set_sync_debug_mode("default")
-    assert all(step.loss.is_cuda for step in taken)
 
 
 def test_denormal_numbers_are_flushed_inside_a_step_only(toys, toy_model):
@@ -361,32 +345,18 @@ LEGS = {
 }
 
 
-def the_run(digits, test_images) -> list[list[float]]:
-    """What is measured after each leg, on 2,000 test images at the mean."""
-    knobs, rows, x = Knobs(), [], test_images[:2000]
-    model = vaekit.VAE(2, 400, init_generator=torch.Generator().manual_seed(0))
-    steps = train(model, digits.images, knobs)
-    for (n, knobs.beta), *_ in LEGS.values():
-        for _ in range(n):
-            next(steps)
-        with torch.no_grad():
-            mu, logvar = model.encode(x)
-            bce = vaekit.reconstruction_nll(model.decode(mu), x).mean()
-            kl = vaekit.kl_to_prior(mu, logvar).sum(1).mean()
-        rows.append([value.item() for value in (bce, kl, spread(mu), mean_std(logvar))])
-    return rows
-
-
 @pytest.mark.slow
 def test_the_run_that_the_learner_will_see(digits, test_images):
-    run = the_run(digits, test_images)
-    for row, (leg, (_, seen, share)) in zip(run, LEGS.items(), strict=True):
-        for name, value, expected, rel in zip(("BCE", "KL", "spread", "mean σ"), row, seen, share, strict=True):
-            assert value == pytest.approx(expected, rel=rel), f"{leg}: {name} {value:.3g}"
-
-    # orderings, which no seed turns: off, the codes spread and σ shrinks; on, both come back; β = 50 collapses all
-    _, kl, spreads, stds = zip(*run, strict=True)
-    off, on, stay, collapsed, again = range(5)
-    assert spreads[off] > spreads[on] > spreads[stay] > 10 * spreads[collapsed]
-    assert 10 * stds[off] < stds[on] and 2 * stds[off] < stds[stay] and stds[collapsed] > 0.8
-    assert kl[collapsed] < 0.1 and kl[again] > 5 and spreads[again] > 1 and stds[again] < 0.1
+    """Measured after each leg on 2,000 test images at the mean."""
+    knobs, x = Knobs(), test_images[:2000]
+    model = vaekit.VAE(2, 400, init_generator=torch.Generator().manual_seed(0))
+    steps = train(model, digits.images, knobs)
+    for leg, ((n, knobs.beta), seen, share) in LEGS.items():
+        list(islice(steps, n))
+        with torch.no_grad():
+            mu, logvar = model.encode(x)
+            nll = vaekit.reconstruction_nll(model.decode(mu), x).mean()
+            kl = vaekit.kl_to_prior(mu, logvar).sum(1).mean()
+        found = (nll, kl, spread(mu), mean_std(logvar))
+        for name, value, expected, rel in zip(("BCE", "KL", "spread", "mean σ"), found, seen, share, strict=True):
+            assert value.item() == pytest.approx(expected, rel=rel), f"{leg}: {name} {value:.3g}"
