@@ -58,6 +58,7 @@ def test_the_sha256_decides_and_not_the_name(refuses):
         with refuses(ValueError, "the ones given differ"):
             found_again(images, ImageSet(images.images.flip(3)))
         assert torch.equal(found_again(images, images.images).images, images.images)
+        assert torch.equal(found_again(images.first(5), {"any": images}).images, images.images[:5])
 
 
 def test_a_new_set_is_its_row_alone(monkeypatch, toys):

@@ -40,30 +40,9 @@ def whole(**changes) -> Recording:
     return Recording(**deepcopy(parts | changes))
 
 
-def test_what_acts_at_a_step_and_what_was_turned_there():
-    recording = whole()
-    assert recording.at(2) == SETTINGS and recording.at(3)["beta"] == 4.0 and recording.at(9)["kind"] == "bernoulli"
-    assert recording.at(99) == {"beta": 4.0, "prior": False, "lr": 5e-4, "kind": "gaussian", "data": "few"}
-    turned = [recording.changes_at(step) for step in (1, 3, 4, 12, 13)]
-    assert turned == [{}, {"beta": 4.0}, {}, {"data": "few"}, {}]
-    other = whole(events=[(5, {"data": "more"}), (6, {"data": "digits"})])
-    assert other.data_names() == ["digits", "more"]  # in the order of their use
-
-
-def test_what_is_noted_is_there_at_its_step():
-    recording = Recording(0, dict(SETTINGS))
-    for step, changes in ((0, {"beta": 2.0}), (1, {"lr": 1e-2}), (4, {}), (5, {"beta": 3.0}), (5, {"lr": 0.1})):
-        recording.note(step, changes)
-    assert recording.settings == SETTINGS | {"beta": 2.0, "lr": 1e-2}
-    assert recording.events == [(5, {"beta": 3.0, "lr": 0.1})]
-
-
 def test_what_is_loaded_is_what_was_saved(tmp_path):
-    for recording in (
-        whole(),
-        whole(twin=None, model=None, made_with={}, result=None),
-        Recording(0, dict(SETTINGS)),
-    ):
+    plain = Recording(0, dict(SETTINGS))
+    for recording in (whole(), whole(twin=None, model=None, made_with={}, result=None), plain):
         recording.save(tmp_path / "run.json")
         assert Recording.load(str(tmp_path / "run.json")) == recording == Recording.from_json(recording.to_json())
 
