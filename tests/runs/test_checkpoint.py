@@ -2,8 +2,6 @@
 
 import os
 import struct
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -46,30 +44,9 @@ def go_to(run, last: int, events: dict = EVENTS | LATER) -> None:
         run.advance()
 
 
-GO_ON = """
-import sys, torch
-torch.set_num_threads(int(sys.argv[2]))
-from test_checkpoint import Own, fingerprint, go_to, make_run, resume
-for run in resume(sys.argv[1], model=Own(), data=make_run().sets):
-    go_to(run, 60)
-    print(fingerprint(run.model.state_dict()))
-"""
-
-
-@pytest.mark.slow
-def test_thirty_steps_and_thirty_more_in_a_new_process_are_sixty_at_once(tmp_path):
-    """In mid-epoch of another data set, with knobs turned before and after, in each run of a twin."""
-    run, other = make_run(Own()), make_run(Own(), prior=False, lr=2e-3)
-    for one in (run, other):
-        go_to(one, 30)
-    save_runs([run, other], tmp_path / "run")
-    for one in (run, other):
-        go_to(one, 60)
-    folders = [str(folder) for folder in (Path(vaekit.__file__).parents[1], *Path(__file__).parents[:2])]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(folders)}
-    command = [sys.executable, "-c", GO_ON, str(tmp_path / "run"), str(torch.get_num_threads())]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=200)
-    assert done.stdout.split() == [fingerprint(one.model.state_dict()) for one in (run, other)], done.stderr
+@pytest.fixture(scope="module")
+def sets() -> dict:
+    return make_run().sets
 
 
 @pytest.mark.slow
@@ -82,27 +59,36 @@ def test_resumed_anywhere_it_goes_on_to_the_bit(tmp_path, at):
     run.save(tmp_path / "run")
     again = resume(tmp_path / "run", data=run.sets)
     assert again.number == at and again.settings == run.settings and again.recording == run.recording
-    assert same_bits(weights(again.model), weights(run.model))
-    go_to(run, 50)
-    go_to(again, 50)
+    assert same_bits(weights(again.model), weights(run.model)) and os.listdir(tmp_path) == ["run"]
+    go_to(run, 50), go_to(again, 50)
     assert same_bits(weights(again.model), weights(run.model)) and again.record() == run.record()
+    unsaved = make_run()
+    go_to(unsaved, 50)
+    assert same_bits(weights(unsaved.model), weights(run.model))
 
 
-def test_a_resumed_run_goes_back_begins_again_and_has_twins(tmp_path):
-    run, first_weights = make_run(Own()), weights(Own())
-    go_to(run, 30)
-    run.save(tmp_path / "run")
+def test_resumed_runs_in_lockstep_go_on_go_back_begin_again_and_have_twins(tmp_path):
+    """In mid-epoch of another data set, with knobs turned before and after, in each of the two."""
+    runs = make_run(Own()), make_run(Own(), prior=False, lr=2e-3)
+    for run in runs:
+        go_to(run, 30)
+    save_runs(runs, tmp_path / "run")
     spoilt = Own()
     torch.nn.init.ones_(spoilt.encoder.mu.weight)  # the given model's own weights do not matter
-    again = resume(tmp_path / "run", model=spoilt, data=run.sets)
-    twin = again.twin()
-    go_to(twin, 33), go_to(run, 33)
-    assert same_bits(weights(twin.model), weights(run.model))
-    again.go_back(11)
-    run.go_back(11)
-    assert same_bits(weights(again.model), weights(run.model)) and again.recording == run.recording
-    again.reset()
-    assert same_bits(weights(again.model), first_weights)
+    for run, again in zip(runs, resume(tmp_path / "run", model=spoilt, data=runs[0].sets), strict=True):
+        twin = again.twin()
+        go_to(run, 60), go_to(again, 60), go_to(twin, 60)
+        assert same_bits(weights(again.model), weights(run.model)) and same_bits(
+            weights(twin.model), weights(run.model)
+        )
+        again.go_back(11), run.go_back(11)
+        assert same_bits(weights(again.model), weights(run.model)) and again.recording == run.recording
+        again.reset()
+        assert same_bits(weights(again.model), weights(Own()))
+
+
+def plain(model):
+    return model
 
 
 def compiled(model):
@@ -116,23 +102,20 @@ def compiled_halves(model):
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")  # torch's own, while it compiles
-@pytest.mark.parametrize(
-    ("before", "after"),
-    [(compiled, lambda model: model), (lambda model: model, compiled), (compiled_halves, compiled)],
-)
-def test_compiled_or_not_a_run_is_saved_and_resumed(tmp_path, before, after):
-    sets = make_run().sets
+@pytest.mark.parametrize(("before", "after"), [(compiled_halves, plain), (plain, compiled)])
+def test_compiled_or_not_a_run_is_saved_resumed_and_followed(tmp_path, sets, before, after):
     run = Run(before(small_vae()), sets, SETTINGS)
     go_to(run, 5)
     recording = run.record()
     run.save(tmp_path / "run")
-    again = resume(tmp_path / "run", model=after(small_vae(9)), data=sets)
+    again, other = (
+        resume(tmp_path / "run", model=after(small_vae(9)), data=sets),
+        Run(after(small_vae()), sets, SETTINGS),
+    )
     assert fingerprint(again.model.state_dict()) == fingerprint(run.model.state_dict()) == recording.result
     go_to(run, 8), go_to(again, 8)
-    for one, other in zip(run.model.parameters(), again.model.parameters(), strict=True):
-        torch.testing.assert_close(one, other)
-    assert "_orig_mod" not in " ".join(load_file(tmp_path / "run"))
-    other = Run(after(small_vae()), sets, SETTINGS)
+    for its, ours in zip(run.model.parameters(), again.model.parameters(), strict=True):
+        torch.testing.assert_close(its, ours)
     other.follow(recording)  # its first weights are the same
     go_to(other, 5, {})
     assert other.replaying is None and other.recording.events == recording.events
@@ -159,15 +142,6 @@ def test_a_recording_and_a_run_of_the_first_version_go_on(tmp_path, toys):
         assert all(same_bits(weights(a.model), weights(b.model)) for a, b in zip(resumed, replayed, strict=True))
 
 
-def test_saving_changes_nothing_and_leaves_one_file(tmp_path):
-    run, single = make_run(), make_run()
-    for last in (3, 8, 12):
-        go_to(run, last)
-        run.save(tmp_path / "run")
-    go_to(single, 12)
-    assert same_bits(weights(run.model), weights(single.model)) and os.listdir(tmp_path) == ["run"]
-
-
 def test_what_cannot_be_saved(tmp_path, refuses):
     class Stateful(vaekit.VAE):
         def get_extra_state(self):
@@ -188,17 +162,11 @@ def test_what_cannot_be_saved(tmp_path, refuses):
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory) -> Path:
-    path = tmp_path_factory.mktemp("saved") / "run"
-    run = make_run()
+    run, path = make_run(), tmp_path_factory.mktemp("saved") / "run"
     go_to(run, 30)
     run.set_knobs({"beta": 2.0})
     run.save(path)
     return path
-
-
-@pytest.fixture(scope="module")
-def sets() -> dict:
-    return make_run().sets
 
 
 DAMAGE = {
@@ -240,10 +208,7 @@ def replace_in_recording(old: str, new: str):
         (lambda tensors, _: tensors.pop("0/model/decoder.0.bias"), "decoder.0.bias is .*, but missing in the file"),
         (put("0/optimizer/0/exp_avg", torch.zeros(1)), "the optimizer's state in it is another model's"),
         (replace_in_recording("vaekit recording", ""), 'the recording in it: has no "format"'),
-        (
-            replace_in_recording('"device": "cpu"', '"device": "abacus"'),
-            "saved on abacus, this is cpu",
-        ),
+        (replace_in_recording('"device": "cpu"', '"device": "abacus"'), "saved on abacus, this is cpu"),
         (lambda _, metadata: metadata.pop("taken"), "is damaged"),
         (lambda *_: None, None),
     ],
