@@ -7,7 +7,7 @@ import torch
 from lab_helpers import SETTINGS, small_vae
 
 import vaekit
-from vaekit.data import DataError, ImageSet, mnist
+from vaekit.data import ImageSet, mnist
 from vaekit.runs.datasets import DATA_SETS, SOURCES, describe_images, find_images, images_print
 from vaekit.runs.playback import replay
 from vaekit.runs.recording import Recording, fingerprint
@@ -79,15 +79,6 @@ def test_a_source_that_is_not_known_here_needs_its_images(refuses, toys):
     with refuses(ValueError, "give them as data="):
         found_again(images, source="tomorrow")
     assert torch.equal(found_again(images, images, source="tomorrow").images, toys)
-
-
-def test_a_replay_says_that_the_digits_cannot_be_had(monkeypatch):
-    def missing(device):
-        raise DataError("the files are not there")
-
-    monkeypatch.setitem(SOURCES, "Handwritten digits", [missing])
-    with pytest.raises(DataError, match="the files are not there"):
-        found_again(mnist(device="cpu").first(11))
 
 
 def test_bare_images_may_be_given_by_name_too(toys):
