@@ -114,15 +114,6 @@ def test_a_small_step_changes_the_picture_a_little(name, size, most):
     assert (pairs[:, 1::2] - pairs[:, ::2]).abs().max() <= most / 10 + 1
 
 
-def test_a_large_picture_shrunk_is_the_small_one():
-    """Antialiasing by an independent way: the mean of 8 × 8 pixels. They differ where shapes are thinner than one."""
-    factors = some(20, 7)
-    small = draw_faces(factors, 32).float()
-    shrunk = torch.nn.functional.avg_pool2d(draw_faces(factors, 256).float(), 8)
-    assert (small - shrunk).abs().mean() < 1.5
-    assert (small - shrunk).abs().quantile(0.99) < 25
-
-
 @pytest.mark.parametrize(("name", "least"), [("n", 1), ("size", 16), ("seed", 0)])
 def test_what_faces_refuses(refuses, name, least):
     with refuses(ValueError, f"{name} must be a whole number from {least} .*, not {least - 1}"):
