@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from torch.distributions import Bernoulli, Independent, MultivariateNormal, Normal, kl_divergence
+from torch.distributions import Bernoulli, MultivariateNormal, Normal
 
 import vaekit
 from vaekit.metrics import (
@@ -62,9 +62,6 @@ def test_overlap_is_with_the_nearest_and_never_with_itself():
     mu, std = (torch.tensor(values, dtype=torch.float64) for values in zip(*codes, strict=True))
     nearest = [max(coefficient(code, other) for other in codes if other is not code) for code in codes]
     assert overlap(mu, 2 * std.log()).item() == pytest.approx(np.mean(nearest), abs=1e-9)
-
-
-# -- continuity and completeness ------------------------------------------------------------------------------
 
 
 def some_codes(n: int, dim: int, seed: int = 0):
@@ -181,9 +178,6 @@ def test_the_meters_say_what_does_not_fit(refuses, words):
         REFUSED[words](*some_codes(20, 2))
 
 
-# -- recall -----------------------------------------------------------------------------------------------------
-
-
 def by_neighbours(real: np.ndarray, generated: np.ndarray, k: int) -> float:
     from sklearn.neighbors import NearestNeighbors  # slow to import
 
@@ -226,8 +220,6 @@ def test_recall_at_its_ends():
     assert recall(whole[:40], whole[40:]).item() == pytest.approx(recall(whole[:40].float(), whole[40:].float()).item())
 
 
-# -- the importance-weighted bound --------------------------------------------------------------------------------
-
 NOISE = 0.5  # the variance of kind "linear"
 
 
@@ -239,8 +231,8 @@ class Posterior(nn.Linear):
         return mu, self.logvar.expand_as(mu)
 
 
-def linear_gaussian(shift: float = 0.0, widen: float = 0.0):
-    """p(z) = N(0, I), p(x|z) = N(Wz + b, ½ I), 6 pixels, 2 latents, with q the exact posterior, or off it.
+def linear_gaussian():
+    """p(z) = N(0, I), p(x|z) = N(Wz + b, ½ I), 6 pixels, 2 latents, with q the exact posterior.
 
     Returns the model, and log p(x) as a distribution: N(b, WWᵀ + ½ I).
     """
@@ -249,48 +241,25 @@ def linear_gaussian(shift: float = 0.0, widen: float = 0.0):
     b = torch.randn(6, generator=seeded(4), dtype=torch.float64)
     var = 1 / (1 + size**2 / NOISE)  # orthogonal columns: the posterior's covariance is diagonal
     encoder, decode = Posterior(6, 2).double(), nn.Linear(2, 6).double()
-    encoder.logvar = nn.Parameter(var.log() + widen)
+    encoder.logvar = nn.Parameter(var.log())
     with torch.no_grad():
         decode.weight.copy_(w)
         decode.bias.copy_(b)
         encoder.weight.copy_(var[:, None] * w.T / NOISE)
-        encoder.bias.copy_(-encoder.weight @ b + shift)
+        encoder.bias.copy_(-encoder.weight @ b)
     model = vaekit.VAE(2, encoder=encoder, decoder=nn.Sequential(decode, nn.Unflatten(1, (1, 2, 3))))
     return model, MultivariateNormal(b, w @ w.T + NOISE * torch.eye(6))
-
-
-def images_of(truth, n: int):
-    torch.manual_seed(11)  # torch.distributions draws from the global generator
-    x = truth.sample((n,))
-    return x.view(n, 1, 2, 3), truth.log_prob(x)
 
 
 @pytest.mark.parametrize("n", [1, 600])
 def test_with_the_exact_posterior_every_weight_is_the_likelihood(n):
     model, truth = linear_gaussian()
-    x, exact = images_of(truth, n)
-    found = log_likelihood(model, x, 7, seeded(), kind="linear")
-    assert found.shape == (n,)
-    assert torch.allclose(found, exact, atol=1e-9)
+    x = truth.sample((n,))
+    found = log_likelihood(model, x.view(n, 1, 2, 3), 7, seeded(), kind="linear")
+    assert found.shape == (n,) and torch.allclose(found, truth.log_prob(x), atol=1e-9)
 
 
-def test_with_a_worse_q_the_bounds_rise_in_order_towards_the_truth():
-    model, truth = linear_gaussian(shift=0.4, widen=0.6)
-    x, exact = images_of(truth, 3000)
-    gaps = [exact - log_likelihood(model, x, k, seeded(k), kind="linear") for k in (1, 5, 50)]
-    for wider, closer in zip(gaps, gaps[1:], strict=False):
-        difference = wider - closer
-        assert difference.mean() > 3 * difference.std() / math.sqrt(len(x))
-    assert gaps[-1].mean() > 3 * gaps[-1].std() / math.sqrt(len(x))  # a bound from below
-    with torch.no_grad():
-        mu, logvar = model.encode(x)
-        right = linear_gaussian()[0].encode(x)
-    q, posterior = (Independent(Normal(m, (0.5 * v).exp()), 1) for m, v in ((mu, logvar), right))
-    expected = kl_divergence(q, posterior).mean()  # log p(x) − ELBO
-    assert gaps[0].mean() == pytest.approx(expected.item(), abs=4 * (gaps[0].std() / math.sqrt(len(x))).item())
-
-
-def test_many_samples_find_the_integral_over_z():
+def test_many_samples_find_the_integral_over_z_from_below():
     model = vaekit.VAE(1, 16, (1, 3, 3), init_generator=seeded()).double()
     x = torch.rand(5, 1, 3, 3, generator=seeded(1), dtype=torch.float64).round()
     with torch.no_grad():
@@ -300,7 +269,8 @@ def test_many_samples_find_the_integral_over_z():
         log_joint = Bernoulli(pixel).log_prob(x).flatten(2).sum(2) + Normal(0, 1).log_prob(z)[:, None]  # (Z, B)
     exact = torch.logsumexp(log_joint, 0) + math.log(z[1] - z[0])
     assert torch.allclose(log_likelihood(model, x, 5_000, seeded()), exact, atol=0.06)
-    assert (exact - log_likelihood(model, x, 1, seeded())).abs().max() > 0.1  # one draw doesn't
+    means = [log_likelihood(model, x.repeat(400, 1, 1, 1), k, seeded()).mean() for k in (1, 5)]
+    assert means[0] < means[1] - 0.05 < exact.mean() - 0.05
 
 
 def test_looking_at_the_bound_changes_nothing(toys, toy_model):
@@ -336,31 +306,6 @@ def test_the_bound_says_what_does_not_fit(toys, toy_model, refuses, change, word
         log_likelihood(**({"model": toy_model(), "x": toys[:2]} | change))
 
 
-# -- I(x; z) ----------------------------------------------------------------------------------------------
-
-
-def quantiles(n: int) -> torch.Tensor:
-    """n values spread as N(0, 1) is, without the chance in draws."""
-    return Normal(0.0, 1.0).icdf((torch.arange(n) + 0.5) / n)
-
-
-def log_noise(std: float, mu: torch.Tensor) -> torch.Tensor:
-    return torch.full_like(mu, 2 * math.log(std))
-
-
-@pytest.mark.parametrize(("a", "s"), [(1.0, 0.5), (2.0, 1.0), (0.5, 1.0), (1.0, 0.1)])
-def test_information_of_a_gaussian_channel(a, s):
-    """x ~ N(0, 1), q(z|x) = N(a x, s²): ½ log (1 + a²/s²), and twice that of two such dimensions."""
-    expected = 0.5 * math.log(1 + a**2 / s**2)
-    mu = a * quantiles(2000)[:, None]
-    found = mutual_information(mu, log_noise(s, mu), seeded(), draws=4)
-    assert found.shape == () and found.item() == pytest.approx(expected, abs=0.04)
-    shuffled = quantiles(2000)[torch.randperm(2000, generator=seeded(1))]
-    both = torch.cat([mu, a * shuffled[:, None]], 1)
-    if expected < 1:  # else 2,000 images are too few for two dimensions
-        assert mutual_information(both, log_noise(s, both), seeded()).item() == pytest.approx(2 * expected, abs=0.1)
-
-
 def test_with_the_kl_of_the_mixture_to_the_prior_it_makes_up_the_mean_kl():
     """KL(q(z) ‖ p(z)) by a sum over a fine grid of the plane, in NumPy."""
     mu = torch.randn(60, 2, generator=seeded()) * torch.tensor([1.0, 0.5]) + torch.tensor([0.5, 0.0])
@@ -379,7 +324,7 @@ def test_with_the_kl_of_the_mixture_to_the_prior_it_makes_up_the_mean_kl():
 def test_of_points_it_is_ln_n_and_never_more_and_of_a_collapsed_model_or_one_image_nothing():
     mu = 20 * torch.randn(300, 2, generator=seeded())
     for std in (1e-3, 1e-9):
-        found = mutual_information(mu, log_noise(std, mu), seeded(1)).item()
+        found = mutual_information(mu, torch.full_like(mu, 2 * math.log(std)), seeded(1)).item()
         assert found == pytest.approx(math.log(300), abs=1e-3) and found <= math.log(300) + 1e-5
     assert mutual_information(torch.ones(100, 3), torch.zeros(100, 3), seeded()).abs() < 1e-5
     assert mutual_information(torch.randn(1, 2), torch.zeros(1, 2), seeded()).abs() < 1e-6
