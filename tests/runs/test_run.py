@@ -305,7 +305,7 @@ def test_a_replay_that_comes_out_elsewhere_says_so():
         ({"recording": "run.json"}, TypeError, "a recording is needed, such as vaekit.Recording.load"),
         ({"steps": 5}, ValueError, "steps must be a whole number from 0 to 4, not 5"),
         ({"data": None}, ValueError, "made with 300 images of its own, 'digits'.*give them as data="),
-        ({"data": "digits.npy"}, TypeError, "data must be images"),
+        ({"data": "digits.npy"}, TypeError, "images must be a tensor"),
         ({"data": torch.zeros(300, 1, 28, 28)}, ValueError, "the ones given differ"),
         ({"model": None}, ValueError, "a model of its own: give it as model="),
         ({"model": small_vae}, TypeError, "model must be a torch.nn.Module"),
