@@ -96,6 +96,33 @@ def chromium(chromium_path):
         yield chromium
 
 
+CHATTER = ("[PST]", "Canvas2D: Multiple readback")  # the book's theme, and what the tests do
+
+
+@pytest.fixture
+def opened(chromium):
+    """`with opened(path, **options) as page:` opens a file offline; it must ask for nothing and complain of nothing."""
+
+    @contextmanager
+    def open_(path, query: str = "", **options):
+        context = chromium.new_context(offline=True, **options)
+        page = context.new_page()
+        problems, asked = [], []
+        page.on("console", lambda message: any(it in message.text for it in CHATTER) or problems.append(message.text))
+        page.on("pageerror", lambda error: problems.append(str(error)))
+        page.on("requestfailed", lambda request: problems.append(f"{request.url} is not there"))
+        page.on("request", lambda request: asked.append(request.url))
+        try:
+            page.goto(path.as_uri() + query)
+            yield page
+            assert problems == []
+            assert [url for url in asked if not url.startswith(("file:", "data:", "blob:"))] == []
+        finally:
+            context.close()
+
+    return open_
+
+
 @pytest.fixture(scope="session")
 def open_page(server, chromium):
     """`with open_page(notebook) as page:` opens a notebook; at the end its kernel is gone."""

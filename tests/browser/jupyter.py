@@ -258,6 +258,17 @@ def restart(page) -> None:
     wait_for_kernel(page)
 
 
+def fingers(page):
+    """`touch = fingers(page); touch("Start", (x, y), ...)`: at places of the window; also "Move", "End", "Cancel"."""
+    session = page.context.new_cdp_session(page)
+
+    def touch(kind: str, *places: tuple[float, float]) -> None:
+        points = [{"x": x, "y": y, "id": i} for i, (x, y) in enumerate(places)]
+        session.send("Input.dispatchTouchEvent", {"type": f"touch{kind}", "touchPoints": points})
+
+    return touch
+
+
 def sent_messages(page) -> list[tuple[dict, dict]]:
     """What the page has sent to its kernel: (header, content). `page.sent.clear()` begins anew."""
     page.wait_for_timeout(200)  # Playwright hands on what has happened only while it is asked something
@@ -272,7 +283,13 @@ def _message(frame: bytes) -> tuple[dict, dict]:
     return json.loads(parts[1]), json.loads(parts[4])
 
 
-def wait_until(condition, seconds: float = 20) -> None:
+def settle(page) -> None:
+    """Wait until the page has laid itself out anew, however slow the machine is."""
+    frames = "requestAnimationFrame(() => requestAnimationFrame(done))"
+    page.evaluate(f"() => new Promise((done) => setTimeout(() => {frames}, 300))")
+
+
+def wait_until(condition, seconds: float = 30) -> None:
     """Wait for what only Python can tell; in the page use `Lab.wait`."""
     end = time.monotonic() + seconds
     while not condition():
@@ -281,6 +298,9 @@ def wait_until(condition, seconds: float = 20) -> None:
         time.sleep(0.1)
 
 
+# Of a plane's node: its data attributes, numbers as numbers.
+NUMBERS = """((node) => Object.fromEntries(Object.entries(node?.dataset ?? {})
+    .map(([name, text]) => [name, isNaN(text) || text === "" ? text : Number(text)])))"""
 RIGHT = ".querySelector('.vk-lab-right')"  # of a twin's node: its right plane's
 
 
@@ -302,8 +322,7 @@ class Lab:
 
     def state(self, side: int = 0) -> dict:
         """The plane's data attributes, numbers as numbers: frame, step, beta, extent, painted, spread, sigma, ..."""
-        found = self.page.evaluate(f"({{...{self._node}{RIGHT if side else ''}.dataset}})")
-        return {name: _number(text) for name, text in found.items()}
+        return self.page.evaluate(f"({NUMBERS})({self._node}{RIGHT if side else ''})")
 
     def wait(self, condition: str, seconds: float = 30) -> dict:
         """Wait until a JavaScript expression over the states (d.step, d.spread, ... as numbers) holds.
@@ -312,9 +331,7 @@ class Lab:
         """
         self.page.wait_for_function(
             f"""(condition) => {{
-                const numbers = (node) => Object.fromEntries(Object.entries(node?.dataset ?? {{}})
-                    .map(([k, v]) => [k, isNaN(v) || v === '' ? v : Number(v)]));
-                const node = {self._node};
+                const node = {self._node}, numbers = {NUMBERS};
                 return new Function('d', 'r', `return ${{condition}}`)(numbers(node), numbers(node{RIGHT}));
             }}""",
             arg=condition,
@@ -441,10 +458,3 @@ def _metered(text: str) -> float:
         return float(text.split()[0].removesuffix("%")) / (100 if text.endswith("%") else 1)
     except ValueError:
         return math.nan  # not measured yet
-
-
-def _number(text: str):
-    try:
-        return float(text)
-    except ValueError:
-        return text

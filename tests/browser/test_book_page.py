@@ -1,7 +1,5 @@
 """The book's pages in a browser, from the disk and with the network cut: in a window and on a phone."""
 
-from contextlib import contextmanager
-
 import pytest
 from jupyter import wait_until
 
@@ -9,35 +7,9 @@ pytestmark = pytest.mark.browser
 
 WINDOW = {"viewport": {"width": 1280, "height": 800}}
 PHONE = {"viewport": {"width": 390, "height": 844}, "device_scale_factor": 2, "has_touch": True, "is_mobile": True}
-CHATTER = ("[PST]", "Canvas2D: Multiple readback")  # the theme's, and what the tests do
 
 
-@pytest.fixture
-def opened(chromium):
-    """`with opened(path, **options) as page:` opens a page offline; it must ask for nothing and complain of nothing."""
-
-    @contextmanager
-    def open_(path, query="", **options):
-        context = chromium.new_context(offline=True, **options)
-        page = context.new_page()
-        problems, asked = [], []
-        page.on("console", lambda message: any(it in message.text for it in CHATTER) or problems.append(message.text))
-        page.on("pageerror", lambda error: problems.append(str(error)))
-        page.on("requestfailed", lambda request: problems.append(f"{request.url} is not there"))
-        page.on("request", lambda request: asked.append(request.url))
-        try:
-            page.goto(path.as_uri() + query)
-            yield page
-            assert problems == []
-            assert [url for url in asked if not url.startswith(("file:", "data:", "blob:"))] == []
-        finally:
-            context.close()
-
-    return open_
-
-
-@pytest.mark.parametrize("options", [WINDOW, PHONE], ids=["window", "phone"])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize(("scheme", "options"), [("light", WINDOW), ("dark", PHONE)], ids=["window", "phone"])
 def test_a_lecture_has_its_formulas_and_its_run(opened, book, options, scheme):
     with opened(book / "notebooks" / "01_first.html", color_scheme=scheme, **options) as page:
         page.locator("mjx-container").first.wait_for()

@@ -37,10 +37,10 @@ def pressed(lab) -> list[int]:
     return [dim for dim, bar in enumerate(bars) if bar.get_attribute("aria-pressed") == "true"]
 
 
-def sigma_is_of(desk, lab, pair: list[int]) -> None:
-    """Wait until the plane shows the σ of this pair of dimensions."""
+def is_shown(desk, lab, pair: list[int]) -> None:
+    """Wait until the plane shows this pair of dimensions, and their σ, and their bars are pressed."""
     sigma = ask(desk, f"std[:, {pair}].mean().item()", CODES)
-    wait_until(lambda: lab.state()["sigma"] == pytest.approx(sigma, rel=0.01))
+    wait_until(lambda: shown(lab) == pair == pressed(lab) and lab.state()["sigma"] == pytest.approx(sigma, rel=0.01))
 
 
 def test_bars_and_the_menu_choose_the_pair(desk, five):
@@ -49,29 +49,21 @@ def test_bars_and_the_menu_choose_the_pair(desk, five):
     assert bars.count() == 5
     heights = [bar.locator("i").bounding_box()["height"] for bar in bars.all()]
     assert heights == pytest.approx([nats / max(kl) * max(heights) for nats in kl], abs=2.5)
-    assert [bar.get_attribute("title") for bar in bars.all()] == [
-        f"z{'₁₂₃₄₅'[dim]}: {nats:.2f} nats" for dim, nats in enumerate(kl)
-    ]
+    titles = [f"z{'₁₂₃₄₅'[dim]}: {nats:.2f} nats" for dim, nats in enumerate(kl)]
+    assert [bar.get_attribute("title") for bar in bars.all()] == titles
     first = sorted(sorted(range(5), key=lambda dim: -kl[dim])[:2])
-    assert shown(five) == first == pressed(five)
-
+    is_shown(desk, five, first)
     menu = five.root.locator("select", has=desk.locator('option:text-is("most active")'))
-    before = five.state()
     other = next(dim for dim in range(5) if dim not in first)
     bars.nth(other).click()
     pair = sorted([first[1], other])
-    five.wait(f"d.pair === '{pair[0]},{pair[1]}' && d.frame > {before['frame']}")
-    wait_until(lambda: pressed(five) == pair)
+    is_shown(desk, five, pair)
     chosen = menu.evaluate("(it) => it.selectedOptions[0].text").replace("\xa0", " ")
     assert chosen == f"z{pair[0] + 1}, z{pair[1] + 1}"
-    sigma_is_of(desk, five, pair)
     five.press("More")
-    menu.select_option(label="z1, z2")
-    five.wait("d.pair === '0,1'")
-    wait_until(lambda: pressed(five) == [0, 1])
-    sigma_is_of(desk, five, [0, 1])
-    menu.select_option(label="most active")
-    five.wait(f"d.pair === '{first[0]},{first[1]}'")
+    for label, pair in (("z1, z2", [0, 1]), ("most active", first)):
+        menu.select_option(label=label)
+        is_shown(desk, five, pair)
     five.press("More")
 
 
@@ -105,20 +97,17 @@ def test_the_decoder_and_the_traversals_show_the_other_dimensions(desk, five):
             assert np.abs(seen[0].astype(int) - seen[-1]).mean() > 3
 
 
-MANY = "many = vaekit.LatentLab(latent_dim=128, hidden=16)\nmany"
 WIDTHS = "(it) => [it, ...it.querySelectorAll('.vk-lab')].map((each) => each.scrollWidth - each.clientWidth)"
 
 
 def test_128_dimensions_wrap(desk, five):
-    add_cell(desk, MANY)
+    add_cell(desk, "many = vaekit.LatentLab(latent_dim=128, hidden=16)\nmany")
     many = Lab(desk, 1)
     many.show()
     wait_until(lambda: many.root.locator(".vk-bar").count() == 128)
     assert max(many.root.evaluate(WIDTHS)) <= 1
     execute(desk, "many.engine.close()")
 
-
-# -- a linear model ---------------------------------------------------------------------------------------
 
 LINEAR = """\
 import torch

@@ -5,8 +5,8 @@ import zipfile
 
 import numpy as np
 import pytest
-from jupyter import ARTIFACTS, Lab, add_cell, ask, decoded_by_torch, execute, pixels, wait_until
-from PIL import Image, ImageDraw
+from jupyter import ARTIFACTS, Lab, add_cell, ask, decoded_by_torch, execute, pixels, settle, wait_until
+from PIL import Image
 
 pytestmark = pytest.mark.browser
 
@@ -23,6 +23,11 @@ BELOW = """(root, parts) => {
 }"""
 
 
+SIZES = """(root) => [...root.querySelectorAll("h4, b, span, button, label, figcaption, output")]
+    .filter((it) => it.getClientRects().length && it.textContent.trim() && !it.closest(".vk-spoken"))
+    .map((it) => [parseFloat(getComputedStyle(it).fontSize), it.textContent])"""
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_everything_is_in_sight_at_once_and_tasks_have_room_in_full_screen(desk, lab, kind):
     shown = Lab(desk, add_cell(desk, OTHER.format(KINDS[kind])) - 1)
@@ -30,17 +35,20 @@ def test_everything_is_in_sight_at_once_and_tasks_have_room_in_full_screen(desk,
     for width, height, least in ((1280, 800, 430), (1920, 1080, 600)):
         desk.set_viewport_size({"width": width, "height": height})
         shown.show()
-        desk.wait_for_timeout(300)
+        settle(desk)
         desk.screenshot(path=ARTIFACTS / f"{kind}-{width}.png")
         below, beside = shown.root.evaluate(BELOW, PARTS)
         assert below <= 0 and beside <= 0
         twin = shown.planes.count() == 2
         assert min(plane.bounding_box()["width"] for plane in shown.planes.all()) >= (least - 100 if twin else least)
+    shown.root.locator(".vk-full").click()
+    desk.wait_for_function("document.fullscreenElement?.classList.contains('vaekit-lab')")
+    if kind == "single":  # for the hall
+        wait_until(lambda: shown.plane.bounding_box()["width"] >= 800)
+        assert min(size for size, _ in shown.root.evaluate(SIZES)) >= 24
     execute(desk, "other.view.plane.tasks = [{'text': 'Turn the Prior off', 'ticked': False}]")
     shown.root.locator(".vk-tasks").wait_for()
-    shown.root.locator(".vk-full").click()
-    desk.wait_for_function("document.fullscreenElement")
-    desk.wait_for_timeout(300)
+    settle(desk)
     desk.screenshot(path=ARTIFACTS / f"full-screen-tasks-{kind}.png")
     assert shown.root.evaluate("(root) => root.scrollHeight <= root.clientHeight + 1")
     desk.keyboard.press("f")
@@ -53,25 +61,7 @@ def test_everything_is_in_sight_at_once_and_tasks_have_room_in_full_screen(desk,
     execute(desk, "other.engine.close()")
 
 
-def test_full_screen_for_the_hall(desk, lab):
-    desk.set_viewport_size({"width": 1920, "height": 1080})
-    lab.show()
-    lab.root.locator(".vk-full").click()
-    desk.wait_for_function("document.fullscreenElement?.classList.contains('vaekit-lab')")
-    wait_until(lambda: lab.plane.bounding_box()["width"] >= 800)
-    sizes = lab.root.evaluate("""(root) => [...root.querySelectorAll("h4, b, span, button, label, figcaption, output")]
-        .filter((it) => it.getClientRects().length && it.textContent.trim() && !it.closest(".vk-spoken"))
-        .map((it) => [parseFloat(getComputedStyle(it).fontSize), it.textContent])""")
-    assert min(sizes)[0] >= 24, min(sizes)
-    assert lab.root.evaluate("(root) => root.scrollHeight <= root.clientHeight + 1")
-    desk.screenshot(path=ARTIFACTS / "full-screen.png")
-    lab.plane.focus()
-    desk.keyboard.press("f")
-    desk.wait_for_function("!document.fullscreenElement")
-    desk.set_viewport_size({"width": 1280, "height": 800})
-
-
-def test_keys_drive_the_lab_and_the_list_names_them(desk, lab):
+def test_keys_drive_the_lab_and_show_new_digits_and_the_list_names_them(desk, lab):
     lab.plane.focus()
     for key, condition in (
         ("p", "d.beta === 0"),
@@ -95,8 +85,6 @@ def test_keys_drive_the_lab_and_the_list_names_them(desk, lab):
     assert ask(desk, "lab.settings['prior']") is True
     desk.keyboard.press("Escape")
 
-
-def test_new_digits_are_shown_and_follow_the_training(desk, lab):
     sheet = lab.root.locator(".vk-sheet canvas")
     assert sheet.count() == 0
     lab.plane.focus()
@@ -160,29 +148,16 @@ def test_own_images_from_the_page(desk, lab):
     file, dice = io.BytesIO(), np.random.default_rng(0)
     with zipfile.ZipFile(file, "w") as folder:
         for i in range(60):
-            picture, (x, y) = Image.new("RGB", (60, 40), "white"), dice.integers(12, 26, 2)
-            draw = ImageDraw.Draw(picture)
-            (draw.ellipse if i % 2 else draw.rectangle)((x, y - 8, x + 12, y + 4), (200, 40, 0))
+            picture = Image.fromarray(dice.integers(0, 256, (40, 60, 3)).astype(np.uint8))
             with folder.open(f"{'balls' if i % 2 else 'boxes'}/{i}.png", "w") as place:
                 picture.save(place, "PNG")
     more = {"mimeType": "application/zip", "buffer": file.getvalue()}
-    lab.press("Play")
-    lab.load({"name": "notes.pdf", "mimeType": "application/pdf", "buffer": b"%PDF"}, what="Load images")
-    lab.message.filter(has_text="notes.pdf is no picture: choose one .npz, one .zip").wait_for()
-    lab.wait("d.step > 300 && d.playing === 'true'")  # the run goes on
     lab.load({"name": "large.zip", **more, "buffer": bytes(11 * 10**6)}, what="Load images")
     lab.message.filter(has_text="large.zip has 11 MB, and a page can send 10").wait_for()
-    lab.pause()
     lab.load({"name": "shapes.zip", **more}, what="Load images")
     told = "60 pictures, cut square from the middle, made 28 × 28 and in colour; classes: 0 balls, 1 boxes."
     lab.message.filter(has_text=told).wait_for()
     lab.wait("d.step === 0 && d.decoderStep === 0")
     x = pixels(lab.root.locator(".vk-thumb").first)[..., :3].transpose(2, 0, 1)
-    assert x.tolist() == ask(desk, "lab.engine.run.images[0].tolist()") and (x == 255).any() and (x[2] == 0).any()
-    lab.press("Play")
-    lab.wait("d.step > 150 && d.painted > 20")
-    lab.pause()
+    assert x.tolist() == ask(desk, "lab.engine.run.images[0].tolist()") and np.ptp(x) > 100
     desk.screenshot(path=ARTIFACTS / "own-images.png")
-    lab.choose("Handwritten digits")
-    lab.wait("d.step === 0")
-    assert ask(desk, "lab.data_names")[-1] == "500 handwritten digits"

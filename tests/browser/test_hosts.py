@@ -1,8 +1,8 @@
 """Other hosts than JupyterLab at its usual size: VS Code's themes, a lab that is scaled, a page at 200 %."""
 
 import pytest
-from jupyter import ARTIFACTS, execute, pixels, wait_until
-from test_looks import BOXES, CUT, TEXTS, outside, overlapping
+from jupyter import ARTIFACTS, ask, pixels, settle, wait_until
+from test_looks import flaws
 
 pytestmark = pytest.mark.browser
 
@@ -43,26 +43,34 @@ def test_the_lab_follows_the_themes_of_vs_code(desk, lab):
             is_dark = kind in ("vscode-dark", "vscode-high-contrast")
             wait_until(lambda: (pixels(lab.plane)[..., :3].mean() < 110) == is_dark)  # noqa: B023
             desk.screenshot(path=ARTIFACTS / f"{kind}.png")
-            assert [text for text in lab.root.evaluate(TEXTS) if text[2] < 4.5] == [], kind
+            assert "faint" not in flaws(lab), (kind, flaws(lab))
         finally:
             desk.evaluate(TAKE_OFF)
         wait_until(lambda: pixels(lab.plane)[..., :3].mean() > 150)
 
 
-@pytest.mark.parametrize("style", ["transform: scale(0.7); transform-origin: 0 0", "zoom: 1.4"])
-def test_scaled_by_css_the_pointer_still_hits_what_it_points_at(desk, lab, style):
-    lab.root.evaluate("(root, style) => root.setAttribute('style', style)", style)
+def test_scaled_by_css_the_pointer_still_hits_what_it_points_at(desk, lab):
+    chosen = "lab.view.sides[0].chosen"
     try:
-        lab.show()
-        desk.wait_for_timeout(300)
-        lab.drag(-0.8, 0.6, start=(0.3, -0.2))
-        x, y = (float(v) for v in execute(desk, "print(*lab.view.sides[0].last.mu[7])").split())
-        desk.mouse.click(*lab.client(x, y))
-        near = "((mu := lab.view.sides[0].last.mu) - mu[7])[lab.view.sides[0].chosen]"
-        wait_until(lambda: execute(desk, f"print(abs({near}).max() < 0.05 and lab.view.sides[0].chosen > 0)") == "True")
-        desk.screenshot(path=ARTIFACTS / f"scaled-{style.split(':')[0]}.png")
+        for number, style in ((7, "transform: scale(0.7); transform-origin: 0 0"), (8, "zoom: 1.4")):
+            lab.root.evaluate("(root, style) => root.setAttribute('style', style)", style)
+            lab.show()
+            settle(desk)
+            lab.drag(-0.8, 0.6, start=(0.3, -0.2))
+            place = ask(desk, f"lab.view.sides[0].last.mu[{number}].tolist()")
+            desk.mouse.click(*lab.client(*place))
+            near = f"abs((mu := lab.view.sides[0].last.mu)[{chosen}] - mu[{number}]).max().item()"
+            wait_until(lambda: ask(desk, near) < 0.05)  # noqa: B023
+            assert ask(desk, chosen) > 0
+            desk.screenshot(path=ARTIFACTS / f"scaled-{style.split(':')[0]}.png")
     finally:
         lab.root.evaluate("(root) => root.removeAttribute('style')")
+
+
+# what holds more than it shows, in the lab
+TOO_WIDE = """(root) => [root, ...root.querySelectorAll("*")]
+    .filter((it) => it.scrollWidth > it.clientWidth + 1 && it.clientWidth > 1)
+    .filter((it) => getComputedStyle(it).overflowX !== "visible").map((it) => it.className)"""
 
 
 def test_at_200_percent_nothing_is_cut_off_or_over_another(desk, lab):
@@ -72,10 +80,13 @@ def test_at_200_percent_nothing_is_cut_off_or_over_another(desk, lab):
         lab.show()
         lab.press("More")
         lab.button("Save").wait_for()
-        desk.wait_for_timeout(300)
+        settle(desk)
         desk.screenshot(path=ARTIFACTS / "at-200-percent.png")
-        root, boxes = lab.root.evaluate(BOXES)
-        assert (overlapping(boxes), outside(root, boxes), lab.root.evaluate(CUT)) == ([], [], [])
+        assert flaws(lab) == {}
+        lab.press("Draw a digit")
+        lab.root.locator(".vk-pad").wait_for()
+        assert lab.root.evaluate(TOO_WIDE) == []
+        lab.press("Draw a digit")
         lab.press("Step")  # each control can be reached
         lab.wait("d.step === 301")
         lab.drag(-0.8, 0.6)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from jupyter import add_cell, ask, execute, pixels, sent_messages, wait_until
+from jupyter import add_cell, ask, execute, fingers, pixels, sent_messages, wait_until
 
 pytestmark = pytest.mark.browser
 
@@ -111,7 +111,7 @@ def test_a_one_drawn_with_the_mouse_is_seen_encoded_and_rebuilt(desk, lab, pad):
     wait_until(lambda: np.abs(pad.thumbs() - images).max() <= 1)
 
 
-def test_undo_takes_a_stroke_back_and_clear_gives_back_the_chosen_image(desk, lab, pad):
+def test_undo_clear_and_a_finger_that_draws_on_what_code_drew(desk, lab, pad):
     chosen = pad.thumbs()[0]
     assert pad.root.get_by_role("button", name="Undo").is_disabled()
     pad.stroke(*ONE)
@@ -130,17 +130,13 @@ def test_undo_takes_a_stroke_back_and_clear_gives_back_the_chosen_image(desk, la
     wait_until(lambda: np.array_equal(pad.thumbs()[0], chosen))
     assert pad.title().startswith("Chosen image") and ask(desk, STROKES) == 0
 
-
-def test_strokes_from_code_are_on_the_pad_and_a_finger_draws_too(desk, lab, pad):
     execute(desk, "lab.draw([[(0.3, 0.2), (0.7, 0.2), (0.45, 0.9)]])")
-    lab.wait("d.yours !== ''")
     wait_until(lambda: pad.ink() > 0.05)
     box = pad.canvas.bounding_box()
     assert pad.canvas.evaluate("(node) => getComputedStyle(node).touchAction") == "none"
-    session = desk.context.new_cdp_session(desk)
-    at = [{"x": box["x"] + x * box["width"], "y": box["y"] + y * box["height"]} for x, y in BAR]
-    for kind, points in (("touchStart", at[:1]), ("touchMove", at[1:]), ("touchEnd", [])):
-        session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+    touch, at = fingers(desk), [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in BAR]
+    for kind, places in (("Start", at[:1]), ("Move", at[1:]), ("End", [])):
+        touch(kind, *places)
     wait_until(lambda: ask(desk, STROKES) == 2)
 
 

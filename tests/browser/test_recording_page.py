@@ -40,9 +40,8 @@ def test_a_saved_run_is_loaded_and_plays_to_its_end_to_the_bit(desk, lab, tmp_pa
     end = lab.pause()["step"]
     weights = ask(desk, WEIGHTS, FINGERPRINT)
     recording = save(lab, tmp_path)
-    assert [changes for _, changes in recording.events] == [
-        *({"prior": False}, {"beta": 3.0}, {"prior": True}, {"kind": "gaussian"}, {"lr": 0.002})
-    ]
+    wanted = [{"prior": False}, {"beta": 3.0}, {"prior": True}, {"kind": "gaussian"}, {"lr": 0.002}]
+    assert [changes for _, changes in recording.events] == wanted
     assert [[step, changes] for step, changes in recording.events] == ask(desk, EVENTS)
     assert (recording.steps, recording.result) == (end, weights)
 
@@ -56,8 +55,7 @@ def test_a_saved_run_is_loaded_and_plays_to_its_end_to_the_bit(desk, lab, tmp_pa
     lab.wait(f"d.step === {end} && d.playing === 'false' && d.beta === 3")
     assert ask(desk, WEIGHTS, FINGERPRINT) == weights
     # the knobs stand where it left them, and the marks where it turned them
-    wait_until(lambda: lab.box("learning rate").input_value() == "0.002")
-    assert lab.box("β").input_value() == "3"
+    wait_until(lambda: [lab.box(name).input_value() for name in ("β", "learning rate")] == ["3", "0.002"])
     menu = lab.root.get_by_role("combobox", name="Reconstruction")
     assert menu.evaluate("(it) => it.selectedOptions[0].text") == "squared\xa0error"
     assert lab.marks().startswith(f"{recording.events[0][0]}: prior off; {recording.events[1][0]}: β = 3")
@@ -68,25 +66,21 @@ def test_a_saved_run_is_loaded_and_plays_to_its_end_to_the_bit(desk, lab, tmp_pa
 
 def test_who_turns_a_knob_takes_over_and_a_file_that_is_no_recording_changes_nothing(desk, lab, tmp_path):
     save(lab, tmp_path)
-    lab.choose("20 steps/s")
+    lab.choose("5 steps/s")  # a minute for it
     lab.load(tmp_path / "saved.json")
-    lab.wait("d.step > 10 && d.step < 300 && d.playing === 'true'")
+    lab.wait("d.step > 5 && d.step < 300 && d.playing === 'true'")
     lab.type("β", "2")
     lab.wait("d.beta === 2")
     lab.choose("full speed")
     before = lab.wait("d.step > 330 && d.playing === 'true'")
     lab.load({"name": "picture.json", "mimeType": "application/json", "buffer": bytes(range(256))})
     lab.message.filter(has_text="not a recording").wait_for()
-    line = lab.message.text_content()
-    assert "\n" not in line and len(line) < 400, line
     lab.wait(f"d.step > {before['step']} && d.playing === 'true' && d.beta === 2")
     lab.priors.click()  # something else is done: the message goes
     lab.message.wait_for(state="hidden")
     lab.pause()
     assert [changes for _, changes in ask(desk, EVENTS)] == [{"beta": 2}, {"prior": False}]
 
-
-# -- looking back -----------------------------------------------------------------------------------------
 
 # The run again up to a step that was kept, and what its first images' codes are like.
 THEN = """

@@ -7,11 +7,13 @@ from jupyter import ask, decoded_by_torch, execute, pixels, wait_until
 pytestmark = pytest.mark.browser
 
 TURNED = "lab.view.plane.turn"
-# Where image 7 lies in the plane by now, and where it lay.
+# Where image 7 lay, where it lies in the plane by now, and which image is nearest to that.
 PLACE = """
+import numpy as np
 from vaekit.lab.turn import Turn
-z = lab.view.sides[0].last.mu[7]
-there = Turn((0, 1), lab.view.plane.turn).matrix @ z
+mu, turn = lab.view.sides[0].last.mu, Turn((0, 1), lab.view.plane.turn).matrix
+z, there = mu[7], turn @ mu[7]
+nearest = int(np.hypot(*(mu @ turn.T - there).T).argmin())
 """
 
 
@@ -29,7 +31,7 @@ def test_the_cloud_is_turned_and_what_an_image_is_decoded_to_is_not(desk, lab):
     wait_until(lambda: ask(desk, TURNED) == pytest.approx(40))
     lab.wait("d.turn > 39.9 && d.turn < 40.1")
     assert (pixels(lab.plane) != before).mean() > 0.05
-    z, there = ask(desk, "[z.tolist(), there.tolist()]", PLACE)
+    z, there, nearest = ask(desk, "[z.tolist(), there.tolist(), nearest]", PLACE)
     lab.drag(*there)
     state = lab.state()
     angle = np.radians(40)
@@ -37,15 +39,6 @@ def test_the_cloud_is_turned_and_what_an_image_is_decoded_to_is_not(desk, lab):
     assert np.abs(back - z).max() < 0.06  # a mouse goes by whole pixels
     assert np.abs(lab.decoded() / 255 - decoded_by_torch(desk, [tuple(back)])[0]).max() < 0.01
     # a click finds the image where it lies now
-    nearest = ask(
-        desk,
-        "int(np.abs(np.hypot(*(mu - place).T)).argmin())",
-        f"""
-import numpy as np
-mu = lab.view.sides[0].last.mu @ Turn((0, 1), lab.view.plane.turn).matrix.T
-place = np.array({there})
-""",
-    )
     desk.mouse.click(*lab.client(*there))
     wait_until(lambda: ask(desk, "lab.view.plane.chosen") == nearest)
     turn_by_keys(desk, lab, 50, "ArrowLeft")

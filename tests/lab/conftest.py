@@ -30,7 +30,7 @@ def watchdog(request):
         faulthandler.dump_traceback(all_threads=True)
         os._exit(1)
 
-    timer = threading.Timer(240 if request.node.get_closest_marker("slow") else 60, bark)
+    timer = threading.Timer(600, bark)
     timer.daemon = True
     timer.start()
     yield

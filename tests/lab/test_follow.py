@@ -1,7 +1,7 @@
 """Recordings in the lab: made, followed, taken over, loaded in the page; and runs resumed from a file."""
 
 import pytest
-from lab_helpers import done, is_plain, same_bits, some_digits, wait_for, weights
+from lab_helpers import is_plain, same_bits, some_digits, upload, wait_for, weights
 
 from vaekit.lab import LatentLab
 from vaekit.runs.recording import RecordingError
@@ -47,16 +47,6 @@ def state(lab) -> tuple:
     return courses, [side.settings for side in lab.sides], lab.engine.history.array().tolist()
 
 
-def upload(lab, content: bytes) -> None:
-    """What the page sends when a file was chosen."""
-    sent = {"name": "run.json", "type": "application/json", "size": len(content), "last_modified": 1.7e12}
-    lab.controls.load.set_state({"value": [sent | {"content": memoryview(content)}]})
-    done(lab)
-
-
-# -- followed ---------------------------------------------------------------------------------------------
-
-
 def test_followed_in_another_lab_it_comes_out_at_the_same_bits_knobs_marks_and_curves(labs):
     first, recording = recorded(labs)
     lab, now = labs(digits_1100(), beta=7.0, prior=False, kind="gaussian").run(5), dict(recording.settings)
@@ -90,9 +80,6 @@ def test_who_turns_one_of_a_twins_knobs_takes_over_both(labs):
         before = [event for event in its.events if event[0] <= 10]
         assert run.recording.events == before + [(11, {"beta": 9.0})] * (now is lab.sides[1])
         assert now.settings == run.settings and is_plain(run)
-
-
-# -- what cannot be followed ------------------------------------------------------------------------------
 
 
 def test_what_does_not_fit_is_one_line_and_the_run_plays_on(labs, refuses, tmp_path):
@@ -130,16 +117,16 @@ def test_a_twin_follows_only_a_twin_in_lockstep(labs, refuses):
     assert state(lab) == before
 
 
-# -- in the page ------------------------------------------------------------------------------------------
-
-
-def test_a_file_loaded_in_the_page_is_played_to_its_end_and_on(labs, tmp_path):
+def test_a_file_loaded_in_the_page_is_played_to_its_end_and_on_and_a_bad_one_touches_nothing(labs, tmp_path):
     first, recording = recorded(labs)
-    lab = labs(digits_1100())
-    upload(lab, b"\xef\xbb\xbf" + recording.to_json().encode())  # as Notepad saves it
+    lab = labs(digits_1100()).run(5)
+    before = state(lab)
+    message = upload(lab, "load", {"run.json": b"\x89PNG\r\n\x1a\n" + bytes(100)})
+    assert message.startswith("run.json: this is not a recording") and "\n" not in message and len(message) < 400
+    assert state(lab) == before
+    upload(lab, "load", {"run.json": b"\xef\xbb\xbf" + recording.to_json().encode()})  # as Notepad saves it
     wait_for(lambda: lab.view.plane.message == END)
     assert lab.steps_taken == 40 and not lab.playing and lab.controls.play.description == "Play" and same(lab, first)
-    assert lab.controls.load.value == ()  # the same file may be chosen again
     lab.play()
     wait_for(lambda: lab.steps_taken > 50)
     lab.pause()
@@ -147,18 +134,6 @@ def test_a_file_loaded_in_the_page_is_played_to_its_end_and_on(labs, tmp_path):
     recording.save(tmp_path / "run.json")
     lab.follow(tmp_path / "run.json").run(1000)  # and once more, in the same lab
     assert lab.steps_taken == 40 and same(lab, first)
-
-
-def test_a_bad_file_loaded_in_the_page_is_one_line_and_touches_nothing(labs):
-    lab = labs().run(5)
-    before = state(lab)
-    upload(lab, b"\x89PNG\r\n\x1a\n" + bytes(100))
-    message = lab.view.plane.message
-    assert message.startswith("run.json: this is not a recording") and "\n" not in message and len(message) < 400
-    assert lab.controls.load.value == () and state(lab) == before
-
-
-# -- saved and resumed ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("twin", [False, True])

@@ -5,8 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from vaekit import Decoder
-from vaekit.lab.frames import Frame, mosaic, pack_decoder, to_bytes, unpack_json, view_extent
+from vaekit.lab.frames import Frame, mosaic, pack_decoder, view_extent
 from vaekit.latent import grid
 
 # How a frame is laid out: test_page_js.
@@ -18,9 +17,6 @@ def test_numbers_beyond_the_formats_are_clipped_without_a_word():
     header, points = np.frombuffer(data[12:20], "<f4"), np.frombuffer(data[20:], "<f2")
     assert np.isfinite(header).all() and min(header) > 3e38
     assert points[:3].tolist() == [65504, -65504, 65504] and np.isnan(points[3])
-
-
-# -- how far the plane reaches ----------------------------------------------------------------------------
 
 
 def cloud(reach: float, n: int = 1000) -> tuple[np.ndarray, np.ndarray]:
@@ -62,14 +58,6 @@ def test_a_few_outliers_and_what_is_no_number_do_not_decide():
     assert view_extent(mu[:0], mu[:0], now=3.8) == 3.8
 
 
-# -- pictures ---------------------------------------------------------------------------------------------
-
-
-def test_to_bytes_rounds_and_clips():
-    x = torch.tensor([-1.0, 0.0, 0.499 / 255, 0.501 / 255, 0.5, 1.0, 2.0])
-    assert to_bytes(x).tolist() == [0, 0, 0, 1, 128, 255, 255] and to_bytes(x).dtype == np.uint8
-
-
 def test_in_the_backdrop_z1_grows_to_the_right_and_z2_upwards():
     """A decoder that paints its code: the red channel is z₁, the green one z₂."""
     z = grid(4.0, 5)  # (25, 2)
@@ -77,9 +65,6 @@ def test_in_the_backdrop_z1_grows_to_the_right_and_z2_upwards():
     picture = mosaic(torch.cat([colours, torch.zeros(25, 1, 6, 6)], 1), 5).astype(int)
     assert (np.diff(picture[:, ::6, 0], axis=1) > 0).all() and (np.diff(picture[::6, :, 1], axis=0) < 0).all()
     assert picture[15, 15].tolist() == [128, 128, 0]  # the middle tile is the origin
-
-
-# -- the decoder for the page: what node makes of it is in test_page_js -------------------------------------
 
 
 class Doubling(nn.Linear):
@@ -98,12 +83,4 @@ class Doubling(nn.Linear):
     ],
 )
 def test_layers_that_the_page_does_not_know_are_not_packed(decoder):
-    assert pack_decoder(decoder, 0, 2, "bernoulli") == b""
-
-
-def test_the_kits_own_decoder_is_packed_and_its_weights_can_be_read_in_place():
-    packed = pack_decoder(Decoder(), 9, 2, "bernoulli")
-    header, payload = unpack_json(packed)
-    assert (header["step"], header["latent_dim"], header["kind"]) == (9, 2, "bernoulli")
-    assert len(payload) == 2 * (3 * 400 + 401 * 784) and packed.index(payload) % 4 == 0
-    assert pack_decoder(nn.Linear(2, 4), 0, 2, "bernoulli")
+    assert pack_decoder(decoder, 0, 2, "bernoulli") == b"" != pack_decoder(nn.Linear(2, 4), 0, 2, "bernoulli")

@@ -1,7 +1,5 @@
 """Two Gaussians on sliders: what is said of them, what is refused, and the picture."""
 
-import re
-
 import pytest
 import torch
 from torch.distributions import Normal, kl_divergence
@@ -23,17 +21,6 @@ def reference(q, p) -> float:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("q", "p"), [((1.0, 0.5), (0.0, 1.0)), ((3.0, 0.1), (-3.0, 0.1)), ((0.25, 1.5), (0.25, 1.5))])
-def test_both_directions_are_said_as_they_are(q, p):
-    two = TwoGaussians(exact, estimate)
-    two.q, two.p = q, p
-    assert (two.q, two.p) == (q, p) and len(two.lines) == 2
-    for line, of, true in zip(two.lines, ("q ‖ p", "p ‖ q"), (reference(q, p), reference(p, q)), strict=True):
-        numbers = [float(number) for number in re.findall(r"\d+\.\d+", line.replace(",", ""))]
-        assert line.startswith(f"KL({of}) = ") and numbers == pytest.approx([true, true + 0.25, 0.5], abs=2e-3)
-
-
-@pytest.mark.slow
 def test_a_slider_that_is_moved_in_the_page_is_answered():
     two = TwoGaussians(exact=exact, estimate=estimate)
     before = two.picture.value
@@ -46,14 +33,14 @@ def test_a_slider_that_is_moved_in_the_page_is_answered():
     assert [(slider.min, slider.max) for slider in two.sliders["p"]] == [(-3, 3), (0.1, 3)]
 
 
-@pytest.mark.parametrize("value", [(3.1, 1), (0, 0.05), (0, float("inf")), 1.0, "12", (0, 1, 2), (True, 1)])
-def test_what_are_no_mu_and_sigma_is_one_line(refuses, value):
+def test_what_are_no_mu_and_sigma_is_one_line(refuses):
     two = TwoGaussians(exact, estimate)
     wanted = r" must be \(mu, sigma\), mu from -3 to 3 and sigma from 0.1 to 3; not "
-    with refuses((TypeError, ValueError), "^q" + wanted):
-        two.q = value
-    with refuses((TypeError, ValueError), "^p" + wanted):
-        TwoGaussians(exact, estimate, p=value)
+    for value in ((3.1, 1), (0, 0.05), (0, float("inf")), 1.0, "12", (0, 1, 2), (True, 1)):
+        with refuses((TypeError, ValueError), "^q" + wanted):
+            two.q = value
+        with refuses((TypeError, ValueError), "^p" + wanted):
+            TwoGaussians(exact, estimate, p=value)
     assert (two.q, two.p) == ((1, 0.5), (0, 1))
 
 
@@ -62,11 +49,11 @@ def broken(q, p):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("functions", [(broken, estimate), (exact, lambda q, p: None)])
-def test_a_function_that_fails_is_one_line_and_mends(functions):
-    two = TwoGaussians(*functions, (1, 1), (1, 1))
+def test_a_function_that_fails_is_one_line_and_mends():
+    two = TwoGaussians(broken, lambda q, p: None, (1, 1), (1, 1))
     *lines, message = two.lines
-    assert "—" in lines[0] and "does not work yet (" in message and "\n" not in message and "<b>" not in two.words.value
+    assert lines[0].count("—") == 2 and "does not work yet (" in message and "\n" not in message
+    assert "<b>" not in two.words.value
     two.exact, two.estimate = exact, estimate
     two.q = (1, 0.1)
     assert len(two.lines) == 2 and "1.808" in two.lines[0]

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from lab_helpers import Flaky, encoded, is_plain, same_bits, say_as_page, small_vae, wait_for, weights
+from lab_helpers import Flaky, done, encoded, is_plain, same_bits, say_as_page, small_vae, wait_for, weights
 from torch import nn
 
 import vaekit
@@ -43,6 +43,12 @@ def look_hard(lab) -> None:
     lab.engine.heartbeat()
     for message in ({"kind": "seen"}, {"kind": "choose", "index": 7}, {"kind": "decode", "z": [1, -1]}):
         say_as_page(lab, **message)
+    for what in ("draws", "walk"):
+        lab.show(what)
+    lab.turn_code(30)
+    lab.draw([[(0.3, 0.2), (0.7, 0.2), (0.45, 0.9)]])
+    lab.new_digits()
+    lab.show_posterior()
     assert lab.measured.spread > 0 and lab.knobs and lab.settings and repr(lab)
     lab._repr_mimebundle_()  # draws lab.figure()
 
@@ -85,19 +91,23 @@ def test_1_gradients_are_taken_and_applied_in_training_py_alone():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("make_model", [small_vae, Normed])
-def test_2_looking_changes_nothing(stared_at, labs, make_model):
-    """Frames after every step, backdrop, decoder and draws as well; the knobs turned whenever it happens."""
+def test_2_looking_changes_nothing_and_3_a_knob_acts_at_the_very_next_step(stared_at, labs, make_model):
+    """Frames after every step, and all else that is shown as well; the knobs turned whenever it happens."""
     lab = labs(model=make_model())
     lab.engine.heartbeat()
     lab.play()
     for changes in ({"beta": 4.0}, {"prior": False}, {"lr": 5e-4, "prior": True}):
         wait_for(lambda now=lab.steps_taken: lab.steps_taken > now + 5)
         look_hard(lab)
+        before = lab.steps_taken
         lab.set(**changes)
+        done(lab)
+        assert before < lab.engine.run.recording.events[-1][0] <= lab.steps_taken + 1
     wait_for(lambda now=lab.steps_taken: lab.steps_taken > now + 5)
     lab.pause()
-    assert lab.view.sides[0].number > 20 and len(lab.engine.run.recording.events) == 3
-    assert is_plain(lab.engine.run, make_model())
+    assert lab.error is None and lab.view.plane.message == "" and lab.view.sides[0].number > 20
+    assert len(lab.engine.run.recording.events) == 3
+    assert is_plain(lab.engine.run, make_model())  # each knob acted at the step it is recorded with
 
 
 def test_2_looking_leaves_modes_gradients_and_the_generators_of_others_alone(labs):
@@ -113,29 +123,7 @@ def test_2_looking_leaves_modes_gradients_and_the_generators_of_others_alone(lab
     assert (np.random.get_state()[1] == before[1]).all() and random.getstate() == before[2]
 
 
-# -- 3. A knob acts at the very next step -----------------------------------------------------------------
-
-
-def test_3_turned_while_it_plays_a_knob_acts_at_the_step_it_is_recorded_with(labs):
-    lab = labs()
-    seen, run = [], lab.engine.run
-    advance = run.advance
-    run.advance = lambda: seen.append(advance()) or seen[-1]
-    lab.play()
-    for beta in (2.0, 3.0, 4.0):
-        wait_for(lambda now=lab.steps_taken: lab.steps_taken > now + 3)
-        lab.set(beta=beta)
-    wait_for(lambda now=lab.steps_taken: lab.steps_taken > now + 3)
-    lab.pause()
-    turned = [(b.number, b.knobs.beta) for a, b in zip(seen, seen[1:], strict=False) if a.knobs != b.knobs]
-    assert turned == [(number, changes["beta"]) for number, changes in run.recording.events]
-    assert [beta for _, beta in turned] == [2.0, 3.0, 4.0]
-
-
-# -- 4. Nats, and an honest β -----------------------------------------------------------------------------
-
-
-# What a loss and a gradient are at any β, against torch.distributions: tests/test_training.py.
+# -- 4. Nats, and an honest β: of losses and gradients see tests/test_training.py -------------------------
 
 
 def test_4_the_page_is_told_the_beta_that_acts(labs):
@@ -145,10 +133,7 @@ def test_4_the_page_is_told_the_beta_that_acts(labs):
     assert lab.run(1).view.sides[0].last.beta == 0
 
 
-# -- 5. logvar is log σ² ----------------------------------------------------------------------------------
-
-
-# That reparameterize and kl_to_prior mean the same σ: tests/test_losses.py.
+# -- 5. logvar is log σ²: of reparameterize and kl_to_prior see tests/test_losses.py ----------------------
 
 
 def test_5_the_plane_shows_sigma(labs):

@@ -5,7 +5,7 @@ import threading
 import numpy as np
 import pytest
 import torch
-from lab_helpers import done, is_plain, say_as_page, small_vae, some_digits, wait_for
+from lab_helpers import done, say_as_page, small_vae, some_digits
 from PIL import Image
 from torch import nn
 
@@ -33,9 +33,6 @@ def reference(model: nn.Module, x: torch.Tensor) -> tuple[list[float], np.ndarra
     std = torch.exp(0.5 * logvar)
     z = torch.cat([mu, mu + std * torch.randn(3, mu.shape[1], generator=torch.Generator().manual_seed(0))])
     return torch.cat([mu[0], std[0]]).tolist(), in_bytes(torch.cat([x, torch.sigmoid(model.decode(z))]))
-
-
-# -- where MNIST puts its digits --------------------------------------------------------------------------
 
 
 def elsewhere(image: torch.Tensor, rng, how) -> Image.Image:
@@ -82,9 +79,6 @@ def test_the_pen_is_as_thick_as_mnists_and_a_dot_is_a_dot(digits):
     assert digit([[(0.9, 0.1), (0.92, 0.1)]]).sum() < 12  # nor is a short stroke a long one
 
 
-# -- the pad on its own -----------------------------------------------------------------------------------
-
-
 def test_posterior_and_pictures_are_the_models_and_one_that_learned_is_asked_again():
     model = small_vae(latent_dim=3)
     pad = vaekit.DrawingPad(model)
@@ -112,12 +106,12 @@ def test_an_autoencoders_code_is_a_point_and_where_no_widget_lives_there_is_a_pi
     assert bundle["image/png"].startswith(b"\x89PNG") and pad.widget.words in metadata["image/png"]["alt"]
 
 
-@pytest.mark.parametrize("strokes", ["abc", [[("a", 0.1)]], [(0.1, 0.2)], [[(0.1, 1.2)]], [[(0.1, float("nan"))]], []])
-def test_strokes_that_are_none_are_one_line(refuses, labs, strokes):
+def test_strokes_that_are_none_are_one_line(refuses, labs):
     pad, lab = vaekit.DrawingPad(small_vae()).draw(ONE), labs().draw(ONE)
-    for drawn_on in (pad, lab):
-        with refuses((TypeError, ValueError), "strokes must be lists of points"):
-            drawn_on.draw(strokes)
+    for strokes in ("abc", [[("a", 0.1)]], [(0.1, 0.2)], [[(0.1, 1.2)]], [[(0.1, float("nan"))]], []):
+        for drawn_on in (pad, lab):
+            with refuses((TypeError, ValueError), "strokes must be lists of points"):
+                drawn_on.draw(strokes)
     assert torch.equal(pad.image, digit(ONE)) and torch.equal(lab.view.sides[0].drawing[0], digit(ONE))
 
 
@@ -145,9 +139,6 @@ class Fragile(vaekit.VAE):
         return super().encode(x)
 
 
-# -- in the lab -------------------------------------------------------------------------------------------
-
-
 def test_the_lab_shows_the_drawing_in_the_chosen_images_place_and_follows_the_training(labs):
     lab = labs(latent_dim=5, pair=(3, 1)).run(30)
     plane, chosen = lab.view.plane, lab.view.plane.pictures
@@ -155,14 +146,14 @@ def test_the_lab_shows_the_drawing_in_the_chosen_images_place_and_follows_the_tr
     lab.draw(SEVEN)
     x, seen = lab.view.sides[0].drawing, set()
     assert torch.equal(x[0], digit(SEVEN)) and plane.pad and lab.controls.draw.value
-    for _ in range(3):
+    for _ in range(2):
         posterior, expected = reference(lab.model, x)
         assert plane.drawn["mark"] == [posterior[dim] for dim in (3, 1, 8, 6)]  # μ and σ of the pair
         assert plane.drawn["words"].startswith("z₄ = ")
         np.testing.assert_array_equal(pictures(plane), expected)
         seen.add(str(plane.drawn["mark"]))
         lab.run(20)
-    assert len(seen) == 3
+    assert len(seen) == 2
     lab.show_pair((0, 2))
     say_as_page(lab, kind="choose", index=5)  # its turn comes when the pad is wiped
     assert plane.drawn["mark"][:2] == [reference(lab.model, x)[0][dim] for dim in (0, 2)]
@@ -178,22 +169,12 @@ def test_the_lab_shows_the_drawing_in_the_chosen_images_place_and_follows_the_tr
 
 
 @pytest.mark.slow
-def test_drawing_changes_nothing_of_the_run(labs):
-    lab = labs(twin=True).run(3).draw(SEVEN)
-    lab.engine.heartbeat()
-    lab.play()
-    for i in range(40):
-        lab.draw([[(0.5, 0.1), (0.5, 0.2 + 0.02 * i)]])
-    wait_for(lambda: lab.steps_taken > 60)
-    lab.pause()
-    for side, run in zip(lab.view.sides, lab.engine.runs, strict=True):
-        assert is_plain(run)
-        np.testing.assert_array_equal(pictures(side.plane), reference(run.model, side.drawing)[1])
-    assert lab.error is None
-
-
-def test_a_posterior_that_is_no_number_has_no_mark(labs):
-    lab = labs().run(5)
+def test_the_lab_keeps_its_drawing_while_it_is_exported_and_a_posterior_that_is_no_number_has_no_mark(labs, tmp_path):
+    lab = labs().run(5).draw(ONE)
+    drawn = lab.view.plane.pictures
+    lab.export_html(tmp_path / "run.html")
+    done(lab)
+    assert digit(lab.view.plane.strokes).equal(digit(ONE)) and lab.view.plane.pictures == drawn
     nn.init.constant_(lab.model.encoder.mu.bias, float("inf"))
     assert lab.draw(SEVEN).view.plane.drawn["mark"] == []
 
@@ -201,6 +182,8 @@ def test_a_posterior_that_is_no_number_has_no_mark(labs):
 def test_a_model_that_fails_on_the_drawing_loses_it_and_not_the_run(labs):
     lab = labs(model=Fragile()).run(5).draw(ONE)
     pad = vaekit.DrawingPad(lab.model)
+    lab.model.asked.clear()
+    assert pad.draw(ONE).widget.words and set(lab.model.asked) == {"vaekit-trainer"}
     lab.model.broken = True
     assert pad.draw(SEVEN).widget.message == "The model could not show the drawing (RuntimeError: no, not this)."
     assert pad.draw(ONE).widget.message == "" and pad.widget.pictures
@@ -211,13 +194,6 @@ def test_a_model_that_fails_on_the_drawing_loses_it_and_not_the_run(labs):
     lab.draw(SEVEN)
     lab.model.broken = True  # from here on at the next frame
     assert lab.run(20).steps_taken == 25 and lab.error is None and lab.view.plane.drawn == {}
-
-
-def test_a_labs_model_is_asked_on_the_labs_own_thread(labs):
-    lab = labs(model=Fragile())
-    lab.model.asked.clear()
-    pad = vaekit.DrawingPad(lab.model).draw(ONE)
-    assert set(lab.model.asked) == {"vaekit-trainer"} and pad.widget.words
 
 
 def test_images_of_another_shape_have_no_pad_and_doubles_are_drawn_as_doubles(labs, refuses):
@@ -232,12 +208,3 @@ def test_images_of_another_shape_have_no_pad_and_doubles_are_drawn_as_doubles(la
     images = ImageSet(as_floats(some_digits(300).images).double())
     lab = labs(images, model=small_vae().double()).draw(ONE)
     assert lab.view.sides[0].drawing.dtype == torch.float64 and lab.view.plane.drawn["mark"]
-
-
-@pytest.mark.slow
-def test_the_exported_file_shows_the_chosen_image_and_the_lab_keeps_its_drawing(labs, tmp_path):
-    lab = labs().run(5).draw(ONE)
-    drawn = lab.view.plane.pictures
-    lab.export_html(tmp_path / "run.html")
-    done(lab)
-    assert digit(lab.view.plane.strokes).equal(digit(ONE)) and lab.view.plane.pictures == drawn

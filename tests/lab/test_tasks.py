@@ -1,6 +1,7 @@
 """Tasks in the lab: ticked by what is measured, in their order, with a page or without."""
 
 import pytest
+from lab_helpers import done
 
 from vaekit.lab import LatentLab, Task
 
@@ -35,28 +36,22 @@ def test_a_task_is_solved_by_turning_knobs_and_training(labs):
         lab.solve()
 
 
-def test_a_task_that_was_done_before_it_is_solved_is_the_one_that_is_solved(labs):
-    lab = labs(tasks=[Task("Press New digits", lambda lab: len(lab.plane.sheet) > 0), FAR, POINTS])
+def test_what_is_shown_may_be_a_task_and_one_done_before_it_is_solved_is_the_one_that_is_solved(labs):
+    shown = [Task("New digits", lambda lab: len(lab.plane.sheet) > 0), Task("q(z)", lambda lab: lab.plane.aggregated)]
+    lab = labs(tasks=[*shown, FAR, POINTS])
     lab.new_digits()
-    lab.engine.post(lambda: None).result()
-    assert ticks(lab) == [True, False, False]
-    lab.solve()
-    assert lab.steps_taken == 0 and ticks(lab) == [True, False, False]
-    lab.solve(prior=False)
-    assert lab.steps_taken >= 60 and ticks(lab)[:2] == [True, True]
-    lab.solve()
-    assert ticks(lab) == [True, True, True]
-
-
-def test_what_is_shown_may_be_a_task_too(labs):
-    shown = Task("Press New digits", lambda lab: len(lab.plane.sheet) > 0)
-    lab = labs(tasks=[shown, Task("Look at q(z)", lambda lab: lab.plane.aggregated)])
-    lab.new_digits()
-    lab.engine.post(lambda: None).result()
-    assert ticks(lab) == [True, False]
+    done(lab)
+    assert ticks(lab) == [True, False, False, False]
     lab.controls.aggregated.value = lab.plane.aggregated = True  # linked in the page
-    lab.engine.post(lambda: None).result()
-    assert ticks(lab) == [True, True]
+    done(lab)
+    assert ticks(lab) == [True, True, False, False]
+    for _ in shown:
+        lab.solve()
+    assert lab.steps_taken == 0 and ticks(lab) == [True, True, False, False]
+    lab.solve(prior=False)
+    assert lab.steps_taken >= 60 and ticks(lab)[:3] == [True, True, True]
+    lab.solve()
+    assert ticks(lab) == [True] * 4
 
 
 def test_what_cannot_be_solved_or_checked_is_said_and_the_run_goes_on(labs):
@@ -98,15 +93,11 @@ def test_to_solve_ends_where_a_run_is_interrupted(labs):
 @pytest.mark.parametrize(
     ("make", "line"),
     [
-        (lambda: Task(3, lambda lab: True), "text must be what to do, in words, not 3"),
-        (lambda: Task("Play", True), "done must be a function of the lab, not True"),
+        (lambda labs: Task(3, lambda lab: True), "text must be what to do, in words, not 3"),
+        (lambda labs: Task("Play", True), "done must be a function of the lab, not True"),
+        (lambda labs: labs(tasks=["Play"]), "each of tasks must be a vaekit.lab.Task, not 'Play'"),
     ],
 )
-def test_a_task_that_is_none(make, line, refuses):
+def test_a_task_that_is_none(labs, make, line, refuses):
     with refuses(TypeError, line):
-        make()
-
-
-def test_tasks_of_a_lab_are_tasks(labs, refuses):
-    with refuses(TypeError, "each of tasks must be a vaekit.lab.Task, not 'Play'"):
-        labs(tasks=["Play"])
+        make(labs)

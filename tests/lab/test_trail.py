@@ -65,17 +65,14 @@ def test_its_bytes_are_bounded_whatever_is_shown():
     assert sum(kept) == 2 * (FRAMES * (HEAD + POINT * POINTS) + WAYPOINTS * 1000)
 
 
-# -- in the lab -------------------------------------------------------------------------------------------
-
-
 @pytest.fixture
 def at_pauses_only(monkeypatch):
     """No frames on the way of a run: which steps are kept is then certain."""
     monkeypatch.setattr(Clock, "frame_is_due", lambda *_, **__: False)
 
 
-def test_start_again_and_a_failure_forget_what_lay_ahead(labs, at_pauses_only):
-    lab = labs(model=Flaky(18))
+def test_a_failure_and_start_again_forget_what_lay_ahead_and_another_data_set_begins_anew(labs, at_pauses_only):
+    lab = labs(some_digits(1100), model=Flaky(18))
     for _ in range(3):
         lab.run(5)
     with pytest.warns(UserWarning, match="a cable came loose"):
@@ -83,10 +80,6 @@ def test_start_again_and_a_failure_forget_what_lay_ahead(labs, at_pauses_only):
     assert steps(lab.view.trail.frames) == [0, 5, 10, 15, 17] == steps(lab.view.trail.decoders)
     lab.reset()
     assert steps(lab.view.trail.frames) == steps(lab.view.trail.decoders) == [0]
-
-
-def test_another_data_set_begins_another_trail(labs, at_pauses_only):
-    lab = labs(some_digits(1100)).run(5).run(5)
-    lab.set(data="500 digits")
+    lab.run(5).set(data="500 digits")
     lab.pause()
-    assert steps(lab.view.trail.frames) == steps(lab.view.trail.decoders) == [10]
+    assert steps(lab.view.trail.frames) == steps(lab.view.trail.decoders) == [5]

@@ -4,7 +4,7 @@ import re
 
 import numpy as np
 import pytest
-from lab_helpers import is_plain, same_bits, say_as_page, small_vae, some_digits, weights
+from lab_helpers import is_plain, same_bits, small_vae, some_digits, weights
 
 pytestmark = pytest.mark.slow  # all of them together
 
@@ -19,9 +19,6 @@ def each_is_a_run_of_its_own(lab) -> bool:
     """Are its weights where a plain loop comes to that knows of no other and never failed?"""
     assert len({run.number for run in lab.engine.runs}) == 1
     return all(map(is_plain, lab.engine.runs))
-
-
-# -- in lockstep ------------------------------------------------------------------------------------------
 
 
 def test_at_first_the_prior_is_off_in_the_left_one_and_all_else_is_the_same(labs):
@@ -42,9 +39,6 @@ def test_with_equal_knobs_both_are_the_same_to_the_bit_while_a_page_looks(labs, 
         assert same_bits(*both(lab))
     assert lab.view.sides[0].number > 60 and lab.view.sides[1].number == lab.view.sides[0].number
     assert each_is_a_run_of_its_own(lab)
-
-
-# -- knobs of its own -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("side", "betas"), [("left", [4, 1]), (0, [4, 1]), ("right", [1, 4]), (None, [4, 4])])
@@ -71,13 +65,9 @@ def test_what_else_makes_no_sense_of_a_twin_is_one_line_and_turns_nothing(labs, 
         labs().set(side="right", beta=2.0)
 
 
-# -- the controls: locks tie knobs together ---------------------------------------------------------------
-
-
 def test_a_tied_knob_turns_both_and_an_untied_one_its_own(labs):
     lab = labs(twin=True)
-    left, right = lab.controls.knobs
-    locks = lab.controls.locks
+    (left, right), locks = lab.controls.knobs, lab.controls.locks
     assert {name: lock.value for name, lock in locks.items()} == {"prior": False, "beta": True, "lr": True}
     assert (left["prior"].box.value, right["prior"].box.value) == (False, True)
     right["beta"].slider.value = 10.0
@@ -97,9 +87,6 @@ def test_a_tied_knob_turns_both_and_an_untied_one_its_own(labs):
     assert [run.settings for run in lab.engine.runs] == [its.settings for its in lab.sides]
 
 
-# -- when one of the two fails ----------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("side", [0, 1])
 def test_nan_in_one_takes_both_back_to_the_same_last_good_step(labs, side):
     lab = labs(twin=True).run(10)
@@ -117,9 +104,6 @@ def test_nan_in_one_takes_both_back_to_the_same_last_good_step(labs, side):
     assert lab.engine.runs[1 - side].recording.events == []
     assert lab.engine.runs[side].recording.at(25)["lr"] == 1e-3
     assert each_is_a_run_of_its_own(lab)
-
-
-# -- what is shown ----------------------------------------------------------------------------------------
 
 
 def test_the_curves_have_three_numbers_a_step_of_each_run(labs):
@@ -151,17 +135,6 @@ def test_marks_say_what_was_turned_and_in_which_run_alone(labs):
     labels += ["lr = 0.01 (left)", "500 digits", "β = 7"]
     assert [mark["label"] for mark in lab.view.plane.marks] == labels
     assert [mark["step"] for mark in lab.view.plane.marks] == [11, 21, 31, 41, 51, 61, 71, 73]
-
-
-def test_the_page_has_a_plane_for_each_and_both_answer(labs):
-    lab = labs(twin=True).run(5)
-    left, right = (side.plane for side in lab.view.sides)
-    assert lab.view.plane is left and left.twin is right and right.twin is None
-    assert left.status["settings"]["prior"] is False and right.status["settings"]["prior"] is True
-    assert left.status["step"] == right.status["step"] == 5 and left.frame != right.frame
-    assert left.decoder and right.decoder and left.decoder != right.decoder
-    say_as_page(lab, kind="choose", index=42)
-    assert left.chosen == right.chosen == 42 and left.pictures[:784] == right.pictures[:784] != b""
 
 
 def test_the_still_picture_shows_both(labs):

@@ -53,6 +53,9 @@ def changed(**values) -> Measured:
         # in many dimensions one unit that speaks is heard
         ({"mean_std": 0.95, "spread": 0.2, "kl": 0.9, "active": 1, "latent_dim": 20, "overlap": 0.95}, "cloud"),
         ({"mean_std": 1.0, "spread": 0.05, "kl": 0.1, "active": 0, "latent_dim": 20, "overlap": 0.99}, "prior"),
+        # a crescent at the prior's edge overlaps as a cloud does; new draws miss it all the same
+        ({"completeness": 0.3}, "between"),
+        ({"completeness": 0.6}, "cloud"),
     ],
 )
 def test_what_is_measured_decides(values, found):
@@ -64,6 +67,8 @@ def test_headlines_tell_what_is_measured():
     headline, sentence = verdict(changed(active=3, latent_dim=5), 100)
     assert headline == "A cloud, in part." and "2 of 5 units say nothing" in sentence
     assert "1 of 5 units says nothing" in verdict(changed(active=4, latent_dim=5), 100)[1]
+    headline, sentence = verdict(changed(completeness=0.3), 200)
+    assert headline == "Beside the prior." and "30%" in sentence
     for overlap in (0.3, 0.59, 0.99):
         assert f"{overlap:.0%}" in verdict(changed(overlap=overlap), 10)[1]
 
@@ -81,14 +86,3 @@ def test_the_two_collapses_are_never_both():
             "cloud": overlap > 0.6 and active > 0,
         }
         assert claims.get(state(m), True) and all(text and "\n" not in text for text in verdict(m, 10))
-
-
-def test_codes_beside_the_prior_are_no_cloud():
-    """A crescent at the prior's edge overlaps as a cloud does; new draws miss it all the same."""
-    beside = changed(completeness=0.3)
-    assert (
-        state(beside) == "between"
-        and verdict(beside, 200)[0] == "Beside the prior."
-        and "30%" in verdict(beside, 200)[1]
-    )
-    assert state(changed(completeness=0.6)) == "cloud"

@@ -1,0 +1,142 @@
+"""What the meters measure in the lab: continuity and completeness, what they cost, and the KL in two parts."""
+
+import math
+import time
+import types
+
+import numpy as np
+import pytest
+import torch
+from lab_helpers import done, encoded, greys, say_as_page
+
+import vaekit
+import vaekit.lab.side
+from vaekit import metrics
+from vaekit.lab import meters, pictures
+from vaekit.lab.frames import unpack_json
+from vaekit.lab.meters import NEAR, ROWS, Parts
+from vaekit.lab.side import MEASURE_SECONDS, MEASURE_SHARE
+
+
+@pytest.mark.parametrize("what", ["draws", "walk"])
+def test_codes_without_a_width_are_never_hit_and_no_numbers_do_no_harm(what):
+    """Which places are hits: tests/browser/test_meters_page.py."""
+    mu = torch.randn(40, 3, generator=torch.Generator().manual_seed(7))
+
+    def points(mu, logvar) -> np.ndarray:
+        picture = pictures.probe(what, mu, logvar, (0, 1), (2, 0), 5, lambda z: torch.zeros(len(z), 1, 2, 2))
+        return np.array(unpack_json(picture)[0]["points"])
+
+    assert not points(mu, torch.full_like(mu, -math.inf))[:, 2].any()
+    assert np.isfinite(points(mu * math.nan, mu * math.nan)).all()  # what is sent is JSON
+    assert pictures.probe("", mu, mu, (0, 1), (0, 1), 0, None) == b""
+
+
+def test_each_sides_meters_measure_the_pair_that_is_shown_at_the_same_places_every_time(labs):
+    lab = labs(twin=True, latent_dim=3, pair=(2, 0)).run(40)
+    for number, side in enumerate(lab.view.sides):
+        mu, logvar = (v[:, [2, 0]] for v in encoded(lab, number))
+        generator = torch.Generator().manual_seed(lab.engine.run.seed)
+        expected = metrics.completeness(mu, logvar, generator, draws=meters.DRAWS).item()
+        continuity = metrics.continuity(mu, logvar, generator, pairs=meters.WALKS, points=meters.POINTS).item()
+        assert side.meters.measured.completeness == pytest.approx(expected)
+        assert side.meters.measured.continuity == pytest.approx(continuity)
+        assert dict(side.plane.status["meters"])["completeness"] == f"{expected:.0%}"
+    assert float(meters.measure_places(mu[:1], logvar[:1], 0)[1]) == 1.0  # one code: nowhere to walk
+
+
+def test_a_walk_goes_from_the_chosen_image_to_the_next_of_another_class(labs):
+    lab = labs().run(20)
+    say_as_page(lab, kind="choose", index=98)
+    lab.controls.showing.label = "a walk between two codes"
+    done(lab)
+    header, payload = unpack_json(lab.view.plane.probe)
+    labels = lab.engine.run.sets["digits"].labels
+    other = next(i % 100 for i in range(99, 198) if labels[i % 100] != labels[98])
+    mu = encoded(lab)[0][[98, other]]
+    points = np.array(header["points"])
+    np.testing.assert_allclose(points[[0, -1], :2], mu, atol=1e-3)
+    images = np.frombuffer(payload, np.uint8).reshape(-1, 28, 28)
+    np.testing.assert_allclose(images[[0, -1]], greys(lab.model, mu), atol=0.51)
+
+
+def test_what_cannot_be_shown_is_one_line(labs, refuses):
+    lab = labs()
+    for wrong in ("walks", None):
+        with refuses(ValueError, "what must be one of '', draws, walk; not"):
+            lab.show(wrong)
+    for what in ("draws", ""):
+        lab.show(what)
+        assert bool(lab.run(6).view.plane.probe) == bool(what)
+
+
+def test_live_it_is_measured_no_oftener_than_its_interval_and_share(labs, monkeypatch):
+    now, calls, cost = [time.monotonic() + 10], {0: [], 1: []}, 0.2
+    lab = labs(twin=True, shown=20)
+    monkeypatch.setattr(vaekit.lab.clock, "time", types.SimpleNamespace(monotonic=lambda: now[0]))
+
+    def slow(mu, logvar, seed):
+        calls[looking].append(now[0])
+        now[0] += cost
+        return torch.tensor(0.5), torch.tensor(0.5)
+
+    monkeypatch.setattr(meters, "measure_places", slow)
+    start = now[0]
+    for _ in range(200):  # a frame every fifth of a second
+        now[0] += 0.2
+        for looking in (0, 1):
+            lab.view.sides[looking].frame(lab.engine.runs[looking], playing=True, looked_at=True)
+    for times in calls.values():
+        assert np.diff(times).min() >= max(MEASURE_SECONDS, cost / MEASURE_SHARE) - 1e-6
+        assert len(times) >= 2  # but it is measured
+    assert cost * sum(len(times) - 1 for times in calls.values()) <= 0.03 * (now[0] - start)
+    assert MEASURE_SECONDS >= 1 and MEASURE_SHARE <= 0.03
+
+
+def sent(lab) -> tuple[list[str], list[np.ndarray]]:
+    """Of each run why, and its rows."""
+    header, payload = unpack_json(lab.view.plane.parts)
+    rows = [payload[place["at"] :][: place["length"]] for place in header["rows"]]
+    return header["why"], [np.frombuffer(some, "<f4").reshape(-1, 3) for some in rows]
+
+
+def test_the_parts_make_up_the_kl_and_are_kept_along_the_steps(labs):
+    lab = labs(twin=True)
+    lab.set(prior=True, beta=8.0)
+    for _ in range(3):
+        lab.run(10)
+    why, rows = sent(lab)
+    assert why == ["", ""] and {0, 10, 20, 30} <= set(rows[0][:, 0]) and (np.diff(rows[0][:, 0]) > 0).all()
+    for number, last in enumerate((rows[0][-1], rows[1][-1])):
+        measured = lab.view.sides[number].meters.measured
+        generator = torch.Generator().manual_seed(lab.engine.run.seed)
+        information = metrics.mutual_information(*encoded(lab, number), generator).item()
+        assert measured.information == pytest.approx(information, abs=1e-4)
+        assert measured.information + measured.aggregated_kl == pytest.approx(measured.kl, rel=1e-5)
+        assert last.tolist() == pytest.approx([30, measured.information, measured.aggregated_kl], rel=1e-5)
+    lab.reset()
+    done(lab)
+    assert {row[0] for rows in sent(lab)[1] for row in rows} == {0}  # what came later has not been
+
+
+def test_where_it_is_no_estimate_the_lab_says_so(labs):
+    mu = torch.randn(100, 2, generator=torch.Generator().manual_seed(1))
+    parts = Parts()
+    assert np.isnan(parts.measure(1, 9 * mu, torch.full((100, 2), -9.0), 0)).all()
+    assert parts.why == "I(x; z) is near ln 100 = 4.6, the most that so many codes can show"
+    information, rest = parts.measure(2, mu, torch.zeros(100, 2), 0)
+    assert 0.4 < information < math.log(100) - NEAR and rest > 0 and parts.why == ""
+    assert [row[0] for row in parts.rows] == [1, 2]
+    five = labs(latent_dim=5).run(2)
+    assert sent(five)[0] == ["I(x; z) is estimated in two dimensions only"]
+    assert math.isnan(five.measured.information) and np.isnan(sent(five)[1][0][:, 1:]).all()
+    points = labs(model=vaekit.Autoencoder(hidden=16)).run(2)
+    assert math.isnan(points.measured.information) and sent(points)[0] == [""] and len(sent(points)[1][0]) == 0
+
+
+def test_the_history_is_thinned_and_keeps_its_ends():
+    parts, codes = Parts(), (torch.zeros(2, 3), torch.zeros(2, 3))
+    for step in range(3 * ROWS):
+        parts.measure(step, *codes, 0)
+        assert len(parts.rows) <= ROWS and parts.rows[-1][0] == step
+    assert parts.rows[0][0] == 0
