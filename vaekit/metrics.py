@@ -102,7 +102,7 @@ def prior_draws(mu: Tensor, n: int, generator: torch.Generator) -> Tensor:
     mu: (N, D). Returns z (n, D), of mu's type and on its device, where the generator must be too.
     """
     check_whole("n", n)
-    _check_codes(mu, mu, 1, generator)
+    _check_codes(mu, mu, 0, generator)
     return torch.randn(n, mu.shape[1], generator=generator, device=mu.device, dtype=mu.dtype)
 
 

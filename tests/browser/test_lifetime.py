@@ -106,3 +106,14 @@ def test_a_lab_whose_kernel_is_gone_says_so(desk, lab):
     assert again.wait("d.painted > 1")["step"] == 50
     desk.problems[:] = [it for it in desk.problems if "Comm not found" not in it]  # of other tests' labs
     assert not again.message.is_visible() and again.root.locator(".vk-controls[inert]").count() == 0
+
+
+def test_a_lab_hears_its_buttons_while_a_cell_runs(desk, lab):
+    cell = "import time\nfor _ in range(600):\n    if lab.steps_taken > 301: break\n    time.sleep(0.1)"
+    with pytest.raises(RuntimeError, match="no answer"):  # yet: it waits for what the buttons do
+        execute(desk, cell, seconds=0)
+    lab.press("Step")
+    lab.wait("d.step === 301", 45)
+    lab.press("Play")
+    lab.wait("d.step > 301", 45)
+    execute(desk, "lab.pause()")
