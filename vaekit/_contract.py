@@ -142,7 +142,7 @@ def _outputs(model: nn.Module, name: str, x: Tensor, given: Tensor, **keywords) 
     except Exception as error:
         what = f"{name} of {this} fails with {tuple(given.shape)} ({one_line(error)})"
         raise ValueError(f"{CONTRACT}; {what}") from error
-    if not torch.equal(given, before):
+    if not torch.allclose(given, before, 0, 0, equal_nan=True):
         raise ValueError(f"{name} of {this} changes what it is given, as x -= 0.5 does: have it make x = x - 0.5")
     outputs, gives = (outputs,) if name == "decode" else outputs, f"{CONTRACT}; {name} of {this} gives"
     if not isinstance(outputs, tuple | list) or len(outputs) != len(GIVES[name]):

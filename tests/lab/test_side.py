@@ -165,11 +165,13 @@ def test_a_model_in_double_precision_is_shown(labs, dims):
     assert lab.error is None and lab.view.plane.message == "" and lab.view.plane.decoder and lab.view.plane.probe
 
 
-def test_weights_that_are_no_numbers_from_the_start_are_shown_as_such(labs):
-    model = small_vae(latent_dim=4)
+def test_weights_that_are_no_numbers_are_shown_as_such(labs):
+    lab = labs(model=(model := small_vae(latent_dim=4)))
     torch.nn.init.constant_(model.encoder.mu.bias, torch.nan)
-    lab = labs(model=model)
+    lab.run(0)
     done(lab)
     assert lab.error is None and lab.view.plane.message == "" and lab.view.plane.traversals
     with pytest.warns(UserWarning, match="the loss is not a number any more"):
         lab.run(3)
+    with pytest.raises(ValueError, match="gives NaN or infinity before the first step: make the model anew"):
+        labs(model=model)
