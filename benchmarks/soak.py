@@ -176,9 +176,9 @@ class Meter:
 
 
 def _megabytes(process: psutil.Process) -> float:
-    """What a process has to itself, and its share of what it shares where the system can say that."""
-    memory = process.memory_full_info()
-    return getattr(memory, "pss", memory.uss) / 1e6
+    """What a process has for itself: of libraries it has the more, the fewer others use them, and that is no growth."""
+    memory = process.memory_info()
+    return (memory.rss - memory.shared if psutil.LINUX else process.memory_full_info().uss) / 1e6
 
 
 def grown(samples: list[tuple[float, dict]], name: str) -> tuple[float, float]:
