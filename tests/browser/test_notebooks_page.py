@@ -17,7 +17,7 @@ SOLVE = """
 for name in [name for name in globals() if name.endswith("_solution")]:
     globals()[name.removesuffix("_solution")] = globals()[name]
 """
-ALSO = {"00": "third.set(beta=12)\nthird.run(100)"}  # an exercise that is done in the lab
+ALSO = {"00": "third.solve(beta=50)\nthird.solve(beta=12)"}  # an exercise that is done in the lab
 WIDGET = ".jp-OutputArea-output.lm-Panel > *"  # other outputs are no panels
 KEPT = "__import__('vaekit.exercises.predictions', fromlist=['it']).kept_answers()"
 MINUTES = 4  # for a notebook that takes one, beside whatever else runs
