@@ -17,7 +17,11 @@ SOLVE = """
 for name in [name for name in globals() if name.endswith("_solution")]:
     globals()[name.removesuffix("_solution")] = globals()[name]
 """
-ALSO = {"00": "third.solve(beta=50)\nthird.solve(beta=12)"}  # an exercise that is done in the lab
+ALSO = {  # what is done in a lab or a widget, or with other names
+    "00": "third.solve(beta=50); third.solve(beta=12)",
+    "03b": "two.q, second.q = (3, 1), (2, 1)\n"
+    "beta_of_bce_mean, beta_of_all_mean, beta_of_latent_mean, beta_of_all_summed = betas_solution",
+}
 WIDGET = ".jp-OutputArea-output.lm-Panel > *"  # other outputs are no panels
 KEPT = "__import__('vaekit.exercises.predictions', fromlist=['it']).kept_answers()"
 MINUTES = 4  # for a notebook that takes one, beside whatever else runs
@@ -30,7 +34,7 @@ MINUTES = 4  # for a notebook that takes one, beside whatever else runs
 )
 def page(request, open_page):
     with open_page(request.param, width=1280, height=900) as page:
-        page.lecture = request.param[:2]
+        page.lecture = request.param.split("_")[0]
         page.stored = cells(page)
         run_all(page)
         with suppress(RuntimeError):  # a cell that failed, which the first test names
