@@ -141,7 +141,9 @@ def run_all(page) -> None:
     page.click('.lm-Menu-itemLabel:text-is("Run All Cells")')
 
 
-PIXELS = """(canvas) => {
+# What has just been said is painted at the next turn, of the curves at most 10 a second.
+PIXELS = """async (canvas) => {
+    for (const start = performance.now(); (await new Promise(requestAnimationFrame)) < start + 110; );
     const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
     let text = "";
     for (let i = 0; i < data.length; i += 8192) text += String.fromCharCode(...data.subarray(i, i + 8192));
