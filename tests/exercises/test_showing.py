@@ -4,6 +4,7 @@ import re
 import sys
 
 import pytest
+import torch
 
 import vaekit
 from vaekit.exercises import CODES, check, diagnose
@@ -115,6 +116,15 @@ def test_a_check_of_ones_own_has_one_button_that_asks_again():
     assert [button.description for button in box.children[0].children] == ["Check"]
     assert "✓ right: 3 &lt; 4" in press(box, "Check") and checked.passed
     assert "✗ the check stops with StopIteration" in press(box, "Check")  # and the notebook goes on
+
+
+@pytest.mark.parametrize(
+    "use", [lambda z: z.shape, float, torch.as_tensor, lambda z: torch.allclose(z, z), lambda z: z[0], lambda z: z + 1]
+)
+def test_a_function_that_returns_nothing_is_asked_for_its_return(use):
+    first, second = repr(check(lambda: use(None))).splitlines()
+    assert first == "✗ nothing (None) came where a value is wanted: is a `return` missing?"
+    assert second.startswith("  the check stops with ")  # where it is something else
 
 
 @pytest.mark.parametrize("judge, asked", [("right", {}), (lambda: "right", {"kl": kl}), (kl, {}), (vaekit.VAE, {})])

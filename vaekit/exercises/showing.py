@@ -74,7 +74,10 @@ def _judged(judge: Callable[[], str]) -> str:
     except NotImplementedError:
         return "○ not started yet."
     except Exception as error:  # the learner's run goes on
-        return f"✗ the check stops with {one_line(error)}"
+        said = f"the check stops with {one_line(error)}"
+        if "NoneType" in said:  # what a function gives back that never says `return`
+            return f"✗ nothing (None) came where a value is wanted: is a `return` missing?\n  {said}"
+        return f"✗ {said}"
 
 
 def _spoken(text: str) -> str:
