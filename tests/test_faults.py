@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from lab_helpers import CountingView, Flaky, is_plain, make_run, wait_for
+from lab_helpers import SECONDS, CountingView, Flaky, is_plain, make_run, wait_for
 
 import vaekit
 from vaekit.lab.engine import Engine
@@ -168,7 +168,7 @@ def engine():
 def test_the_clock_on_the_wall_may_jump(engine, monkeypatch, hours):
     playing, real = engine(), time.time
     playing.patience = 60
-    playing.play().result(20)
+    playing.play().result(SECONDS)
     wait_for(lambda: playing.run.number > 20)
     playing.heartbeat()
     monkeypatch.setattr(time, "time", lambda: real() + 3600 * hours)
@@ -176,15 +176,15 @@ def test_the_clock_on_the_wall_may_jump(engine, monkeypatch, hours):
     at = playing.run.number
     wait_for(lambda: playing.run.number > at + 50)
     assert playing.playing and playing.notice is None
-    playing.pause().result(20)
+    playing.pause().result(SECONDS)
     assert 0 <= playing.speed < 10**5 and is_plain(playing.run)
 
 
 def test_a_step_for_which_there_is_no_memory_pauses_the_run(engine):
     short = engine(lambda: make_run(Flaky(5, error=MemoryError("Unable to allocate 9 GiB"))))
-    assert short.train_for(10).result(20) == 4
+    assert short.train_for(10).result(SECONDS) == 4
     assert short.error == (
         "Step 5 failed (MemoryError: Unable to allocate 9 GiB). Paused at step 4, the last good one. "
         "Press play to try again."
     )
-    assert short.train_for(6).result(20) == 10 and short.error is None and is_plain(short.run)
+    assert short.train_for(6).result(SECONDS) == 10 and short.error is None and is_plain(short.run)

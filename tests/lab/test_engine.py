@@ -86,23 +86,30 @@ def test_frames_flow_while_a_page_looks_and_come_back_when_it_does(engines, seco
     assert 0.8 * clock.FRAME_SHARE < share <= clock.FRAME_SHARE
 
 
-def test_a_lab_unseen_for_long_pauses_and_says_so_but_not_while_a_cell_runs(engines):
-    busy = [True]
+def test_a_lab_unseen_for_long_pauses_and_says_so_but_not_while_a_cell_runs(engines, monkeypatch):
+    busy, now = [True], [0.0]
+    monkeypatch.setattr(clock, "time", SimpleNamespace(monotonic=lambda: now[0]))
     engine = engines(is_busy=lambda: busy[0])  # then no heartbeat can be heard
-    engine.patience = 0.1
     engine.heartbeat()
     engine.play().result(SECONDS)
-    time.sleep(0.3)
+    for _ in range(3):
+        now[0] += 50
+        assert moves(engine)
     assert engine.playing
     busy[0] = False
+    now[0] += 121
     wait_for(lambda: not engine.playing)
-    assert "no page has shown this lab for 0 seconds" in engine.notice and engine.error is None
+    assert "no page has shown this lab for 120 seconds" in engine.notice and engine.error is None
     assert engine.post(lambda: (engine.play(), engine.playing, engine.notice)[1:]).result(SECONDS) == (True, None)
-    wait_for(lambda: engine.heartbeat(visible=False) or not engine.playing)  # a page out of sight shows nothing either
+    for _ in range(3):
+        engine.heartbeat(visible=False)  # a page out of sight shows nothing either
+        now[0] += 50
+    wait_for(lambda: not engine.playing)
 
 
-def test_a_knob_is_answered_with_a_frame_of_the_very_next_step(engines, watched):
-    """Whatever the pace of the frames: here none is due for seconds."""
+def test_a_knob_is_answered_with_a_frame_of_the_very_next_step(engines, watched, monkeypatch):
+    """Whatever the pace of the frames: here none is due for long."""
+    monkeypatch.setattr(clock, "HIDDEN_SECONDS", 1000.0)
     engine = engines(view=watched)
     engine.play().result(SECONDS)
     wait_for(lambda: watched.count("frame"))
@@ -225,10 +232,11 @@ def test_no_command_is_lost_however_fast_they_come_and_go(engines):
 
 
 def test_play_pressed_before_a_step_is_done_is_not_lost(engines):
-    engine = engines()
-    engine.post(lambda: time.sleep(0.1))  # meanwhile all these are pressed
+    engine, pressed = engines(), threading.Event()
+    engine.post(pressed.wait)  # meanwhile all these are pressed
     steps = [engine.train_for(1), engine.train_for(1)]
     engine.play()
+    pressed.set()
     assert steps[1].result(SECONDS) == 1 and engine.playing and moves(engine)
     assert engine.train_for(5).result(SECONDS) and rests(engine)  # asked for while it plays, they end in a pause
 

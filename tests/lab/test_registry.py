@@ -5,7 +5,7 @@ import weakref
 
 import pytest
 from ipywidgets.widgets.widget import _instances
-from lab_helpers import some_digits
+from lab_helpers import some_digits, wait_for
 
 from vaekit import Autoencoder
 from vaekit.lab import LatentLab, registry
@@ -51,6 +51,5 @@ def test_outside_of_ipython_a_lab_is_freed_as_any_object_is(options):
     lab.play()
     gone = weakref.ref(lab)
     del lab
-    gc.collect(), gc.collect()
-    assert gone() is None
-    assert len(_instances) == before  # also of those that an autoencoder, or two dimensions, do not show
+    # its thread may hold it while it shows a frame; nothing stays of what is not shown of an autoencoder either
+    wait_for(lambda: gc.collect() >= 0 and gone() is None and len(_instances) == before)
