@@ -8,6 +8,7 @@ from jupyter import (
     ARTIFACTS,
     LAB_CELL,
     PANEL,
+    SECONDS,
     Lab,
     browser,
     execute,
@@ -106,6 +107,7 @@ def opened(chromium):
     @contextmanager
     def open_(path, query: str = "", **options):
         context = chromium.new_context(offline=True, **options)
+        context.set_default_timeout(1000 * SECONDS)
         page = context.new_page()
         problems, asked = [], []
         page.on("console", lambda message: any(it in message.text for it in CHATTER) or problems.append(message.text))
@@ -172,7 +174,7 @@ def lab(desk) -> Lab:
     lab = Lab(desk)
     lab.show()
     lab.wait("[d, r].every((it) => it.step === 300 && it.decoderStep === 300 || it.step === undefined)")
-    lab.wait("d.playing === 'false'")
+    lab.paused()
     yield lab
     execute(desk, "lab.pause()")
     set_cells(desk)  # without those that a test has added

@@ -18,6 +18,7 @@ import numpy as np
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 ARTIFACTS = REPOSITORY / "artifacts"  # pictures
+SECONDS = 60  # that what a test waits for may take, on a slow machine with others beside
 # A small model and small batches, so that the 300 steps before each test take half a second.
 LAB_CELL = "import vaekit\n\nlab = vaekit.LatentLab(hidden=64, batch_size=48)\nlab.run(steps=50)\nlab"
 # The page decodes with float16 weights and rounds to whole grey levels, torch with float32 and not at all.
@@ -80,8 +81,8 @@ def jupyterlab(folder: Path, options: tuple[str, ...] = ("--port=0", "--port-ret
                 server.wait()
 
 
-def _url(server: subprocess.Popen, log: Path, seconds: float = 60) -> str:
-    end = time.monotonic() + seconds
+def _url(server: subprocess.Popen, log: Path) -> str:
+    end = time.monotonic() + SECONDS
     while time.monotonic() < end and server.poll() is None:
         if found := re.search(r"http://(?:localhost|127\.0\.0\.1):\d+/lab\S*\?token=[\w.]+", log.read_text()):
             return found.group()
@@ -106,6 +107,7 @@ def new_page(chromium, width: int = 1280, height: int = 800, **options):
     """A page. `page.problems` collects the console's errors."""
     page = chromium.new_page(viewport={"width": width, "height": height}, **options)
     page.problems = []
+    page.set_default_timeout(1000 * SECONDS)
     page.on("console", lambda message: message.type == "error" and page.problems.append(message.text))
     page.on("pageerror", lambda error: _of_the_lab(error) and page.problems.append(str(error)))
     return page
@@ -127,13 +129,13 @@ def browser_page(width: int = 1280, height: int = 800):
 def open_notebook(page, url: str, name: str = "00_start_here.ipynb") -> None:
     # reset: without the notebooks that another page had open
     page.goto(url.replace("/lab?", f"/lab/tree/{name}?reset&"))
-    page.wait_for_selector(".jp-Notebook .jp-CodeCell", timeout=60_000)
+    page.wait_for_selector(".jp-Notebook .jp-CodeCell")
     wait_for_kernel(page)
 
 
 def wait_for_kernel(page) -> None:
     # The indicator says "idle" too early: a cell that is run before the kernel has answered is silently dropped.
-    page.wait_for_function(KERNEL_READY % PANEL, timeout=60_000)
+    page.wait_for_function(KERNEL_READY % PANEL)
 
 
 def run_all(page) -> None:
@@ -141,9 +143,13 @@ def run_all(page) -> None:
     page.click('.lm-Menu-itemLabel:text-is("Run All Cells")')
 
 
-# What has just been said is painted at the next turn, of the curves at most 10 a second.
+# Animation frames for so many ms: who asked to be painted before them has been, however slow the machine is.
+PAINT = "for (const start = performance.now(); (await new Promise(requestAnimationFrame)) < start + %d; );"
+GLIDE, TURN = 250, 110  # ms that points may be on their way, and from one painting of a plane or curves to the next
+
+# Images are there at once; plane and curves are painted at their next turn.
 PIXELS = """async (canvas) => {
-    for (const start = performance.now(); (await new Promise(requestAnimationFrame)) < start + 110; );
+    if (canvas.matches(".vk-plane, .vk-curves")) %s
     const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
     let text = "";
     for (let i = 0; i < data.length; i += 8192) text += String.fromCharCode(...data.subarray(i, i + 8192));
@@ -153,7 +159,7 @@ PIXELS = """async (canvas) => {
 
 def pixels(canvas) -> np.ndarray:
     """What a canvas (a locator) shows: u8 (H, W, 4)."""
-    height, width, text = canvas.evaluate(PIXELS)
+    height, width, text = canvas.evaluate(PIXELS % (PAINT % TURN))
     return np.frombuffer(base64.b64decode(text), np.uint8).reshape(height, width, 4)
 
 
@@ -245,7 +251,7 @@ def show_cell(page, index: int):
     """Scroll a cell into sight, which has JupyterLab draw it; its place in the page."""
     page.evaluate(f"(index) => {PANEL}.content.scrollToItem(index, 'start')", index)
     cell = page.locator(f'.jp-Notebook .jp-Cell[data-windowed-list-index="{index}"]')
-    cell.wait_for(timeout=20_000)
+    cell.wait_for()
     return cell
 
 
@@ -291,7 +297,7 @@ def settle(page) -> None:
     page.evaluate(f"() => new Promise((done) => setTimeout(() => {frames}, 300))")
 
 
-def wait_until(condition, seconds: float = 30) -> None:
+def wait_until(condition, seconds: float = SECONDS) -> None:
     """Wait for what only Python can tell; in the page use `Lab.wait`."""
     end = time.monotonic() + seconds
     while not condition():
@@ -315,7 +321,7 @@ class Lab:
         self.planes = self.root.locator(".vk-plane")
         self.plane, self.curves = self.planes.first, self.root.locator(".vk-curves")
         self.message, self.verdict = self.root.locator(".vk-message"), self.root.locator(".vk-verdict")
-        page.wait_for_function(f"Number({self._node}?.dataset.painted) > 0", timeout=60_000)
+        page.wait_for_function(f"Number({self._node}?.dataset.painted) > 0")
 
     @property
     def _node(self) -> str:
@@ -326,7 +332,7 @@ class Lab:
         """The plane's data attributes, numbers as numbers: frame, step, beta, extent, painted, spread, sigma, ..."""
         return self.page.evaluate(f"({NUMBERS})({self._node}{RIGHT if side else ''})")
 
-    def wait(self, condition: str, seconds: float = 30) -> dict:
+    def wait(self, condition: str, seconds: float = SECONDS) -> dict:
         """Wait until a JavaScript expression over the states (d.step, d.spread, ... as numbers) holds.
 
         Of a twin, d is the left plane's and r the right one's.
@@ -351,7 +357,11 @@ class Lab:
         """The state when the run stands, and its points have glided to where it left them."""
         self.wait("d.playing === 'false'")
         self.wait(f"d.step === {execute(self.page, 'lab.steps_taken')}")
-        self.page.wait_for_timeout(500)  # twice what a glide may take
+        return self.rest()
+
+    def rest(self) -> dict:
+        """The state when its points have glided to where they were last sent."""
+        self.page.evaluate(f"async () => {{ {PAINT % (GLIDE + TURN)} }}")
         return self.state()
 
     def show(self) -> None:
@@ -367,6 +377,7 @@ class Lab:
     def in_sight(self, control):
         """The control, after More was opened where it is under that."""
         more = self.button("More")
+        control.first.wait_for(state="attached")  # Play becomes Pause when the kernel says so
         if not control.first.is_visible() and "mod-active" not in more.get_attribute("class"):
             more.click()
         return control
