@@ -77,8 +77,8 @@ with torch.no_grad():
 
 def test_the_decoder_and_the_traversals_show_the_other_dimensions(desk, five):
     pair = shown(five)
-    desk.mouse.click(*five.client(1.1, -0.8))
-    state = five.wait("d.z1 > 0.9")
+    five.rest()
+    state = five.drag(1.1, -0.8)
     code = [0.0] * 5
     code[pair[0]], code[pair[1]] = state["z1"], state["z2"]
     assert np.abs(five.decoded() / 255 - decoded_by_torch(desk, [code])[0]).max() <= MOST
@@ -127,7 +127,7 @@ def test_the_slider_is_marked_where_the_theory_has_dimensions_die(desk, five):
     lab.show()
     marks, slider = lab.root.locator(".vk-death"), lab.root.locator(".vk-beta")
     deaths = ask(desk, DEATHS, "from vaekit import theory")
-    wait_until(lambda: marks.count() == 8, 60)
+    wait_until(lambda: marks.count() == 8)
     left = [float(style.split("left: ")[1].split("%")[0]) for style in marks.evaluate_all(STYLES)]
     assert left == pytest.approx([100 * (math.log10(beta) + 2) / 4 for beta in deaths], abs=0.01)
     assert "direction 1 dies at β = " + f"{deaths[0]:.3g}" in marks.first.get_attribute("title")

@@ -6,7 +6,7 @@ from contextlib import suppress
 import nbformat.v4 as nb
 import pytest
 from ipywidgets import Widget
-from jupyter import ARTIFACTS, PANEL, Lab, new_page, pixels, run_all, wait_for_kernel, wait_until
+from jupyter import ARTIFACTS, PANEL, Lab, execute, new_page, pixels, run_all, settle, wait_for_kernel, wait_until
 from test_looks import BOXES, flaws
 
 import vaekit
@@ -70,6 +70,7 @@ def lab(page) -> Lab:
         restored.root.evaluate("(root) => root.setAttribute('data-restored', '')")
         run_all(page)
         page.wait_for_selector("[data-restored]", state="detached")
+        execute(page, "")  # answered when all cells are done: the page scrolls to the last
     lab = Lab(page)
     lab.wait("d.step === 300 && d.decoderStep === 300")
     return lab
@@ -77,7 +78,8 @@ def lab(page) -> Lab:
 
 def test_all_of_it_is_in_sight_and_legible(page, lab):
     lab.show()
-    assert (pixels(lab.plane)[..., :3].mean() < 110) == (page.front_end == "voila")  # its dark theme
+    wait_until(lambda: (pixels(lab.plane)[..., :3].mean() < 110) == (page.front_end == "voila"))  # its dark theme
+    settle(page)
     page.screenshot(path=ARTIFACTS / f"front-{page.front_end}.png")
     assert flaws(lab) == {}
     root, boxes = lab.root.evaluate(BOXES)
@@ -97,6 +99,7 @@ def test_it_is_driven_by_hand_and_by_keys(page, lab):
         page.keyboard.press(key)
         lab.wait(condition)
     step = lab.wait("d.step === d.decoderStep")["step"]
+    lab.rest()
     before = lab.decoded()
     lab.drag(-0.8, 0.6)
     assert (lab.decoded() != before).any()

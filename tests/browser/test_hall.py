@@ -56,6 +56,7 @@ def test_everything_is_in_sight_at_once_and_tasks_have_room_in_full_screen(desk,
     desk.set_viewport_size({"width": 1280, "height": 800})
     shown.press("More")
     shown.button("Save").wait_for()
+    settle(desk)
     rows = shown.root.locator(".vk-controls").last.bounding_box()["height"] / 32.5  # at 15 px
     assert rows < (4.1 if kind in ("twin", "faces") else 3.1)
     execute(desk, "other.engine.close()")
@@ -132,7 +133,8 @@ def test_tasks_are_ticked_as_the_learner_does_them(desk, lab):
     found.show()
     tasks = found.root.locator(".vk-tasks")
     marked = found.root.locator(".vk-spoken-of")
-    assert tasks.inner_text().split("\n")[-1].endswith("Turn the Prior off") and marked.all_inner_texts() == ["Prior"]
+    assert tasks.inner_text().split("\n")[-1].endswith("Turn the Prior off")
+    wait_until(lambda: marked.all_inner_texts() == ["Prior"])
     found.priors.click()
     tasks.filter(has_text="Wait until mean σ is below 0.1").wait_for()
     wait_until(lambda: [text.split("\n")[0] for text in marked.all_inner_texts()] == ["mean σ"])

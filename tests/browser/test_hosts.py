@@ -89,6 +89,7 @@ def test_at_200_percent_nothing_is_cut_off_or_over_another(desk, lab):
         lab.press("Draw a digit")
         lab.press("Step")  # each control can be reached
         lab.wait("d.step === 301")
+        lab.rest()
         lab.drag(-0.8, 0.6)
     finally:
         desk.set_viewport_size({"width": 1280, "height": 800})

@@ -36,9 +36,8 @@ def test_prior_off_shrinks_the_codes_to_points_on_brings_the_cloud_back_and_beta
     lab.wait(f"d.state === 'cloud' && d.sigma > {2.5 * off['sigma']} && d.beta === 1", 90)
     lab.verdict.filter(has_text="A cloud").wait_for()
     lab.type("β", "50")
-    state = lab.wait("d.beta === 50 && d.state === 'prior' && d.spread < 0.15", 90)
+    lab.wait("d.beta === 50 && d.state === 'prior' && d.spread < 0.15 && Math.abs(d.sigma - 1) < 0.25", 90)
     lab.verdict.filter(has_text="Posterior = prior").wait_for()
-    assert state["sigma"] == pytest.approx(1, abs=0.25)
     lab.pause()
     events = ask(desk, "lab.engine.run.recording.events")
     assert [changes for _, changes in events] == [{"prior": False}, {"prior": True}, {"beta": 50}]
@@ -157,8 +156,10 @@ def test_pause_stands_still_step_takes_one_and_start_again_plays_on_from_step_0(
         assert lab.paused()["step"] == step + more
     lab.press("Play")
     lab.wait("d.step > 340")
+    lab.choose("20 steps/s")  # at full speed step 200 might go by unseen
     lab.press("Start again")
     lab.wait("d.step < 200")
+    lab.choose("full speed")
     lab.wait("d.step > 60 && d.playing === 'true'")
 
 
@@ -270,9 +271,9 @@ def test_frames_stop_while_the_page_is_hidden(desk, lab):
     try:
         desk.evaluate(SET_HIDDEN, True)
         wait_until(lambda: not ask(desk, "lab.engine.looked_at"))
+        start = time.monotonic()
         frames, step = ask(desk, f"[{sent}, lab.steps_taken]")
         desk.sent.clear()
-        start = time.monotonic()
         desk.wait_for_timeout(2500)
         assert sent_messages(desk) == []  # the page is silent as well
         assert ask(desk, sent) <= frames + 1 + (time.monotonic() - start) / HIDDEN_SECONDS

@@ -29,7 +29,7 @@ TITLES = {"draws": r"(\d+) of (\d+) draws from the prior within 2σ", "walk": r"
 def test_what_is_measured_can_be_seen_hits_and_misses_apart(desk, lab, what, option, images):
     execute(desk, "lab.set(prior=False); lab.run(100)")
     execute(desk, "lab.view.sides[0].extent = 3.8; lab.run(0)")  # how far it reaches hangs on the frames on the way
-    lab.wait("d.step === 400")
+    assert lab.paused()["step"] == 400
     lab.press("More")
     strip = lab.root.locator(".vk-strips")
     assert strip.locator("canvas").count() == 0

@@ -62,14 +62,14 @@ def test_every_widget_is_painted(page):
     for index in found:
         cell = show_cell(page, index)
         widget = cell.locator(WIDGET).first
-        widget.wait_for(timeout=20_000)
-        assert not re.search("Error displaying|Loading widget|Error creating", cell.inner_text())
+        widget.wait_for()
+        wait_until(lambda cell=cell: "Loading widget" not in cell.inner_text())
+        assert not re.search("Error displaying|Error creating", cell.inner_text())
         for canvas in cell.locator("canvas:visible").all():  # a pad is hidden until it is asked for
             wait_until(lambda canvas=canvas: pixels(canvas).reshape(-1, 4).std(axis=0).any())
         for image in cell.locator(f"{WIDGET} img").all():
             wait_until(lambda image=image: image.evaluate("(node) => node.complete && node.naturalWidth > 0"))
-        box = widget.bounding_box()
-        assert box["width"] > 100 and box["height"] > 20
+        wait_until(lambda widget=widget: (box := widget.bounding_box())["width"] > 100 and box["height"] > 20)
     assert page.problems == []
 
 
@@ -83,7 +83,7 @@ def press_check(page, index: int) -> str:
     said = cell.get_by_role("status")
     said.evaluate("(node) => node.replaceChildren()")
     cell.get_by_role("button", name="Check", exact=True).click()
-    wait_until(lambda: said.inner_text().strip() not in ("", "…"), 60)
+    wait_until(lambda: said.inner_text().strip() not in ("", "…"))
     return said.inner_text()
 
 

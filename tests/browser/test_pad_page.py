@@ -9,10 +9,11 @@ pytestmark = pytest.mark.browser
 ONE = [(0.5, 0.15), (0.52, 0.5), (0.5, 0.85)]
 BAR = [(0.3, 0.85), (0.7, 0.85)]
 STROKES = "len(lab.view.plane.strokes)"
-# What torch makes of the lab's drawing, without the kit's own functions: mark and pictures.
+# What torch makes of the lab's drawing, without the lab's own functions: mark and pictures.
 BY_TORCH = """
 import torch
-x, model = lab.view.sides[0].drawing, lab.model
+from vaekit.lab.drawing import digit
+x, model = digit(lab.view.plane.strokes)[None], lab.model
 mu, logvar = model.encode(x)
 std = torch.exp(0.5 * logvar)
 eps = torch.randn(3, 2, generator=torch.Generator().manual_seed(0))
@@ -26,13 +27,13 @@ def said(words) -> str:
 
 
 class Drawing:
-    """A pad in the page, by its node's locator."""
+    """A pad in the page, by its node's locator. strokes: what the kernel has of them, in Python."""
 
-    def __init__(self, page, root):
-        self.page, self.root, self.canvas = page, root, root.locator(".vk-pad")
+    def __init__(self, page, root, strokes: str = "lab.view.plane.strokes"):
+        self.page, self.root, self.canvas, self.strokes = page, root, root.locator(".vk-pad"), strokes
 
     def stroke(self, *points, pause: int = 0) -> None:
-        """With the mouse, down at the first point and up at the last; points in 0..1 of the pad."""
+        """With the mouse, down at the first point and up at the last, until the kernel has it; in 0..1 of the pad."""
         self.canvas.scroll_into_view_if_needed()
         box = self.canvas.bounding_box()
         (x, y), *others = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in points]
@@ -42,7 +43,8 @@ class Drawing:
             self.page.mouse.move(*place, steps=10)
             self.page.wait_for_timeout(pause)
         self.page.mouse.up()
-        self.page.wait_for_timeout(300)  # five times what the page waits before it sends the last points
+        last = f"[end for *_, end in {self.strokes}[-1:]]"
+        wait_until(lambda: np.allclose(ask(self.page, last) or 9, points[-1], atol=0.02))
 
     def press(self, name: str) -> None:
         self.root.get_by_role("button", name=name, exact=True).click()
@@ -117,6 +119,8 @@ def test_undo_clear_and_a_finger_that_draws_on_what_code_drew(desk, lab, pad):
     pad.stroke(*ONE)
     wait_until(lambda: ask(desk, STROKES) == 1)
     lab.wait("d.yours !== ''")
+    posterior, _ = by_torch(desk)
+    wait_until(lambda: mark(lab) == pytest.approx(posterior))
     alone, first = pad.ink(), mark(lab)
     pad.stroke(*BAR)
     wait_until(lambda: ask(desk, STROKES) == 2 and mark(lab) != first)
@@ -151,7 +155,7 @@ def test_a_pad_without_a_lab(desk, lab):
     add_cell(desk, ALONE)
     root = desk.locator(".vk-alone")
     root.wait_for()
-    pad = Drawing(desk, root)
+    pad = Drawing(desk, root, "pad.widget.strokes")
     assert root.get_by_text("nothing drawn yet").count() == 1
     pad.stroke(*ONE)
     wait_until(lambda: ask(desk, "pad.widget.words") != "")

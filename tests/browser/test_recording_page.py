@@ -51,13 +51,13 @@ def test_a_saved_run_is_loaded_and_plays_to_its_end_to_the_bit(desk, lab, tmp_pa
     lab.wait(f"d.step === {end + 1}")
     assert ask(desk, WEIGHTS, FINGERPRINT) != weights
     lab.load(tmp_path / "saved.json")
-    lab.message.filter(has_text=ENDED.format(end)).wait_for(timeout=60_000)
+    lab.message.filter(has_text=ENDED.format(end)).wait_for()
     lab.wait(f"d.step === {end} && d.playing === 'false' && d.beta === 3")
     assert ask(desk, WEIGHTS, FINGERPRINT) == weights
     # the knobs stand where it left them, and the marks where it turned them
     wait_until(lambda: [lab.box(name).input_value() for name in ("β", "learning rate")] == ["3", "0.002"])
     menu = lab.root.get_by_role("combobox", name="Reconstruction")
-    assert menu.evaluate("(it) => it.selectedOptions[0].text") == "squared\xa0error"
+    wait_until(lambda: menu.evaluate("(it) => it.selectedOptions[0].text") == "squared\xa0error")
     assert lab.marks().startswith(f"{recording.events[0][0]}: prior off; {recording.events[1][0]}: β = 3")
     # and a step more goes on from there
     lab.press("Step")
@@ -97,9 +97,10 @@ def test_looking_back_shows_the_run_as_it_was(desk, lab):
     lab.priors.click()
     lab.wait("d.step > 600 && d.sigma < 0.3", 90)
     assert lab.root.locator(".vk-back").is_hidden()
+    wait_until(lambda: len(ask(desk, KEPT)[0]) > 10)
     now = lab.pause()
     frames, decoders = ask(desk, KEPT)
-    assert frames[-1] == decoders[-1] == now["step"] and len(frames) > 10 and len(decoders) > 1
+    assert frames[-1] == decoders[-1] == now["step"] and len(decoders) > 1
     lab.drag(1.0, 0.7)
     pictures = [pixels(it) for it in (lab.plane, lab.curves)]
     decoded = lab.decoded()
@@ -108,7 +109,8 @@ def test_looking_back_shows_the_run_as_it_was(desk, lab):
     for where in (0, 700):
         lab.look_back(where)
         wanted = min(frames, key=lambda step: abs(step - where / 1000 * now["step"]))  # noqa: B023
-        then = lab.wait(f"d.scrub === {wanted} && d.step === {wanted}")
+        lab.wait(f"d.scrub === {wanted} && d.step === {wanted}")
+        then = lab.rest()
         spread = "mu.var(0, correction=0).mean().sqrt().item()"
         sigma, spread = ask(desk, f"[(0.5 * logvar).exp().mean().item(), {spread}]", THEN.replace("STEP", str(wanted)))
         assert (then["sigma"], then["spread"]) == pytest.approx((sigma, spread), rel=0.01)

@@ -11,6 +11,7 @@ TURNED = "lab.view.plane.turn"
 PLACE = """
 import numpy as np
 from vaekit.lab.turn import Turn
+lab.engine.post(lambda: None).result()  # what was turned is shown
 mu, turn = lab.view.sides[0].last.mu, Turn((0, 1), lab.view.plane.turn).matrix
 z, there = mu[7], turn @ mu[7]
 nearest = int(np.hypot(*(mu @ turn.T - there).T).argmin())
@@ -32,8 +33,8 @@ def test_the_cloud_is_turned_and_what_an_image_is_decoded_to_is_not(desk, lab):
     lab.wait("d.turn > 39.9 && d.turn < 40.1")
     assert (pixels(lab.plane) != before).mean() > 0.05
     z, there, nearest = ask(desk, "[z.tolist(), there.tolist(), nearest]", PLACE)
-    lab.drag(*there)
-    state = lab.state()
+    lab.rest()
+    state = lab.drag(*there)
     angle = np.radians(40)
     back = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]]) @ [state["z1"], state["z2"]]
     assert np.abs(back - z).max() < 0.06  # a mouse goes by whole pixels
