@@ -10,6 +10,7 @@ from pathlib import Path
 from vaekit._checks import check_choice, first_line
 from vaekit._files import short_path, write_whole
 
+FOLDED = {"solution": "# A solution", "claims": "# What the text says, tested"}  # the line that is seen of such a cell
 RECORD = ".vaekit-copies.json"  # in a folder of copies: their kind, and the sum of each lecture as it was last copied
 
 
@@ -107,10 +108,10 @@ def _for_a_learner(notebook: dict) -> dict:
         asks = cell["cell_type"] == "code" and re.search(r"= Prediction\(|^def judge", "".join(cell["source"]), re.M)
         if cell["cell_type"] == "code":
             cell["outputs"], cell["execution_count"] = [], None
-        tags = set(cell["metadata"].get("tags", ()))
-        if "solution" in tags:  # of a folded cell the first line is seen
-            cell["source"] = "# A solution\n" + "".join(cell["source"])
-        if asks or {"solution", "claims"} & tags:
+        tags = FOLDED.keys() & cell["metadata"].get("tags", ())
+        for tag in tags:
+            cell["source"] = FOLDED[tag] + "\n" + "".join(cell["source"])
+        if asks or tags:
             cell["metadata"]["jupyter"] = cell["metadata"].get("jupyter", {}) | {"source_hidden": True}
     return notebook
 
