@@ -67,8 +67,8 @@ def plot_model(highlight=(), *, variational: bool = True, ax: Axes | None = None
     if ax is None:
         import matplotlib.pyplot as plt
 
-        ax = plt.figure(figsize=(9.6, 4.2)).gca()
-    ax.set(xlim=(-0.6, 8.2), ylim=(-2.15, 2.0), aspect="equal")
+        ax = plt.figure(figsize=(9.6, 4.2 if variational else 3.4)).gca()
+    ax.set(xlim=(-0.6, 8.2), ylim=(-2.15 if variational else -1.2, 2.0), aspect="equal")
     ax.set_axis_off()
     for start, end in _FLOW if variational else [*_FLOW, ("encoder", "z")]:
         if start in parts and end in parts:
