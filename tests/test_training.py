@@ -148,12 +148,12 @@ def test_the_learning_rate_is_the_optimizers_own_until_a_knob_says_otherwise(toy
 def test_a_scheduler_moves_the_learning_rate_where_the_knob_rests(toys, toy_model):
     knobs, rates, model = Knobs(lr=0.1), [], toy_model()
     sgd = torch.optim.SGD(model.parameters(), lr=0.1)
-    schedule = torch.optim.lr_scheduler.StepLR(sgd, 1, gamma=0.5)
-    for step in islice(train(model, toys, knobs, optimizer=sgd), 4):
+    schedule = torch.optim.lr_scheduler.MultiplicativeLR(sgd, lambda step: 0.5 if step < 4 else 0)
+    for step in islice(train(model, toys, knobs, optimizer=sgd), 5):
         rates.append((step.knobs.lr, sgd.param_groups[0]["lr"]))
         schedule.step()
         knobs.lr = 0.3 if step.number == 2 else knobs.lr
-    assert rates == [(rate, rate) for rate in (0.1, 0.05, 0.3, 0.15)]
+    assert rates == [(rate, rate) for rate in (0.1, 0.05, 0.3, 0.15, 0)]
 
 
 BAD_KNOBS = [

@@ -106,7 +106,7 @@ def train(
     check_type("optimizer", optimizer, torch.optim.Optimizer, "one of torch.optim, of the model's weights")
     if set(model.parameters()).isdisjoint(w for group in optimizer.param_groups for w in group["params"]):
         raise ValueError("the optimizer has none of this model's weights: make it anew, with model.parameters()")
-    knobs = Knobs(lr=_learning_rate(optimizer)) if knobs is None else knobs
+    knobs = Knobs(lr=_learning_rate(optimizer) or Knobs.lr) if knobs is None else knobs
     check_type("knobs", knobs, Knobs, "vaekit.Knobs(beta=..., prior=..., lr=...)")
     generator = torch.Generator(images.device).manual_seed(0) if generator is None else generator
     check_type("generator", generator, torch.Generator, "such as torch.Generator().manual_seed(0)")
@@ -123,21 +123,20 @@ def default_optimizer(model: nn.Module, lr: float) -> torch.optim.Adam:
 
 
 def _learning_rate(optimizer: torch.optim.Optimizer) -> float:
-    """The learning rate of an optimizer's first group that has one."""
-    rates = (float(group["lr"]) for group in optimizer.param_groups)
-    return next((rate for rate in rates if rate), Knobs.lr)
+    """The learning rate of an optimizer's first group that has one; 0 where none has."""
+    return next(filter(None, (float(group["lr"]) for group in optimizer.param_groups)), 0.0)
 
 
 def _loop(model, forward, images, knobs, optimizer, generator, batches, kind, precision, first) -> Iterator[Step]:
     dtype = next(model.parameters()).dtype
     low_precision = torch.autocast(images.device.type, torch.bfloat16, enabled=precision == "bfloat16")
-    scales, acting = [group["lr"] / _learning_rate(optimizer) for group in optimizer.param_groups], None
+    scales, acting = [group["lr"] / (_learning_rate(optimizer) or Knobs.lr) for group in optimizer.param_groups], None
     for number in count(first):
         now = replace(knobs)  # a knob turned from here on acts at the next step
         if now.lr != acting:
             for group, scale in zip(optimizer.param_groups, scales, strict=True):
                 group["lr"] = now.lr * scale
-        acting, now.lr = now.lr, _learning_rate(optimizer)  # which a scheduler may have moved
+        acting, vars(now)["lr"] = now.lr, _learning_rate(optimizer)  # as a scheduler moved it: 0 is no knob's
         if not model.training:
             model.train()
 
