@@ -45,7 +45,7 @@ def overlap(mu: Tensor, logvar: Tensor) -> Tensor:
     A collapsed or untrained model overlaps fully and says nothing: read it beside the reconstruction.
     Source: Bhattacharyya 1943, for two Gaussians with diagonal covariance.
     """
-    _check_codes(mu, logvar, 2)
+    _check_codes(2, mu=mu, logvar=logvar)
     var = torch.exp(logvar)
     mean_var = 0.5 * (var[:, None] + var[None])  # (N, N, D)
     distance = (mu[:, None] - mu[None]).square() / (8 * mean_var)
@@ -62,12 +62,13 @@ def covered(z: Tensor, mu: Tensor, logvar: Tensor | None, radius: float = 2.0) -
     z: (..., D); mu, logvar: (N, D), N ≥ 1; logvar is log σ²; None or −inf (σ = 0) covers nothing, nor does NaN.
     Returns (...), bool. Raises ValueError when the shapes do not fit.
     """
-    _check_codes(mu, mu if logvar is None else logvar)
+    _check_codes(1, mu=mu)
     check_number("radius", radius, "a number from 0 up", low=0)
     if z.shape[-1:] != mu.shape[1:]:
         raise ValueError(f"z must be (..., D), of as many dimensions as mu; {tuple(z.shape)} meets {tuple(mu.shape)}")
     if logvar is None:
         return torch.zeros(z.shape[:-1], dtype=torch.bool, device=z.device)
+    _check_codes(1, mu=mu, logvar=logvar)
     scale = torch.exp(-0.5 * logvar)  # 1/σ
     unusable = ~(mu.isfinite() & scale.isfinite()).all(1, keepdim=True)
     mu, scale = mu.masked_fill(unusable, math.inf), scale.masked_fill(unusable, 1)  # infinitely far from anywhere
@@ -75,13 +76,14 @@ def covered(z: Tensor, mu: Tensor, logvar: Tensor | None, radius: float = 2.0) -
     return torch.cat([(_squared(some, codes) <= radius**2).any(1) for some in places]).view(z.shape[:-1])
 
 
-def _check_codes(mu: Tensor, logvar: Tensor, least: int = 1, generator: torch.Generator | None = None) -> None:
-    """Refuse, in one line, what are no codes of one shape, `least` or more, and what is no generator."""
-    for name, value in (("mu", mu), ("logvar", logvar)):
+def _check_codes(least: int, generator: torch.Generator | None = None, **codes: Tensor) -> None:
+    """Refuse, in one line, codes, by name, that are not `least` or more of one shape, and what is no generator."""
+    for name, value in codes.items():
         check_type(name, value, Tensor, "a tensor (N, D), such as model.encode gives")
-    if mu.ndim != 2 or len(mu) < least or mu.shape != logvar.shape:
-        wanted = f"mu and logvar must be (N, D) both, N from {least} up"
-        raise ValueError(f"{wanted}; they have {tuple(mu.shape)} and {tuple(logvar.shape)}")
+    shapes = [tuple(value.shape) for value in codes.values()]
+    if len(set(shapes)) > 1 or len(shapes[0]) != 2 or shapes[0][0] < least:
+        wanted = f"{' and '.join(codes)} must be (N, D){' both' * (len(codes) > 1)}, N from {least} up"
+        raise ValueError(f"{wanted}; not {' and '.join(map(str, shapes))}")
     check_type("generator", generator, torch.Generator | None, "such as torch.Generator().manual_seed(0)")
 
 
@@ -102,7 +104,7 @@ def prior_draws(mu: Tensor, n: int, generator: torch.Generator) -> Tensor:
     mu: (N, D). Returns z (n, D), of mu's type and on its device, where the generator must be too.
     """
     check_whole("n", n)
-    _check_codes(mu, mu, 0, generator)
+    _check_codes(0, generator, mu=mu)
     return torch.randn(n, mu.shape[1], generator=generator, device=mu.device, dtype=mu.dtype)
 
 
@@ -116,9 +118,7 @@ def walks(mu: Tensor, n: int, points: int, generator: torch.Generator) -> Tensor
     """
     check_whole("n", n)
     check_whole("points", points)
-    _check_codes(mu, mu, 1, generator)
-    if len(mu) < 2:
-        raise ValueError(f"a walk goes between two codes, and mu has {len(mu)}: give the codes of 2 images or more")
+    _check_codes(2, generator, mu=mu)
     start = torch.randint(len(mu), (n,), generator=generator, device=mu.device)
     step = torch.randint(1, len(mu), (n,), generator=generator, device=mu.device)  # never 0: another code
     shift = torch.rand(n, 1, generator=generator, device=mu.device, dtype=mu.dtype)
@@ -160,7 +160,7 @@ def mutual_information(mu: Tensor, logvar: Tensor, generator: torch.Generator, d
     Source: Hoffman & Johnson 2016, section 2.
     """
     check_whole("draws", draws)
-    _check_codes(mu, logvar, 1, generator)
+    _check_codes(1, generator, mu=mu, logvar=logvar)
     return torch.stack([_log_ratio(mu, logvar, generator).mean() for _ in range(draws)]).mean()
 
 
