@@ -289,9 +289,12 @@ export function readBackdrop(view) {
 // Where draws from the prior, or the stops of a walk, fall: hits are rings, misses crosses, whatever the colours.
 function drawProbe(scene, probe) {
   if (probe.what === "walk") drawWalk(scene, probe.points);
-  const rare = 2 * probe.points.filter((point) => point[2]).length > probe.points.length ? -1 : 1;
-  for (const place of [...probe.points].sort((a, b) => rare * (a[2] - b[2]))) drawPlace(scene, place); // the rarer on top
+  for (const place of rarerLast(probe.points)) drawPlace(scene, place);
 }
+
+// Places [z₁, z₂, hit] in the order to paint them in: the rarer of hits and misses last, so that nothing hides them.
+export const rarerLast = (points) =>
+  [1, 0].map((hit) => points.filter((point) => point[2] === hit)).sort((a, b) => b.length - a.length).flat();
 
 function drawWalk({ context, x, y, blue }, points) {
   const path = () => points.forEach(([z1, z2]) => context.lineTo(x(z1), y(z2)));
