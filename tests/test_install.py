@@ -92,7 +92,7 @@ def test_what_an_older_kernel_lacks_is_said_in_one_line(monkeypatch, refuses, to
         return of()
 
     assert said(6, 17, 1) is None  # there is none here
-    monkeypatch.setattr(registry, "_shell", lambda: SimpleNamespace(kernel=object()))
+    monkeypatch.setattr(registry, "get_ipython", lambda: SimpleNamespace(kernel=object()))
     assert said(6, 17, 1).startswith("This kernel is ipykernel 6.17: while a cell runs") and said(7, 1) is None
     with refuses(RuntimeError, 'ipykernel 7.0 .*: python -m pip install "ipykernel>=7.1", and restart the kernel$'):
         said(7, 0, 1, of=lambda: LatentLab(toys))

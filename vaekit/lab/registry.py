@@ -8,6 +8,7 @@ import sys
 import threading
 import weakref
 
+from IPython import get_ipython
 from ipywidgets import Widget
 
 _by_cell: dict[str, tuple[str, weakref.WeakSet]] = {}
@@ -39,7 +40,7 @@ def register(lab) -> None:
         _by_cell[cell] = (execution, labs)
     _all.add(lab)
     _watch_cells()
-    if _shell():
+    if get_ipython():
         _kept.add(lab)
 
 
@@ -56,7 +57,7 @@ def on_its_thread(model, command):
 
 def check_kernel() -> str | None:
     """What this kernel can't do for a lab, in one line, or None. Raises RuntimeError when there can be none."""
-    if getattr(_shell(), "kernel", None) is None or "ipykernel" not in sys.modules:
+    if getattr(get_ipython(), "kernel", None) is None or "ipykernel" not in sys.modules:
         return None
     version = sys.modules["ipykernel"].version_info[:2]
     if version == (7, 0):
@@ -69,7 +70,7 @@ def check_kernel() -> str | None:
 def forget(lab) -> None:
     """Keep a lab no more, and have IPython forget it: its history of outputs would keep it for ever."""
     _kept.discard(lab)
-    shell = _shell()
+    shell = get_ipython()
     if shell is None:
         return
     for names in (shell.user_ns, shell.user_ns_hidden, shell.user_ns["_oh"], vars(shell.displayhook)):
@@ -114,17 +115,9 @@ def _with_parts(value, found: dict) -> dict:
     return found
 
 
-def _shell():
-    try:
-        from IPython import get_ipython
-    except ImportError:
-        return None
-    return get_ipython()
-
-
 def _watch_cells() -> None:
     """Learn from IPython when a cell begins and ends."""
-    shell = _shell()
+    shell = get_ipython()
     if shell and _cell_began not in shell.events.callbacks["pre_run_cell"]:
         _cell_began()  # this one
         shell.events.register("pre_run_cell", _cell_began)
@@ -146,7 +139,7 @@ def _cell_ended(*_) -> None:
 def _current_cell() -> tuple[str | None, str]:
     """The id of the notebook cell that is running and of this execution of it; (None, "") outside of one."""
     try:
-        parent = _shell().kernel.get_parent("shell")
+        parent = get_ipython().kernel.get_parent("shell")
         return parent["metadata"]["cellId"], parent["header"]["msg_id"]
     except (AttributeError, KeyError, TypeError):
         return None, ""
