@@ -19,6 +19,13 @@ def as_bundle(widget, alt: str = "", **stills) -> tuple[dict, dict]:
     return data, metadata | ({"image/png": {"alt": alt}} if alt else {})
 
 
+def hear_at_once(widgets) -> None:
+    """Have widgets hear their page while a cell runs: under ipykernel 7.4 those made by a cell wait for its end."""
+    for widget in widgets:
+        if widget.comm:
+            vars(widget.comm)["_reply_subshell_for"] = None
+
+
 def png(figure) -> bytes:
     """A matplotlib figure, with a canvas that draws pixels, as the bytes of a PNG file: see `lighter`."""
     figure.canvas.draw()

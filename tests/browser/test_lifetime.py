@@ -108,10 +108,17 @@ def test_a_lab_whose_kernel_is_gone_says_so(desk, lab):
     assert not again.message.is_visible() and again.root.locator(".vk-controls[inert]").count() == 0
 
 
-def test_a_lab_hears_its_buttons_while_a_cell_runs(desk, lab):
+GUESS = "from vaekit.exercises.predictions import Prediction\nPrediction('Up or down?', ['up', 'down'], key='lifetime')"
+
+
+def test_a_lab_and_a_prediction_hear_their_buttons_while_a_cell_runs(desk, lab):
+    add_cell(desk, GUESS)
     cell = "import time\nfor _ in range(600):\n    if lab.steps_taken > 301: break\n    time.sleep(0.1)"
     with pytest.raises(RuntimeError, match="no answer"):  # yet: it waits for what the buttons do
         execute(desk, cell, seconds=0)
+    desk.get_by_role("button", name="up", exact=True).click()
+    desk.locator("button.mod-primary:text-is('up')").wait_for(timeout=45_000)
+    lab.show()
     lab.press("Step")
     lab.wait("d.step === 301", 45)
     lab.press("Play")

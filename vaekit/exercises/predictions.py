@@ -14,7 +14,7 @@ from urllib.parse import quote, unquote
 
 from vaekit._checks import check_choice, short_repr
 from vaekit._files import write_whole
-from vaekit._pictures import as_bundle
+from vaekit._pictures import as_bundle, hear_at_once
 
 SIZE = "font-size: 1.1em; line-height: 1.4"  # widgets write smaller than the prose around them
 FORMULA = re.compile(r"^(?:[=+@\t\r]|-(?![\d.]))")  # what a spreadsheet would run
@@ -97,10 +97,11 @@ class Prediction:
         box.tooltip = self.question
         box.observe(lambda change: self.keep(change.new), "value")
         title = widgets.HTML(f"<span style='{SIZE}'><b>Your prediction.</b> {html.escape(self.question)}</span>")
-        if not self.choices:
-            return widgets.VBox([title, box])
         look = {"width": "auto", "height": "auto", "padding": "0.4em 1em"}
         buttons = [widgets.Button(description=choice, layout=look) for choice in self.choices]
+        hear_at_once([box, *buttons])  # a check runs the learner's code, and so waits
+        if not self.choices:
+            return widgets.VBox([title, box])
 
         def fill() -> None:  # the one that is picked
             for button in buttons:
@@ -129,17 +130,14 @@ class ShownBack:
         self.prediction = prediction
 
     def _repr_html_(self) -> str:
-        guess = self.prediction
+        guess, compare = self.prediction, "<b>Now compare.</b>"
         said = [html.escape(part) for part in (guess.choice or "", guess.text.strip()) if part]
         if guess.choices and not guess.choice:
             lines = ["<i>Choose above, and the answer opens here.</i>"]
         elif not said:
-            lines = [
-                "<b>You expected:</b> <i>nothing yet: the box above keeps what you write</i>",
-                "<b>Now compare.</b>",
-            ]
+            lines = ["<b>You expected:</b> <i>nothing yet: the box above keeps what you write</i>", compare]
         else:
-            answer = f"<b>It is:</b> “{html.escape(guess.answer)}”" if guess.answer else "<b>Now compare.</b>"
+            answer = f"<b>It is:</b> “{html.escape(guess.answer)}”" if guess.answer else compare
             lines = [f"<b>You expected:</b> “{'. '.join(said)}”", answer]
         asked = [html.escape(guess.question)] if guess.choices else []
         return f"<p style='{SIZE}'>{'<br>'.join([*asked, *lines])}</p>"

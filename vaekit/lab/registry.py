@@ -11,6 +11,8 @@ import weakref
 from IPython import get_ipython
 from ipywidgets import Widget
 
+from vaekit._pictures import hear_at_once
+
 _by_cell: dict[str, tuple[str, weakref.WeakSet]] = {}
 _all: weakref.WeakSet = weakref.WeakSet()
 _kept: set = set()  # a page may show a lab that no variable holds
@@ -83,9 +85,7 @@ def forget(lab) -> None:
 def take_down_with(lab, parts) -> None:
     """When nobody holds the lab any more, end its thread, and close its widgets, which ipywidgets would keep."""
     found = _with_parts(parts, {})
-    for widget in found.values():
-        if widget.comm:  # where a cell has made it ipykernel 7.4 would have what a page sends wait for a cell's end
-            vars(widget.comm)["_reply_subshell_for"] = None
+    hear_at_once(found.values())
     weakref.finalize(lab, _take_down, lab.engine, found).atexit = False
 
 
