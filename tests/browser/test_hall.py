@@ -102,12 +102,13 @@ def test_keys_drive_the_lab_and_show_new_digits_and_the_list_names_them(desk, la
     wait_until(lambda: sheet.count() == 0)
 
 
-def test_new_digits_of_a_twin_are_in_sight_above_its_many_bars(desk, lab):
+def test_with_new_digits_all_of_a_twin_of_many_dimensions_is_in_sight(desk, lab):
     shown = Lab(desk, add_cell(desk, OTHER.format("twin=True, latent_dim=16, hidden=64")) - 1)
-    shown.show()
-    shown.press("New digits")
+    execute(desk, "other.new_digits()")
     wait_until(lambda: shown.root.locator(".vk-sheet canvas").count() == 40)
-    below, beside = shown.root.evaluate(BELOW, ".vk-sheet canvas, .vk-two > div:nth-child(2) > *")
+    shown.show()
+    settle(desk)
+    below, beside = shown.root.evaluate(BELOW, f"{PARTS}, .vk-sheet canvas")
     assert below <= 0 and beside <= 0, (below, beside)
     execute(desk, "other.engine.close()")
 

@@ -8,6 +8,9 @@ import { turnBy } from "./turn.js";
 // of meters, where two runs share the room, or more than eight stand there
 const SHORT = { "spread of means": "spread", "active units": "active", completeness: "complete", reconstruction: "recon." };
 
+// of meters, measured on the two dimensions that are shown
+const IN_PLANE = ["overlap", "continuity", "completeness"];
+
 // "z₁ = 0.52 ± 0.11" in one piece, wherever the line ends
 export const unbroken = (words) => words.replace(/ ([=±]) /g, "\u00a0$1\u00a0");
 
@@ -79,16 +82,16 @@ export function makePanel(planes, pad, dimensions) {
     words.textContent = said[0] && unbroken(said.map((text, i) => (twin ? `${SIDE_NAMES[i]}: ${text}` : text)).join(" · "));
   }
   function showMeters() {
-    const many = models[0].get("status").kl?.length > 2; // then some are of the two dimensions that are shown
-    note.textContent = many ? "(overlap … completeness: in the plane)" : "";
+    const many = models[0].get("status").kl?.length > 2;
     node.classList.toggle("vk-many", many);
     const [first, ...others] = models.map((model) => model.get("status").meters ?? []);
     const heads = twin ? [element("div", {}, ...["", ...SIDE_NAMES].map((side) => element("span", {}, side)))] : [];
     meters.replaceChildren(...heads, ...first.map(([name, value], i) => {
       const values = [value, ...others.map((other) => other[i]?.[1] ?? "")];
-      const short = twin || first.length > 8 ? SHORT[name] ?? name : name;
-      return element("div", {}, element("span", { title: name }, short), ...values.map((text) => element("b", {}, twin ? text.replace(" of ", "/") : text)));
+      const short = twin || first.length > 8 ? SHORT[name] ?? name : name, mark = many && IN_PLANE.includes(name) ? "*" : "";
+      return element("div", {}, element("span", { title: name }, short + mark), ...values.map((text) => element("b", {}, twin ? text.replace(" of ", "/") : text)));
     }));
+    note.textContent = meters.textContent.includes("*") ? "(* in the plane)" : "";
   }
   return { node, showZ, showChosen, showSheet, showPad, showDrawn, showMeters };
 }
