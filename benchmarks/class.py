@@ -42,7 +42,7 @@ sys.path.insert(0, str(REPOSITORY))
 from benchmarks.learner import Lab, Played, Server, answer  # noqa: E402
 from vaekit.exercises.predictions import export  # noqa: E402
 
-LECTURE, LABS = "00_start_here.ipynb", ("play-lab", "prior-lab", "beta-lab", "new-lab")
+LECTURE, LABS = "00_start_here.ipynb", ("prior-lab", "beta-lab", "new-lab")  # those with a prior and a β to turn
 KINDS = ("server", "kernel")
 FOLDER = "vaekit-lectures"  # in a learner's home: see deploy/jupyter_server_config.py
 EACH = 0.95  # GB of memory that a learner needs by the end of the lecture
