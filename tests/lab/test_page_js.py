@@ -225,8 +225,10 @@ def test_the_heart_beats_every_second_while_something_moves_and_else_not_at_all_
     code = "return [true, false].map((moving) => [400, 950, 30000, 59950].map((silence) => isDue(moving, silence)))"
     assert js(code) == [[False, True, True, True], [False] * 4]
     names = ["Prior", "β", "mean σ", "Step", "KL, nats", "overlap"]
-    code = "return namedIn('Turn the prior off, and wait until mean σ is below 0.03', names);"
-    assert js(code, names=names) == ["Prior", "mean σ"]
+    code = (
+        "return ['prior off, wait until mean σ is 0.03', 'β = 50, until KL < 1'].map((text) => namedIn(text, names));"
+    )
+    assert js(code, names=names) == [["Prior", "mean σ"], ["β", "KL, nats"]]
 
 
 def test_the_aggregated_posterior_is_the_mixture_of_all_posteriors():

@@ -4,10 +4,10 @@ import { element } from "./page.js";
 
 const SPOKEN_OF = "vk-spoken-of";
 
-// The controls and meters in `host` whose name is a word of the text.
+// The controls and meters whose name, up to its unit, is in the text as a word.
 export const namedIn = (text, names) => {
   const words = ` ${text.toLowerCase().replace(/[.,;:()=]/g, " ")} `;
-  return names.filter((name) => name && words.includes(` ${name.toLowerCase()} `));
+  return names.filter((name) => name && words.includes(` ${name.toLowerCase().split(",")[0]} `));
 };
 
 export function makeTasks(model) {
