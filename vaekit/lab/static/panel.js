@@ -62,7 +62,9 @@ export function makePanel(planes, pad, dimensions) {
   function showChosen(i) {
     const bytes = bytesOf(models[i].get("pictures"));
     if (bytes) chosen.paint(i, bytes, models[i].get("shape"));
-    if (models[i].get("autoencoder")) node.querySelectorAll(".vk-draws figcaption")[i].textContent = "code + σ ε";
+    if (!models[i].get("autoencoder")) return;
+    node.querySelectorAll(".vk-draws figcaption")[i].textContent = "code + σ ε";
+    if (!twin) node.querySelectorAll(".vk-means figcaption")[1].textContent = "x̂"; // it has no μ
   }
   function showSheet(i) {
     const bytes = bytesOf(models[i].get("sheet")), shape = models[i].get("shape");
