@@ -85,6 +85,13 @@ def test_around_the_lectures_are_contents_a_reference_and_search(book):
     assert (book / "_static" / "mathjax" / "tex-chtml.js").is_file()
 
 
+def test_whatever_is_linked_to_comes_along(tool, tmp_path):
+    tool("make_book").gather(tmp_path, ROOT / "notebooks", ROOT)
+    for page in tmp_path.rglob("*.md"):
+        for link in re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8")):
+            assert (page.parent / link).exists(), f"{page.name}: {link}"
+
+
 @pytest.mark.parametrize(
     "count, outputs, flaw",
     [

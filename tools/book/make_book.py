@@ -23,13 +23,13 @@ from vaekit.copies import lectures_folder, notebooks_in
 HERE = Path(__file__).resolve().parent
 # What is around the lectures: in the wheel beside this file, else the clone's own.
 FRONT = HERE / "front" if (HERE / "front").is_dir() else HERE.parents[1]
-AROUND = ["CONTRIBUTING.md", "CHANGELOG.md", "LICENSE", "data/README.md", "docs/*"]
+AROUND = ["C*.md", "SECURITY.md", "CITATION.cff", "LICENSE", "data/README.md", "deploy/README.md", "docs/*"]
 CONTENTS = {
     "Lectures": "notebooks/[0-9]*.ipynb",
     "Appendices": "notebooks/more/*.ipynb",
-    "For whoever teaches": "notebooks/README.md",
+    "For whoever teaches": "notebooks/README.md deploy/README.md",
     "Reference": "reference/*.md",
-    "The project": "C*.md data/*.md",
+    "The project": "C*.md SECURITY.md docs/*.md data/*.md",
 }
 
 
