@@ -1,6 +1,8 @@
 """What stands beside the code for those who adopt and cite: it agrees with the code."""
 
 import re
+import tomllib
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
@@ -36,3 +38,10 @@ def test_the_lock_has_every_requirement_from_no_particular_host():
     locked = set(re.findall(r"(?m)^([\w.-]+)==", lock := read("requirements.lock")))
     needed = set(re.findall(r'(?m)^    "([\w.-]+)[<>=~!]', read("pyproject.toml")))
     assert needed and needed <= locked and not re.search(r"https?:|file:|@", lock)
+
+
+def test_an_image_is_built_of_all_that_the_wheel_is_made_of():
+    kept = re.findall(r"(?m)^!(\S+)", read(".dockerignore"))
+    wheel = tomllib.loads(read("pyproject.toml"))["tool"]["hatch"]["build"]["targets"]["wheel"]
+    needed = {path.split("/")[0] for path in [*wheel["only-include"], *wheel["force-include"]]}
+    assert needed and not [path for path in needed if not any(fnmatch(path, pattern) for pattern in kept)]
