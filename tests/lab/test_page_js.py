@@ -137,15 +137,19 @@ cloud.send(frame(2, 0, 0, 0), 9100, true);
 seen.push(at(9100));
 cloud.send(frame(6, 0, 0, 0, 0, 0, 0, 0), 9110, false);
 seen.push(at(9110));
+cloud.send(frame(3, 0, 0, 0), 9200, false);
+cloud.send(frame(7, 0, 0, 0), 9201, false);
+seen.push(at(9999));
 return seen;
 """
 
 
 def test_points_glide_from_where_they_are_seen_and_jump_where_they_must():
-    before, first, early, half, there, later, jumped, other = js(GLIDE)
+    before, first, early, half, there, later, jumped, other, unseen = js(GLIDE)
     assert before == [False, None, 3.8] and first == [False, 4, 4]  # the first frame is there at once
     assert early == [True, 4, 4] and half == [True, 6, 6] and there == later == [False, 8, 8]
     assert jumped == [False, 2, 2] and other == [False, 6, 6]  # without motion; and of another number of images
+    assert unseen == [False, 7, 7]  # two frames before the first is painted, as where an address names a step
 
 
 def test_labels_that_would_cover_each_other_give_way_but_not_far():

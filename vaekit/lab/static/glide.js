@@ -10,7 +10,7 @@ export function glide() {
     frame: () => to,
     // takes a frame that came at `time`; `jump`: be there at once
     send(frame, time, jump) {
-      const atOnce = jump || to?.count !== frame.count; // of other images there is nothing to glide from
+      const atOnce = jump || now.points.length !== frame.points.length; // others, or none yet, are seen
       duration = Math.min(Math.max(time - arrived, SHORTEST), LONGEST);
       arrived = time;
       start = atOnce ? -Infinity : time;
