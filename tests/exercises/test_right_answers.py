@@ -419,6 +419,12 @@ def frozen():
     return model
 
 
+def off_near_the_middle():
+    model = vaekit.VAE(2, 8)
+    torch.nn.init.constant_(model.decoder[0].bias, -0.7)
+    return model
+
+
 def drawn(draw):
     def forward(self, x, generator=None):
         mu, logvar = self.encode(x)
@@ -434,6 +440,7 @@ MODEL += [
     drawn(lambda self, *q: F.dropout(reparameterize(*q), 0.2, self.training)),
     vaekit.LinearVAE(2),
     frozen(),
+    off_near_the_middle(),
     run_once(KeepsEverything()),
     OneHead().double(),
     torch.compile(vaekit.VAE(2, 16)),

@@ -223,7 +223,8 @@ def _noise(model: nn.Module, x: Tensor, tap: Tap) -> list[Finding]:
 def _cut(model: nn.Module, x: Tensor) -> list[Finding]:
     """Gradients must come back to the weights from mu, logvar and x_logits, and to z from what decode makes of it."""
     x_logits, mu, logvar = outputs(model, "forward", x)
-    z = mu.detach().float().requires_grad_()
+    # far from one another, for near one place all units of a small layer can be off
+    z = (3 * torch.randn(mu.shape, generator=torch.Generator().manual_seed(11))).requires_grad_()
     weights = [weight for weight in model.parameters() if weight.requires_grad]
     paths = [("mu", mu, weights), ("logvar", logvar, weights), ("x_logits", x_logits, weights)]
     for name, out, inputs in [*paths, ("decode(z)", outputs(model, "decode", z)[0], [z])]:
