@@ -62,13 +62,12 @@ def covered(z: Tensor, mu: Tensor, logvar: Tensor | None, radius: float = 2.0) -
     z: (..., D); mu, logvar: (N, D), N ≥ 1; logvar is log σ²; None or −inf (σ = 0) covers nothing, nor does NaN.
     Returns (...), bool. Raises ValueError when the shapes do not fit.
     """
-    _check_codes(1, mu=mu)
+    _check_codes(1, mu=mu, **{} if logvar is None else {"logvar": logvar})
     check_number("radius", radius, "a number from 0 up", low=0)
     if z.shape[-1:] != mu.shape[1:]:
         raise ValueError(f"z must be (..., D), of as many dimensions as mu; {tuple(z.shape)} meets {tuple(mu.shape)}")
     if logvar is None:
         return torch.zeros(z.shape[:-1], dtype=torch.bool, device=z.device)
-    _check_codes(1, mu=mu, logvar=logvar)
     scale = torch.exp(-0.5 * logvar)  # 1/σ
     unusable = ~(mu.isfinite() & scale.isfinite()).all(1, keepdim=True)
     mu, scale = mu.masked_fill(unusable, math.inf), scale.masked_fill(unusable, 1)  # infinitely far from anywhere

@@ -130,7 +130,8 @@ class ShownBack:
         self.prediction = prediction
 
     def _repr_html_(self) -> str:
-        guess, compare = self.prediction, "<b>Now compare.</b>"
+        guess = self.prediction
+        compare = "<b>Now compare.</b>"
         said = [html.escape(part) for part in (guess.choice or "", guess.text.strip()) if part]
         if guess.choices and not guess.choice:
             lines = ["<i>Choose above, and the answer opens here.</i>"]
