@@ -16,6 +16,7 @@ from vaekit._pictures import hear_at_once
 _by_cell: dict[str, tuple[str, weakref.WeakSet]] = {}
 _all: weakref.WeakSet = weakref.WeakSet()
 _kept: set = set()  # a page may show a lab that no variable holds
+TRIM_THRESHOLD = -1  # mallopt's: what may stay free at the end of a thread's memory, which malloc_trim leaves alone
 _ending = threading.Event()
 atexit.register(_ending.set)
 _has_retired = threading.Event()
@@ -95,13 +96,13 @@ def _take_down(engine, found: dict) -> None:
         return  # the page has already forgotten them, and would report each
     for widget in found.values():
         widget.close()
-    _trim()
+    _glibc("malloc_trim", 0)
 
 
-def _trim() -> None:
-    """Have glibc give back what threads have freed, which it keeps for threads to come: 30 MB a lab."""
+def _glibc(function: str, *arguments: int) -> None:
+    """Have glibc, where it is there, give back what threads have freed, which it keeps for threads to come."""
     if sys.platform == "linux":
-        getattr(ctypes.CDLL(None), "malloc_trim", lambda _: None)(0)
+        getattr(ctypes.CDLL(None), function, lambda *_: None)(*arguments)
 
 
 def _with_parts(value, found: dict) -> dict:
@@ -132,8 +133,10 @@ def _cell_ended(*_) -> None:
     cell_is_running.clear()
     if _has_retired.is_set():
         _has_retired.clear()
+        _glibc("mallopt", TRIM_THRESHOLD, 2**17)
         gc.collect()  # the older lab is free by now; Python would be late to look, and keep several
-        _trim()
+        _glibc("malloc_trim", 0)
+        _glibc("mallopt", TRIM_THRESHOLD, 2**26)  # what glibc comes to by itself; it makes training fast
 
 
 def _current_cell() -> tuple[str | None, str]:
