@@ -13,7 +13,7 @@ BLUE, ORANGE = (11, 87, 208), (179, 71, 11)  # --vk-blue, --vk-orange by day
 WITHIN = """
 import numpy as np
 from vaekit.lab.frames import unpack_json
-header, _ = unpack_json(lab.view.plane.probe)
+header = {**unpack_json(lab.view.plane.probe), "pixels": None}
 frame = lab.view.sides[0].last
 z = np.array([point[:2] for point in header["points"]])
 distance = np.sqrt((((z[:, None] - frame.mu.astype(float)) / frame.std) ** 2).sum(-1)).min(1)

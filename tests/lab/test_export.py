@@ -26,18 +26,9 @@ def exported(lab, path: Path) -> str:
 
 
 def unpacked(text: str) -> dict:
-    """What the file's page reads: the state, with the bytes put where a {at, length} stands."""
+    """What the file's page reads."""
     [packed] = re.findall(r'id="run">([A-Za-z0-9+/=]*)</script>', text)
-    state, payload = unpack_json(gzip.decompress(base64.b64decode(packed, validate=True)))
-
-    def fill(value):
-        if isinstance(value, dict) and value.keys() == {"at", "length"}:
-            return payload[value["at"] :][: value["length"]]
-        if isinstance(value, dict):
-            return {name: fill(part) for name, part in value.items()}
-        return [fill(part) for part in value] if isinstance(value, list) else value
-
-    return fill(state)
+    return unpack_json(gzip.decompress(base64.b64decode(packed, validate=True)))
 
 
 @pytest.mark.parametrize("twin", [False, True])
@@ -105,7 +96,7 @@ def test_of_a_lab_that_plays_unseen_it_shows_the_step_it_has_come_to_and_stands_
     assert step >= before and f"500 digits, {step:,} steps" in text
     assert plane["status"]["playing"] is False
     assert plane["status"]["step"] == step  # else the page takes the trail for another run's
-    assert unpack_json(plane["decoder"])[0]["step"] == trail["decoders"][-1]["step"] == step
+    assert unpack_json(plane["decoder"])["step"] == trail["decoders"][-1]["step"] == step
     assert plane["frame"][4:8] == np.uint32(step).tobytes() and plane["status"]["headline"] != "Untrained."
     lab.pause()
     assert is_plain(lab.engine.run)  # and the run is what it was

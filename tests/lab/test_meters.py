@@ -25,7 +25,7 @@ def test_codes_without_a_width_are_never_hit_and_no_numbers_do_no_harm(what):
 
     def points(mu, logvar) -> np.ndarray:
         picture = pictures.probe(what, mu, logvar, (0, 1), (2, 0), 5, lambda z: torch.zeros(len(z), 1, 2, 2))
-        return np.array(unpack_json(picture)[0]["points"])
+        return np.array(unpack_json(picture)["points"])
 
     assert not points(mu, torch.full_like(mu, -math.inf))[:, 2].any()
     assert np.isfinite(points(mu * math.nan, mu * math.nan)).all()  # what is sent is JSON
@@ -50,13 +50,13 @@ def test_a_walk_goes_from_the_chosen_image_to_the_next_of_another_class(labs):
     say_as_page(lab, kind="choose", index=98)
     lab.controls.showing.label = "a walk between two codes"
     done(lab)
-    header, payload = unpack_json(lab.view.plane.probe)
+    header = unpack_json(lab.view.plane.probe)
     labels = lab.engine.run.sets["digits"].labels
     other = next(i % 100 for i in range(99, 198) if labels[i % 100] != labels[98])
     mu = encoded(lab)[0][[98, other]]
     points = np.array(header["points"])
     np.testing.assert_allclose(points[[0, -1], :2], mu, atol=1e-3)
-    images = np.frombuffer(payload, np.uint8).reshape(-1, 28, 28)
+    images = np.frombuffer(header["pixels"], np.uint8).reshape(-1, 28, 28)
     np.testing.assert_allclose(images[[0, -1]], greys(lab.model, mu), atol=0.51)
 
 
@@ -95,9 +95,8 @@ def test_live_it_is_measured_no_oftener_than_its_interval_and_share(labs, monkey
 
 def sent(lab) -> tuple[list[str], list[np.ndarray]]:
     """Of each run why, and its rows."""
-    header, payload = unpack_json(lab.view.plane.parts)
-    rows = [payload[place["at"] :][: place["length"]] for place in header["rows"]]
-    return header["why"], [np.frombuffer(some, "<f4").reshape(-1, 3) for some in rows]
+    parts = unpack_json(lab.view.plane.parts)
+    return parts["why"], [np.frombuffer(rows, "<f4").reshape(-1, 3) for rows in parts["rows"]]
 
 
 def test_the_parts_make_up_the_kl_and_are_kept_along_the_steps(labs):

@@ -12,7 +12,7 @@ from lab_helpers import small_vae
 from playwright._impl._driver import compute_driver_executable
 from torch import nn
 
-from vaekit.lab.frames import Frame, pack_decoder, pack_json, shrink_decoder
+from vaekit.lab.frames import Frame, pack_decoder, pack_json, shrink_decoder, unpack_json
 from vaekit.lab.meters import Parts, pack_parts
 from vaekit.lab.page import STATIC, bundle
 from vaekit.lab.trail import Trail
@@ -76,24 +76,25 @@ def test_a_frame_as_it_was_packed_at_any_address():
         points = np.reshape(found.pop("points"), (9, 4))
         assert found == {"number": 7, "step": 70_000, "count": 9, "extent": 4.75, "beta": 0.5}
         np.testing.assert_array_equal(points, np.concatenate([mu, std], 1).astype(np.float16))
-    assert js("return [readFrame(nothing), readProbe(nothing), readDecoder(nothing)]", nothing=b"") == [None] * 3
+    assert js("return [readFrame(nothing), unpack(nothing), readDecoder(nothing)]", nothing=b"") == [None] * 3
 
 
 @pytest.mark.slow
 def test_json_with_a_payload_a_trail_and_a_history():
     for text in ("", "a", "ß"):
-        packed = pack_json({"text": text}, b"payload")
-        assert js("return unpackJson(packed)", packed=packed) == [{"text": text}, packed.index(b"payload")]
+        packed = pack_json({"text": text, "parts": [b"payload", b"", b"payload"]})
+        parts = [[*b"payload"], [], [*b"payload"]]
+        assert js("return unpack(packed)", packed=packed) == {"text": text, "parts": parts}
+        assert packed.count(b"payload") == 1 and unpack_json(packed)["parts"] == [b"payload", b"", b"payload"]
     trail, frame = Trail(), Frame(1, 0, np.ones((2, 2), np.float32), np.ones((2, 2), np.float32), 3.8, 1.0)
     trail.add(9, [frame, frame], (3, 1))
     trail.keep(9, [b"left", b"right!"], (3, 1))
-    found = js("return unpackJson(packed)[0]", packed=pack_json(trail.state()))
+    found = js("return unpack(packed)", packed=pack_json(trail.state()))
     assert [(k["step"], k["pair"], len(k["parts"])) for k in found["frames"]] == [(9, [3, 1], 2)]
     assert bytes(found["frames"][0]["parts"][1]) == frame.pack()
     assert [bytes(part) for part in found["decoders"][0]["parts"]] == [b"left", b"right!"]
     rows = np.arange(8, dtype="<f4")
     assert js("return readHistory(rows)", rows=rows.tobytes()) == rows.tolist() and js("return readHistory(null)") == []
-    assert js("return readProbe(packed)", packed=pack_json({"what": "walk"}, b"\1"))["pixels"] == [1]
 
 
 TANH = nn.Sequential(nn.Linear(2, 9), nn.Tanh(), nn.Linear(9, 12), nn.Unflatten(1, (3, 2, 2)))

@@ -106,18 +106,18 @@ def check_pictures(lab, kind: str, side: int = 0) -> None:
     """Backdrop, chosen image and decoder against the model itself."""
     view, model = lab.view.sides[side], lab.sides[side].model
     c, h, w = view.plane.shape
-    header, payload = unpack_json(view.plane.backdrop)
+    header = unpack_json(view.plane.backdrop)
     assert header["size"] == [15 * h, 15 * w] and header["channels"] == c
     with torch.no_grad():
         codes = torch.zeros(225, view.latent_dim)
         codes[:, view.plane.pair] = grid(header["extent"], 15)
         tiles = MEAN[kind](model.decode(codes)).mul(255).numpy()
         x_hat = MEAN[kind](model.decode(encoded(lab, side)[0][:1])).mul(255)[0].numpy()
-    picture = np.frombuffer(payload, np.uint8).reshape(15, h, 15, w, c)
+    picture = np.frombuffer(header["pixels"], np.uint8).reshape(15, h, 15, w, c)
     np.testing.assert_allclose(picture.transpose(0, 2, 4, 1, 3).reshape(225, c, h, w), tiles, atol=0.52)
     pictures = np.frombuffer(view.plane.pictures, np.uint8).reshape(5, c, h, w)
     np.testing.assert_allclose(pictures[1], x_hat, atol=0.52)
-    assert unpack_json(view.plane.decoder)[0]["kind"] == kind
+    assert unpack_json(view.plane.decoder)["kind"] == kind
 
 
 @pytest.mark.parametrize("kind", ["gaussian", "linear"])
@@ -136,8 +136,8 @@ def test_colour_images_that_are_not_square(labs, twin):
     for number, side in enumerate(lab.view.sides):
         assert side.plane.shape == [3, 6, 5]
         check_pictures(lab, "bernoulli", number)
-        header, payload = unpack_json(side.plane.traversals)  # against torch: tests/browser/test_dimensions_page.py
-        assert len(payload) == 3 * header["across"] * 90
+        header = unpack_json(side.plane.traversals)  # against torch: tests/browser/test_dimensions_page.py
+        assert len(header["images"]) == 3 * header["across"] * 90
     assert lab.figure() and lab.error is None
 
 
@@ -146,13 +146,13 @@ def test_a_plain_autoencoder_of_more_than_two_dimensions(labs):
     lab = labs(model=vaekit.Autoencoder(4, 16, init_generator=torch.Generator().manual_seed(0))).run(20)
     assert lab.error is None and lab.view.plane.pair == [0, 1] and (points(lab)[:, 2:] == 0).all()
     assert lab.view.plane.status["kl"] == [None] * 4  # infinite: no number that JSON has
-    assert unpack_json(lab.view.plane.traversals)[0]["dims"] == [0, 1, 2, 3]
+    assert unpack_json(lab.view.plane.traversals)["dims"] == [0, 1, 2, 3]
     check_pictures(lab, "bernoulli")
     for pair in ((3, 1), None):
         lab.show_pair(pair)
         lab.show("walk")
         done(lab)
-    assert unpack_json(lab.view.plane.probe)[0]["what"] == "walk" and lab.run(2).error is None
+    assert unpack_json(lab.view.plane.probe)["what"] == "walk" and lab.run(2).error is None
     assert lab.figure()
 
 

@@ -31,17 +31,17 @@ def three(labs):
 def test_backdrop_and_traversals_decode_what_the_turn_turns_back(three):
     three.turn_code(30)
     plane, back = three.view.plane, rotation(30, 3, (2, 0))  # row by row, z′ @ R is R⁻¹ z′
-    header, payload = unpack_json(plane.backdrop)
+    header = unpack_json(plane.backdrop)
     codes = torch.zeros(225, 3)
     codes[:, [2, 0]] = grid(header["extent"], 15)
-    tiles = np.frombuffer(payload, np.uint8).reshape(15, 28, 15, 28).swapaxes(1, 2).reshape(225, 28, 28)
+    tiles = np.frombuffer(header["pixels"], np.uint8).reshape(15, 28, 15, 28).swapaxes(1, 2).reshape(225, 28, 28)
     np.testing.assert_allclose(tiles, greys(three.model, codes @ back), atol=0.6)
 
-    header, payload = unpack_json(plane.traversals)
+    header = unpack_json(plane.traversals)
     shown = (encoded(three)[0][:1] @ back.T).repeat(len(header["dims"]) * 9, 1)
     for row, dim in enumerate(header["dims"]):
         shown[9 * row : 9 * row + 9, dim] = torch.linspace(-3, 3, 9)
-    images = np.frombuffer(payload, np.uint8).reshape(-1, 28, 28)
+    images = np.frombuffer(header["images"], np.uint8).reshape(-1, 28, 28)
     np.testing.assert_allclose(images, greys(three.model, shown @ back), atol=0.6)
 
 

@@ -62,12 +62,12 @@ def mosaic(x: Tensor, n: int) -> np.ndarray:
     return np.ascontiguousarray(tiles.transpose(0, 3, 1, 4, 2)).reshape(n * h, n * w, c)
 
 
-def pack_json(header: dict, payload: bytes = b"") -> bytes:
-    """u32 length of the JSON, the JSON padded with spaces to a multiple of 4, the payload.
+def pack_json(content: dict) -> bytes:
+    """u32 length of the JSON, the JSON, and the bytes that `content` holds, the same ones once.
 
-    Bytes in the header come behind the payload, the same ones once; in the JSON is {at, length}, their place in it.
+    In the JSON is {at, length} where such bytes stood: their place behind it.
     """
-    payload, places = bytearray(payload), {}
+    places, payload = {}, bytearray()
 
     def place(part: bytes) -> dict:
         if part not in places:
@@ -75,58 +75,58 @@ def pack_json(header: dict, payload: bytes = b"") -> bytes:
             payload.extend(part)
         return places[part]
 
-    text = json.dumps(header, default=place).encode()
-    text += b" " * (-len(text) % 4)
+    text = json.dumps(content, default=place).encode()
     return struct.pack("<I", len(text)) + text + payload
 
 
-def pack_decoder(decoder: nn.Module, step: int, latent_dim: int, kind: str) -> bytes:
-    """The decoder for the page: layers as JSON, weights as f16. Empty when the page cannot run these layers.
+def unpack_json(packed: bytes) -> dict:
+    """What `pack_json` packed."""
+    (length,) = struct.unpack_from("<I", packed)
+    payload = packed[4 + length :]
 
-    `kind`, the reconstruction's, says what its output means: see losses.pixel_mean. A linear layer has `rows`
-    and `cols`; its weight (rows, cols) and bias (rows,) follow each other in the payload.
+    def fill(part: dict):
+        return payload[part["at"] :][: part["length"]] if part.keys() == {"at", "length"} else part
+
+    return json.loads(packed[4 : 4 + length], object_hook=fill)
+
+
+def pack_decoder(decoder: nn.Module, step: int, latent_dim: int, kind: str) -> bytes:
+    """The decoder's layers for the page: see pack_json. Empty when the page cannot run them.
+
+    `kind`, the reconstruction's, says what its output means: see losses.pixel_mean. A linear layer has its weight
+    (rows, columns) and bias (rows,) as f16.
     """
-    layers, payload = [], []
+    layers = []
     plain = type(decoder).forward is nn.Sequential.forward  # a subclass may do something else with its parts
     for module in decoder if plain else [decoder]:
         if type(module) is nn.Linear and module.bias is not None:
-            layers.append({"kind": "linear", "rows": module.out_features, "cols": module.in_features})
-            payload += [module.weight, module.bias]
+            layers.append({"kind": "linear"} | {name: _halves(p) for name, p in module.named_parameters()})
         elif isinstance(module, nn.ReLU | nn.Tanh):
             layers.append({"kind": type(module).__name__.lower()})
         elif not isinstance(module, nn.Flatten | nn.Unflatten | nn.Identity):
             return b""
-    if not payload:
+    if not any("weight" in layer for layer in layers):
         return b""
-    flat = torch.cat([p.detach().flatten() for p in payload]).to(torch.float16).cpu().numpy()
-    return pack_json({"step": step, "latent_dim": latent_dim, "kind": kind, "layers": layers}, flat.tobytes())
+    return pack_json({"step": step, "latent_dim": latent_dim, "kind": kind, "layers": layers})
+
+
+def _halves(parameter: Tensor) -> bytes:
+    return parameter.detach().to(torch.float16).cpu().numpy().tobytes()
 
 
 def shrink_decoder(packed: bytes, least: int = 4096) -> bytes:
-    """A packed decoder at half its size: layers of `least` weights and more as 8-bit whole numbers, row by row.
+    """A packed decoder at half its size: layers of `least` weights and more as 8-bit whole numbers.
 
-    Such a layer has `bits` 8; its payload is f16 scale (rows,), i8 weight (rows, cols), f16 bias (rows,).
+    Such a layer has a scale for each row, f16 (rows,); its weight is i8 (rows, columns).
     """
     if not packed:
         return packed
-    header, payload = unpack_json(packed)
-    weights, parts = np.frombuffer(payload, "<f2"), []
-    for layer in header["layers"]:
-        if layer["kind"] != "linear":
-            continue
-        rows, size = layer["rows"], layer["rows"] * layer["cols"]
-        weight, bias, weights = np.split(weights, [size, size + rows])
-        if size >= least:
-            layer["bits"] = 8
-            weight = weight.reshape(rows, -1).astype(np.float32)
+    decoder = unpack_json(packed)
+    for layer in decoder["layers"]:
+        weight = np.frombuffer(layer.get("weight", b""), "<f2")
+        if weight.size >= least:
+            weight = weight.reshape(len(layer["bias"]) // 2, -1).astype(np.float32)
             scale = (np.abs(weight).max(1, keepdims=True) / 127).astype("<f2")
-            weight = np.round(weight / np.maximum(scale.astype(np.float32), 1e-12)).clip(-127, 127).astype(np.int8)
-            parts.append(scale.tobytes())
-        parts += [weight.tobytes(), bias.tobytes()]
-    return pack_json(header, b"".join(parts))
-
-
-def unpack_json(packed: bytes) -> tuple[dict, bytes]:
-    """What `pack_json` packed: the JSON and the payload."""
-    (length,) = struct.unpack_from("<I", packed)
-    return json.loads(packed[4 : 4 + length]), packed[4 + length :]
+            whole = np.round(weight / np.maximum(scale.astype(np.float32), 1e-12)).clip(-127, 127).astype(np.int8)
+            layer |= {"scale": scale.tobytes(), "weight": whole.tobytes()}
+    return pack_json(decoder)

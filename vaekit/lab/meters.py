@@ -112,6 +112,6 @@ class Parts:
 
 
 def pack_parts(runs: list[Parts]) -> bytes:
-    """JSON: of each run why, and its rows, f32: see frames.pack_json."""
+    """Of each run why, and its rows, f32: see frames.pack_json."""
     rows = [np.array(parts.rows, "<f4").tobytes() for parts in runs]
     return pack_json({"why": [parts.why for parts in runs], "rows": rows})

@@ -30,18 +30,19 @@ def decoded(run, codes: Tensor) -> Tensor:
 def traversals(mu: Tensor, dims: list[int], turn: Turn, decode: Callable) -> bytes:
     """The code mu (1, D) with one of `dims` at a time, as they are turned, varied from −3 to 3.
 
-    Returns JSON (dims, across: how many images each) and u8 images: see frames.pack_json.
+    Returns dims, across: how many images each, and images, u8: see frames.pack_json.
     """
     values = torch.linspace(-3, 3, STEPS_ACROSS, device=mu.device, dtype=mu.dtype)
     codes = torch.cat([traversal(turn.codes(mu)[0], dim, values) for dim in dims])
-    return pack_json({"dims": dims, "across": STEPS_ACROSS}, to_bytes(decode(turn.back(codes))).tobytes())
+    images = to_bytes(decode(turn.back(codes))).tobytes()
+    return pack_json({"dims": dims, "across": STEPS_ACROSS, "images": images})
 
 
 def true_posterior(run, x: Tensor) -> bytes:
     """p(z|x) ∝ p(x|z) p(z) of an image x (1, C, H, W), on a lattice around it, two dimensions.
 
-    Returns JSON (centre, scale: its mean and σ; mu, std: those of q(z|x); reach, squares; levels: the heights that
-    hold HELD of it) and f32 weights, from below.
+    Returns centre, scale: its mean and σ; mu, std: those of q(z|x); reach, squares; levels: the heights that hold
+    HELD of it; weights, f32, from below: see frames.pack_json.
     """
     line = torch.linspace(-REACH, REACH, LATTICE, device=x.device, dtype=x.dtype)
     lattice = torch.stack(torch.meshgrid(line, line, indexing="xy"), -1).reshape(-1, 2)  # (41², 2)
@@ -58,8 +59,8 @@ def true_posterior(run, x: Tensor) -> bytes:
     falling = np.sort(weights)[::-1]
     levels = [float(falling[np.searchsorted(falling.cumsum(), held).clip(0, len(z) - 1)]) for held in HELD]
     pairs = zip(("centre", "scale", "mu", "std"), (*around, mu, torch.exp(0.5 * logvar)), strict=True)
-    header = {"reach": REACH, "squares": LATTICE - 1, "levels": levels} | {name: some.tolist() for name, some in pairs}
-    return pack_json(header, weights.astype("<f4").tobytes())
+    lattice = {"reach": REACH, "squares": LATTICE - 1, "levels": levels, "weights": weights.astype("<f4").tobytes()}
+    return pack_json(lattice | {name: some.tolist() for name, some in pairs})
 
 
 def probe(
@@ -68,7 +69,7 @@ def probe(
     """Places for the plane of `pair`, hits and misses in it apart, some decoded; empty when nothing is asked for.
 
     what: "draws" from the prior, or a "walk" between the codes number `ends`. decode(z): codes → images in [0, 1].
-    Returns JSON (what, points: [z₁, z₂, hit], decoded: which of them) and u8 pictures: see frames.pack_json.
+    Returns what, points: [z₁, z₂, hit], decoded: which of them, pixels of these, u8: see frames.pack_json.
     """
     if what == "draws":
         z = metrics.prior_draws(mu, SHOWN, torch.Generator(mu.device).manual_seed(seed))
@@ -81,8 +82,8 @@ def probe(
     shown = list(pair)
     hits = metrics.covered(z[:, shown], mu[:, shown], logvar[:, shown])
     places = torch.cat([z[:, shown], hits[:, None].to(z.dtype)], 1).nan_to_num(0, 0, 0)
-    header = {"what": what, "points": [[round(v, 3) for v in row] for row in places.tolist()], "decoded": [*decoded]}
-    return pack_json(header, to_bytes(decode(z[list(decoded)])).tobytes())
+    points, pixels = [[round(v, 3) for v in row] for row in places.tolist()], to_bytes(decode(z[list(decoded)]))
+    return pack_json({"what": what, "points": points, "decoded": [*decoded], "pixels": pixels.tobytes()})
 
 
 def page_decoder(model: nn.Module, latent_dim: int, like: Tensor) -> nn.Module | None:

@@ -187,8 +187,8 @@ class Side:
         places = self._place(grid(self.extent, TILES, device=self.images.device))
         picture = mosaic(pictures.decoded(run, places), TILES)
         self.last_backdrop = (picture, self.extent)
-        header = {"extent": self.extent, "size": [*picture.shape[:2]], "channels": picture.shape[2]}
-        self.plane.backdrop = pack_json(header, picture.tobytes())
+        about = {"extent": self.extent, "size": picture.shape[:2], "channels": picture.shape[2]}
+        self.plane.backdrop = pack_json(about | {"pixels": picture.tobytes()})
 
     def _send_pictures(self, run) -> None:
         """x, x̂ at μ and three draws, of the drawing where there is one."""

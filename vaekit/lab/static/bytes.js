@@ -21,12 +21,14 @@ export function halves(bytes, offset = 0) {
   return Float32Array.from(new Uint16Array(bytes.buffer, offset), (bits) => HALF[bits]);
 }
 
-// JSON with a payload → [the JSON's object, where in `bytes` the payload begins]; where {at, length} stood are those bytes
-export function unpackJson(bytes) {
+// What frames.pack_json packed: an object, with bytes in it; null when there is none.
+export function unpack(view) {
+  const bytes = bytesOf(view);
+  if (!bytes) return null;
   const start = 4 + new DataView(bytes.buffer).getUint32(0, true), text = new TextDecoder().decode(bytes.subarray(4, start));
   const fill = (_, value) =>
     Object.hasOwn(Object(value), "at") ? bytes.slice(start + value.at, start + value.at + value.length) : value;
-  return [JSON.parse(text, fill), start];
+  return JSON.parse(text, fill);
 }
 
 // The cloud at one step; points: μ₁ μ₂ σ₁ σ₂ of each image.
@@ -44,25 +46,15 @@ export function readFrame(view) {
   };
 }
 
-// Draws or a walk (see pictures.probe): {what, points: [[z₁, z₂, hit]], decoded: which of them, pixels}
-export function readProbe(view) {
-  const bytes = bytesOf(view);
-  if (!bytes) return null;
-  const [header, offset] = unpackJson(bytes);
-  return { ...header, pixels: bytes.subarray(offset) };
-}
-
 // The true posterior on a lattice (see pictures.true_posterior): {centre, scale, reach, squares, levels, weights}
 export function readPosterior(view) {
-  const bytes = bytesOf(view);
-  if (!bytes) return null;
-  const [header, offset] = unpackJson(bytes);
-  return { ...header, weights: new Float32Array(bytes.buffer, offset) };
+  const found = unpack(view);
+  return found && { ...found, weights: new Float32Array(found.weights.buffer) };
 }
 
 // The KL's parts (see pack_parts) → {why, runs: f32 rows of step, I(x; z), KL(q(z) ‖ p(z)) each}
 export function readParts(view) {
-  const bytes = bytesOf(view), { why, rows } = bytes ? unpackJson(bytes)[0] : { why: [], rows: [] };
+  const { why, rows } = unpack(view) ?? { why: [], rows: [] };
   return { why, runs: rows.map((each) => new Float32Array(each.buffer)) };
 }
 

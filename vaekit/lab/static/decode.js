@@ -1,21 +1,16 @@
 // The decoder in the page: what the learner drags across never waits for the kernel.
 
-import { bytesOf, halves, unpackJson } from "./bytes.js";
+import { halves, unpack } from "./bytes.js";
 
 // {step, latent_dim, kind, layers}, each linear layer with its weight and bias: see frames.pack_decoder
 export function readDecoder(view) {
-  const bytes = bytesOf(view);
-  if (!bytes) return null;
-  const [header, offset] = unpackJson(bytes);
-  let at = offset;
-  const take = (n) => bytes.slice(at, (at += n));
-  for (const layer of header.layers) {
+  const decoder = unpack(view);
+  for (const layer of decoder?.layers ?? []) {
     if (layer.kind !== "linear") continue;
-    const size = layer.rows * layer.cols;
-    layer.weight = layer.bits === 8 ? scaled(halves(take(2 * layer.rows)), take(size)) : halves(take(2 * size));
-    layer.bias = halves(take(2 * layer.rows));
+    layer.weight = layer.scale ? scaled(halves(layer.scale), layer.weight) : halves(layer.weight);
+    layer.bias = halves(layer.bias);
   }
-  return header;
+  return decoder;
 }
 
 // 8-bit weights, row by row, each row with a scale of its own (see frames.shrink_decoder)
@@ -24,15 +19,11 @@ function scaled(scales, bytes) {
   return Float32Array.from(new Int8Array(bytes.buffer), (v, i) => v * scales[Math.floor(i / columns)]);
 }
 
-function linear({ rows, cols, weight, bias }, input) {
-  const out = new Float32Array(rows);
-  for (let r = 0, w = 0; r < rows; r++) {
-    let sum = bias[r];
-    for (let c = 0; c < cols; c++) sum += weight[w++] * input[c];
-    out[r] = sum;
-  }
-  return out;
-}
+const linear = ({ weight, bias }, input) =>
+  bias.map((sum, row) => {
+    for (let c = 0, w = row * input.length; c < input.length; c++) sum += weight[w++] * input[c];
+    return sum;
+  });
 
 const ACTIVATIONS = { relu: (v) => (v > 0 ? v : 0), tanh: Math.tanh };
 

@@ -2,7 +2,7 @@
 // blue, orange and yours, the theme's colours; x, y and scale, which make pixels of places; turn: see turn.js.
 
 import { contour, onRing } from "./aggregate.js";
-import { bytesOf, unpackJson } from "./bytes.js";
+import { unpack } from "./bytes.js";
 import { element } from "./page.js";
 
 const AREA = 3e6; // px² of ellipses in one painting; beyond it fewer are drawn, each the stronger
@@ -271,14 +271,14 @@ function drawScale(scene, [across, up], extent) {
 
 // The decoded images behind the cloud, in an ink for each theme: {extent, dark, light}
 export function readBackdrop(view) {
-  const bytes = bytesOf(view);
-  if (!bytes) return null;
-  const [{ extent, size: [rows, columns], channels }, offset] = unpackJson(bytes);
+  const found = unpack(view);
+  if (!found) return null;
+  const { extent, size: [rows, columns], channels, pixels } = found;
   const tinted = (ink) => {
     const canvas = element("canvas", { width: columns, height: rows }), image = new ImageData(columns, rows);
     for (let i = 0; i < rows * columns; i++) {
-      for (let c = 0; c < 3; c++) image.data[4 * i + c] = channels === 3 ? bytes[offset + 3 * i + c] : ink;
-      image.data[4 * i + 3] = channels === 3 ? 255 : bytes[offset + i];
+      for (let c = 0; c < 3; c++) image.data[4 * i + c] = channels === 3 ? pixels[3 * i + c] : ink;
+      image.data[4 * i + 3] = channels === 3 ? 255 : pixels[i];
     }
     canvas.getContext("2d").putImageData(image, 0, 0);
     return canvas;

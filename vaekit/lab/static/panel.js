@@ -1,6 +1,6 @@
 // What stands beside and below the planes: under the pointer, the chosen image, the meters, the dimensions.
 
-import { bytesOf, unpackJson } from "./bytes.js";
+import { bytesOf, unpack } from "./bytes.js";
 import { axisName } from "./draw.js";
 import { element, paintImages, SIDE_NAMES, tell } from "./page.js";
 import { turnBy } from "./turn.js";
@@ -133,11 +133,10 @@ export function makeDimensions(planes) {
   }
   function showTraversals() {
     for (const { model, rows } of parts) {
-      const bytes = bytesOf(model.get("traversals"));
-      if (!bytes) continue;
-      const [{ dims, across }, offset] = unpackJson(bytes), shape = model.get("shape");
-      const lines = dims.map((dim) => [nameOf(model, dim), makeCanvases(across, "vk-small")]);
-      paintImages(lines.flatMap(([, canvases]) => canvases), bytes.subarray(offset), shape);
+      const found = unpack(model.get("traversals"));
+      if (!found) continue;
+      const lines = found.dims.map((dim) => [nameOf(model, dim), makeCanvases(found.across, "vk-small")]);
+      paintImages(lines.flatMap(([, canvases]) => canvases), found.images, model.get("shape"));
       rows.replaceChildren(...lines.map(([name, canvases]) =>
         element("div", { class: "vk-row" }, element("span", {}, name), ...canvases)));
     }

@@ -1,7 +1,7 @@
 // One run's plane: its cloud as it moves, and the decoder that follows the pointer across it.
 
 import { density } from "./aggregate.js";
-import { bytesOf, readFrame, readPosterior, readProbe } from "./bytes.js";
+import { bytesOf, readFrame, readPosterior, unpack } from "./bytes.js";
 import { decode, readDecoder } from "./decode.js";
 import { drawPlane, readBackdrop, sceneOf } from "./draw.js";
 import { glide } from "./glide.js";
@@ -15,7 +15,7 @@ const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowD
 const MOST_PAINTINGS = (globalThis.navigator?.hardwareConcurrency || 4) <= 2 ? 20 : 60; // a second, of all planes together
 
 const READERS = {
-  classes: (view) => Array.from(bytesOf(view) ?? []), shades: (view) => bytesOf(view) ?? [], backdrop: readBackdrop, decoder: readDecoder, probe: readProbe,
+  classes: (view) => Array.from(bytesOf(view) ?? []), shades: (view) => bytesOf(view) ?? [], backdrop: readBackdrop, decoder: readDecoder, probe: unpack,
   posterior: readPosterior,
 };
 

@@ -1,6 +1,6 @@
 // A run without a kernel: the widgets' models as they were last, and the answers that can be given from the file.
 
-import { bytesOf, readFrame, unpackJson } from "./bytes.js";
+import { bytesOf, readFrame, unpack } from "./bytes.js";
 import { decode, readDecoder } from "./decode.js";
 import { renderLab } from "./lab.js";
 import { LAST } from "./timeline.js";
@@ -30,7 +30,7 @@ async function readRun() {
   const packed = Uint8Array.from(atob(document.getElementById("run").textContent), (c) => c.charCodeAt(0));
   const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
   const bytes = new Uint8Array(await new Response(stream).arrayBuffer());
-  return unpackJson(bytes)[0];
+  return unpack(bytes);
 }
 
 // A draw from N(0, 1)

@@ -1,6 +1,6 @@
 // Looking back along the run: a slider over the frames that were kept, each with the decoder kept nearest to it.
 
-import { bytesOf, readFrame, unpackJson } from "./bytes.js";
+import { readFrame, unpack } from "./bytes.js";
 import { readDecoder } from "./decode.js";
 import { element, tell } from "./page.js";
 
@@ -27,7 +27,7 @@ export function makeTimeline({ model, life, planes, onLook }) {
   function onMessage(content, buffers) {
     if (content.kind !== "trail" || !asked) return; // else it is another view's
     asked = false;
-    trail = content.trail ?? unpackJson(bytesOf(buffers[0]))[0];
+    trail = content.trail ?? unpack(buffers[0]);
     lookBack();
   }
   function lookBack() {
