@@ -18,7 +18,16 @@ import nbformat
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from tests.browser.jupyter import Lab, browser_page, execute, jupyterlab, open_notebook, run_all, run_cell  # noqa: E402
+from tests.browser.jupyter import (  # noqa: E402
+    STATES,
+    Lab,
+    browser_page,
+    execute,
+    jupyterlab,
+    open_notebook,
+    run_all,
+    run_cell,
+)
 
 # The first optimizer has torch import its compiler, for a second: not the lab's.
 LOADED = "import torch, vaekit, vaekit.lab\nvaekit.mnist()\ntorch.optim.Adam([torch.zeros(1)])"
@@ -89,7 +98,15 @@ def memory():
 '''
 
 # What the lab's node says of itself when it is asked.
-ASK = "((node) => (node?.dispatchEvent(new Event('vk-probe')), node?.dataset))(document.querySelector('.vk-lab'))"
+ASK = f"{STATES}(document.querySelector('.vk-lab'))[0]"
+# Milliseconds of decoding and painting the image under the pointer.
+DECODE = """() => {
+    const found = {};
+    document.querySelector(".vk-lab").dispatchEvent(new CustomEvent("vk-probe", { detail: found }));
+    const start = performance.now();
+    found.planes[0].showDecoded();
+    return performance.now() - start;
+}"""
 # A click on the prior's switch; the time of the first painting that shows a frame made after it.
 CLICK = f"""() => new Promise((done) => {{
     const before = {ASK}.beta, start = performance.timeOrigin + performance.now();
@@ -144,7 +161,7 @@ def first_painting(page) -> float:
     page.locator(".jp-CodeCell").nth(1).locator(".cm-content").click()
     start = time.perf_counter()
     page.keyboard.press("Control+Enter")
-    page.wait_for_function(f"Number({ASK}?.painted) > 0", polling=10)
+    page.wait_for_function(f"{ASK}?.painted > 0", polling=10)
     return time.perf_counter() - start
 
 
@@ -174,7 +191,7 @@ def decode_times(page, moves: int = 200) -> list[float]:
         page.mouse.move(
             box["x"] + 5 + (box["width"] - 10) * i / moves, box["y"] + box["height"] * (0.3 + 0.4 * (i % 2))
         )
-        found.append(float(page.evaluate(f"{ASK}.decodeMs")))
+        found.append(page.evaluate(DECODE))
     page.mouse.up()
     return found
 

@@ -306,14 +306,28 @@ def wait_until(condition, seconds: float = SECONDS) -> None:
         time.sleep(0.1)
 
 
-# Of a plane's node: its data attributes, numbers as numbers.
-NUMBERS = """((node) => Object.fromEntries(Object.entries(node?.dataset ?? {})
-    .map(([name, text]) => [name, isNaN(text) || text === "" ? text : Number(text)])))"""
-RIGHT = ".querySelector('.vk-lab-right')"  # of a twin's node: its right plane's
+# Of a lab's node: what each plane shows, in numbers; of all points the spread of the means, and the mean σ.
+STATES = """((node) => {
+    const found = {}, mean = (values) => values.reduce((sum, value) => sum + value / values.length, 0);
+    node?.dispatchEvent(new CustomEvent("vk-probe", { detail: found }));
+    return (found.planes ?? []).map((plane) => {
+        if (!plane.painted) return {};
+        const { number, step, beta, extent } = plane.frame(), { model, painted } = plane;
+        const [m1, m2, s1, s2] = [0, 1, 2, 3].map((column) => plane.cloud.points.filter((_, i) => i % 4 === column));
+        const variance = (values) => mean(values.map((value) => value * value)) - mean(values) ** 2;
+        const { state = "", playing = "" } = model.get("status"), scrub = found.planes[0].model.get("scrub");
+        return {
+            frame: number, step, beta, extent, painted, state, playing: `${playing}`, scrub: scrub < 0 ? "" : scrub,
+            pair: `${plane.pair()}`, turn: model.get("turn"), yours: `${model.get("drawn").mark ?? ""}`,
+            spread: Math.sqrt(Math.max(0, variance(m1) + variance(m2)) / 2), sigma: (mean(s1) + mean(s2)) / 2,
+            z1: found.z[0], z2: found.z[1], decoderStep: plane.shown().decoder?.step ?? "",
+        };
+    });
+})"""
 
 
 class Lab:
-    """The lab in the page, read from the states that it exposes there. nth: which of the labs in the page."""
+    """The lab in the page, read from what its planes answer there. nth: which of the labs in the page."""
 
     def __init__(self, page, nth: int = 0):
         self.page, self.nth = page, nth
@@ -321,26 +335,25 @@ class Lab:
         self.planes = self.root.locator(".vk-plane")
         self.plane, self.curves = self.planes.first, self.root.locator(".vk-curves")
         self.message, self.verdict = self.root.locator(".vk-message"), self.root.locator(".vk-verdict")
-        page.wait_for_function(f"Number({self._node}?.dataset.painted) > 0")
+        page.wait_for_function(f"{self._states}[0]?.painted > 0")
 
     @property
-    def _node(self) -> str:
-        found = f"document.querySelectorAll('.vk-lab:has(.vk-plane)')[{self.nth}]"
-        return f"((node) => (node?.dispatchEvent(new Event('vk-probe')), node))({found})"  # it answers in its dataset
+    def _states(self) -> str:
+        return f"{STATES}(document.querySelectorAll('.vk-lab:has(.vk-plane)')[{self.nth}])"
 
     def state(self, side: int = 0) -> dict:
-        """The plane's data attributes, numbers as numbers: frame, step, beta, extent, painted, spread, sigma, ..."""
-        return self.page.evaluate(f"({NUMBERS})({self._node}{RIGHT if side else ''})")
+        """What the plane shows: frame, step, beta, extent, painted, spread, sigma, ..."""
+        return self.page.evaluate(f"{self._states}[{side}]") or {}
 
     def wait(self, condition: str, seconds: float = SECONDS) -> dict:
-        """Wait until a JavaScript expression over the states (d.step, d.spread, ... as numbers) holds.
+        """Wait until a JavaScript expression over the states (d.step, d.spread, ...) holds.
 
         Of a twin, d is the left plane's and r the right one's.
         """
         self.page.wait_for_function(
             f"""(condition) => {{
-                const node = {self._node}, numbers = {NUMBERS};
-                return new Function('d', 'r', `return ${{condition}}`)(numbers(node), numbers(node{RIGHT}));
+                const [d = {{}}, r = {{}}] = {self._states};
+                return new Function('d', 'r', `return ${{condition}}`)(d, r);
             }}""",
             arg=condition,
             timeout=1000 * seconds,

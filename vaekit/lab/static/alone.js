@@ -21,9 +21,7 @@ function render({ model, el }) {
     say(message, model.get("message"));
     if (bytes) chosen.paint(0, bytes, [1, 28, 28]);
   }
-  life.trait(model, "pictures words message", show);
-  pad.start();
-  show();
+  life.follow(model, "pictures words message", show);
   whenLooksChange(life, root, pad.paint);
   return life.end;
 }

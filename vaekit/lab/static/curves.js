@@ -3,7 +3,7 @@
 import { drawBands, known, makeBandsLegend, writeWhy } from "./bands.js";
 import { readHistory, readParts } from "./bytes.js";
 import { stroke, write } from "./draw.js";
-import { contextOf, element, painter, SIDE_NAMES, whenLooksChange } from "./page.js";
+import { contextOf, element, painter, SIDE_NAMES } from "./page.js";
 
 const LINES = [
   { name: "reconstruction", column: 1, axis: "left", css: "orange", faint: true },
@@ -51,7 +51,7 @@ function makeLegend(lines) {
   return legend;
 }
 
-// The curves of `runs` runs. Returns their node; `start` paints them, when the node is in the page.
+// The curves of `runs` runs: {node, ask: paints them}
 export function makeCurves({ model, life, runs }) {
   const columns = 1 + 3 * runs, own = model.get("autoencoder");
   const lines = (runs > 1 ? TWIN : LINES).filter(({ css }) => !own || css === "orange");
@@ -60,7 +60,7 @@ export function makeCurves({ model, life, runs }) {
   const foot = element("div", { class: "vk-foot" }, steps, speed);
   const legend = makeLegend(lines), bands = makeBandsLegend();
   legend.append(...bands.nodes);
-  const root = element("div", { class: "vk-lab" }, legend, element("div", { class: "vk-chart" }, canvas, foot));
+  const node = element("div", {}, legend, element("div", { class: "vk-chart" }, canvas, foot));
 
   function paint() {
     const [context, width, height] = contextOf(canvas);
@@ -99,14 +99,9 @@ export function makeCurves({ model, life, runs }) {
   const ask = painter(paint, 10);
   life.also(ask.stop);
   life.trait(model, "history scrub", ask);
-  life.trait(model, "marks parts aggregated", onMarks);
-  life.trait(model, "status", onStatus);
-  function start() {
-    onMarks();
-    onStatus();
-    whenLooksChange(life, root, ask);
-  }
-  return { node: root, start };
+  life.follow(model, "marks parts aggregated", onMarks);
+  life.follow(model, "status", onStatus);
+  return { node, ask };
 }
 
 // What is drawn on: the box inside of the axes, and where a step and a value lie. bottom: of the right axis, if given.

@@ -3,7 +3,7 @@
 import { bytesOf } from "./bytes.js";
 import { makeCurves } from "./curves.js";
 import { listenToKeys } from "./keys.js";
-import { element, isGone, lifetime, saveFile, say, SIDE_NAMES, tell, whenLooksChange } from "./page.js";
+import { element, isGone, lifetime, modelOf, saveFile, say, SIDE_NAMES, tell, whenLooksChange } from "./page.js";
 import { makePad } from "./pad.js";
 import { makeDimensions, makePanel, makeStrip } from "./panel.js";
 import { makePlane } from "./plane.js";
@@ -18,12 +18,6 @@ const GONE = "The kernel is gone, and this lab with it: run the cell again.";
 // whoever looks. All else is silent, so that a server may take a forgotten lab for idle.
 export const isDue = (moving, silence) => moving && silence >= SECOND - 100;
 
-// A second widget's model: anywidget hands it over as a reference.
-async function twinOf(model) {
-  const twin = model.get("twin");
-  return typeof twin === "string" ? model.widget_manager.get_model(twin.slice("IPY_MODEL_".length)) : twin;
-}
-
 // Once for a lab, however many views it has.
 function initialize({ model }) {
   const save = (content, buffers) => {
@@ -34,7 +28,7 @@ function initialize({ model }) {
 }
 
 export async function renderLab({ model, el }) {
-  const life = lifetime(), twin = await twinOf(model), models = twin ? [model, twin] : [model];
+  const life = lifetime(), twin = await modelOf(model, model.get("twin")), models = twin ? [model, twin] : [model];
   const lab = {
     z: [0, 0],
     count: models.length,
@@ -47,7 +41,6 @@ export async function renderLab({ model, el }) {
       }
     },
     choose: (index) => tell(model, { kind: "choose", index }),
-    onProbe: () => strip.show(),
   };
   const planes = models.map((each, i) => makePlane({ model: each, life, lab, name: twin ? `${SIDE_NAMES[i]}: ` : "" }));
   const pad = makePad({ model, life }), dimensions = makeDimensions(planes);
@@ -62,8 +55,8 @@ export async function renderLab({ model, el }) {
     : element("figure", { class: `vk-side${i ? " vk-lab-right" : ""}` }, captions[i], canvas, verdicts[i]));
   const below = element("div", { class: "vk-below" }, ...(twin ? [] : verdicts), timeline.node);
   const main = element("div", { class: "vk-main" }, ...figures, panel.node, below);
-  const root = element("div", { class: twin ? "vk-lab vk-twin" : "vk-lab" }, message, tasks.node, main, strip.node, spoken);
-  el.replaceChildren(root, curves.node);
+  const root = element("div", { class: twin ? "vk-lab vk-twin" : "vk-lab" }, message, tasks.node, main, strip.node, spoken, curves.node);
+  el.replaceChildren(root);
 
   const sideOf = (node) => (node.closest(".vk-lab-right") ? 1 : 0);
   function onLook(back) {
@@ -83,9 +76,6 @@ export async function renderLab({ model, el }) {
     dimensions.showBars();
     heart.check();
   }
-  function showNoise() {
-    root.classList.toggle("vk-noisy", model.get("noise") > 0);
-  }
   function showTasks() {
     tasks.show(root.closest(".vaekit-lab"));
   }
@@ -100,57 +90,43 @@ export async function renderLab({ model, el }) {
     const text = said.join(". ").trim();
     if (spoken.textContent !== text) spoken.textContent = text;
   }
-  const heart = makeHeart({ model, life, root, number: planes[0].number, onGone: onMessage });
+  const heart = makeHeart({ model, life, root, plane: planes[0], onGone: onMessage });
   const speaking = setInterval(speak, 5 * SECOND);
   life.also(() => clearInterval(speaking));
 
   models.forEach((each, i) => {
-    life.trait(each, "pictures chosen", () => panel.showChosen(i));
-    life.trait(each, "noise", showNoise);
-    life.trait(each, "sheet", () => panel.showSheet(i));
-    life.trait(each, "drawn", panel.showDrawn);
-    life.trait(each, "status", onStatus);
-    life.trait(each, "traversals", dimensions.showTraversals);
+    life.follow(each, "pictures chosen noise", () => panel.showChosen(i));
+    life.follow(each, "sheet", () => panel.showSheet(i));
+    life.follow(each, "drawn", panel.showDrawn);
+    life.follow(each, "status", onStatus);
+    life.follow(each, "traversals", dimensions.showTraversals);
+    life.follow(each, "probe", strip.show);
     life.trait(each, "pair", dimensions.showBars);
   });
-  life.trait(model, "message", onMessage);
+  life.follow(model, "message", onMessage);
   life.trait(model, "tasks", showTasks);
-  life.trait(model, "pad", panel.showPad);
+  life.follow(model, "pad", panel.showPad);
   life.trait(model, "deaths", () => markDeaths(root, model.get("deaths")));
-  life.on(root, "vk-probe", () => answerProbe(root, planes));
-
-  pad.start();
-  panel.showPad();
-  panel.showDrawn();
+  life.on(root, "vk-probe", ({ detail }) => Object.assign(detail, { planes, z: lab.z })); // a test asks what is shown
   panel.showZ(lab.z);
-  planes.forEach((plane, i) => {
-    plane.start();
-    panel.showChosen(i);
-    panel.showSheet(i);
-  });
-  dimensions.showTraversals();
-  showNoise();
-  onMessage();
-  onStatus();
-  curves.start();
   watchUploads({ model, life });
   let keys = null;
   whenLooksChange(life, root, () => {
-    root.classList.toggle("vk-autoencoder", model.get("autoencoder"));
     const host = root.closest(".vaekit-lab");
     if (host && !keys) root.append((keys = listenToKeys({ model, life, host, side: sideOf })));
     nameControls(root);
     showTasks();
     markDeaths(root, model.get("deaths"));
-    for (const plane of planes) plane.ask();
+    for (const painted of [...planes, curves]) painted.ask();
     pad.paint();
   });
   return life.end;
 }
 
 // Tells the kernel that somebody looks, and sees whether there is a kernel; without one the controls are of no use.
-function makeHeart({ model, life, root, number, onGone }) {
+function makeHeart({ model, life, root, plane, onGone }) {
   const heart = { gone: false, check };
+  const number = () => plane.frame()?.number ?? 0;
   let inView = true, before = "", beaten = -Infinity, seen = -1;
 
   function setGone(gone) {
@@ -213,15 +189,6 @@ function markDeaths(root, deaths) {
       rail.append(mark);
     }
   }
-}
-
-// Writes what the planes show into data attributes, for a test that asks with the event "vk-probe".
-function answerProbe(root, planes) {
-  const hosts = [root, root.querySelector(".vk-lab-right")];
-  planes.forEach((plane, i) => {
-    const { state = "", playing = "" } = plane.model.get("status"), scrub = planes[0].model.get("scrub");
-    Object.assign(hosts[i].dataset, plane.report(), { state, playing, scrub: scrub < 0 ? "" : scrub });
-  });
 }
 
 export default { initialize, render: renderLab };

@@ -85,10 +85,10 @@ export function makePad({ model, life }) {
     life.on(canvas, type, (event) => strokes.end(event.pointerId));
   life.on(undo, "click", () => replace(strokes.all.slice(0, -1)));
   life.on(wipe, "click", () => replace([]));
-  life.trait(model, "strokes", onStrokes);
+  life.follow(model, "strokes", onStrokes);
   life.also(() => clearTimeout(waiting));
   const tools = element("div", { class: "vk-tools" }, undo, wipe);
-  return { node: element("div", { class: "vk-row vk-drawing" }, canvas, tools), paint, start: onStrokes };
+  return { node: element("div", { class: "vk-row vk-drawing" }, canvas, tools), paint };
 }
 
 // Where in the pad an event is: [x, y] in 0..1, right and down

@@ -58,10 +58,16 @@ export function lifetime() {
     model.on(event, callback);
     also(() => model.off(event, callback));
   };
+  const trait = (model, names, callback) => names.split(" ").forEach((name) => hear(model, `change:${name}`, callback));
   return {
     also,
     on: (target, type, callback, options) => target.addEventListener(type, callback, { ...options, signal }),
-    trait: (model, names, callback) => names.split(" ").forEach((name) => hear(model, `change:${name}`, callback)),
+    trait,
+    // calls back now, and whenever one of the traits changes
+    follow(model, names, callback) {
+      trait(model, names, callback);
+      callback();
+    },
     message: (model, callback) => hear(model, "msg:custom", callback),
     end: () => controller.abort(),
   };
@@ -79,6 +85,10 @@ export function tell(model, content) {
     return false;
   }
 }
+
+// Another widget's model: anywidget hands it over as a reference.
+export const modelOf = (model, reference) =>
+  typeof reference === "string" ? model.widget_manager.get_model(reference.slice("IPY_MODEL_".length)) : reference;
 
 // Is the kernel's end of the widget gone? Its layout, a widget as well, lives and dies with it.
 export const isGone = (model) => model.get("layout")?.comm_live === false;

@@ -32,10 +32,10 @@ export function makeChosen(count) {
   const means = names.map((name) => pictures(count > 1 ? `${name}x̂` : "x̂ at μ", 1));
   const draws = names.map((name) => pictures(count > 1 ? `${name}draws` : "draws from q(z|x)", 3));
   const row = (name, parts) => element("div", { class: `vk-row ${name}` }, ...parts.map(({ node }) => node));
-  const node = element("div", { class: "vk-row vk-chosen" }, row("vk-means", [original, ...means]), row("vk-draws", draws));
+  const drawn = row("vk-draws", draws), node = element("div", { class: "vk-row vk-chosen" }, row("vk-means", [original, ...means]), drawn);
   const paint = (i, bytes, shape) =>
     paintImages([original, means[i], draws[i]].flatMap(({ canvases }) => canvases), bytes, shape);
-  return { node, paint };
+  return { node, drawn, paint };
 }
 
 // The panel for one run or two, with the pad and the dimensions: its node, and functions that fill it.
@@ -63,6 +63,7 @@ export function makePanel(planes, pad, dimensions) {
     const bytes = bytesOf(models[i].get("pictures"));
     if (bytes) chosen.paint(i, bytes, models[i].get("shape"));
     if (!models[i].get("autoencoder")) return;
+    chosen.drawn.hidden = !models[i].get("noise");
     node.querySelectorAll(".vk-draws figcaption")[i].textContent = "code + σ ε";
     if (!twin) node.querySelectorAll(".vk-means figcaption")[1].textContent = "x̂"; // it has no μ
   }
@@ -149,7 +150,7 @@ export function makeDimensions(planes) {
 export function makeStrip(planes) {
   const node = element("div", { class: "vk-strips" });
   function strip(plane, side) {
-    const probe = plane.probe();
+    const { probe } = plane.shown();
     if (!probe) return [];
     const hits = probe.points.filter((point) => point[2]).length, whose = planes.length > 1 ? `${SIDE_NAMES[side]}: ` : "";
     const what = probe.what === "draws" ? "draws from the prior" : "stops on a walk between two codes";

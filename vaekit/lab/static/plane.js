@@ -29,14 +29,6 @@ export function nearestPoint(points, [z1, z2], most = Infinity) {
   return best;
 }
 
-// What a test may ask of a cloud: the means' spread and the mean σ.
-export function summary(points) {
-  const [m1, m2, s1, s2] = [0, 1, 2, 3].map((column) => points.filter((_, i) => i % 4 === column));
-  const mean = (values) => values.reduce((sum, value) => sum + value / values.length, 0);
-  const variance = (values) => mean(values.map((value) => value * value)) - mean(values) ** 2;
-  return { spread: Math.sqrt(Math.max(0, variance(m1) + variance(m2)) / 2), sigma: (mean(s1) + mean(s2)) / 2 };
-}
-
 // One plane of the lab. `lab` is what both planes of a twin share: see lab.js.
 export function makePlane({ model, life, name, lab }) {
   const cloud = glide(), asked = new Set();
@@ -46,15 +38,16 @@ export function makePlane({ model, life, name, lab }) {
   });
   const pointer = element("canvas", { class: "vk-decoded", role: "img" });
   const sent = {}; // what the kernel has sent, read
-  let past = null, painted = 0, decodeMs = "", heap = { frame: null, q: null, reach: 0 };
+  let past = null, heap = { frame: null, q: null, reach: 0 };
 
+  const shown = () => past ?? sent; // what is shown: of an earlier step, or of the run as it is
   const pair = () => past?.pair ?? model.get("pair"), turn = () => turnBy(model.get("turn"));
   const ask = painter(paint, MOST_PAINTINGS / lab.count);
 
   function paint(time) {
     const moving = cloud.move(time), sized = contextOf(canvas), frame = cloud.frame(), { points, extent } = cloud.now;
     if (!frame || !sized[1]) return false;
-    const scene = { ...sceneOf(canvas, sized, extent), turn: turn() }, now = past ? {} : sent;
+    const scene = { ...sceneOf(canvas, sized, extent), turn: turn() }, now = shown();
     const { there } = scene.turn, mark = past ? null : model.get("drawn").mark;
     const probe = now.probe && { ...now.probe, points: now.probe.points.map(there) };
     const truth = model.get("status").playing ? null : now.posterior; // else the weights have moved on
@@ -65,7 +58,7 @@ export function makePlane({ model, life, name, lab }) {
       aggregated: model.get("aggregated") && aggregate(frame.extent * scene.turn.reach, frame, moving), truth, chosen: model.get("chosen"),
       pointer: lab.z, pair: pair(), extent: frame.extent,
     });
-    painted += 1;
+    plane.painted += 1;
     return moving;
   }
 
@@ -78,11 +71,9 @@ export function makePlane({ model, life, name, lab }) {
 
   // The decoded image at the pointer: made here where the page can, else by the kernel.
   function showDecoded() {
-    const { decoder: able } = past ?? sent;
-    if (able) {
-      const start = performance.now(), pixels = decode(able, turn().back(lab.z), pair());
-      decodeMs = performance.now() - start;
-      paintImages([pointer], pixels, model.get("shape"));
+    const { decoder } = shown();
+    if (decoder) {
+      paintImages([pointer], decode(decoder, turn().back(lab.z), pair()), model.get("shape"));
       pointer.setAttribute("aria-label", `${name}The decoded image at z = (${lab.z.map((v) => v.toFixed(2)).join(", ")})`);
     } else if (cloud.frame() && !past) {
       asked.add(String(lab.z));
@@ -104,40 +95,21 @@ export function makePlane({ model, life, name, lab }) {
     sent[trait] = READERS[trait](model.get(trait));
     ask();
   }
-  for (const trait of Object.keys(READERS)) life.trait(model, trait, () => read(trait));
-  life.trait(model, "frame", onFrame);
+  for (const trait of Object.keys(READERS)) life.follow(model, trait, () => read(trait));
+  life.follow(model, "frame", onFrame);
   life.trait(model, "digits aggregated factor pair turn chosen drawn", ask);
-  life.trait(model, "pair turn decoder", showDecoded);
-  life.trait(model, "probe", lab.onProbe);
+  life.follow(model, "pair turn decoder", showDecoded);
   life.message(model, onMessage);
   life.also(ask.stop);
 
   const plane = {
-    model, canvas, pointer, ask, showDecoded,
-    cloud: cloud.now, turn,
-    number: () => cloud.frame()?.number ?? 0,
-    probe: () => (past ? null : sent.probe),
-    start() {
-      Object.keys(READERS).forEach(read);
-      onFrame();
-      showDecoded();
-      lab.onProbe();
-    },
+    model, canvas, pointer, ask, showDecoded, pair, turn, shown,
+    cloud: cloud.now, frame: cloud.frame, painted: 0,
     // shows {frame, decoder, pair} of an earlier step; null: the run as it is
     look(back) {
       past = back;
       onFrame();
       showDecoded();
-    },
-    // what a test, or a curious learner, may ask for: see lab.js
-    report() {
-      if (!painted) return {};
-      const { number, step, beta, extent } = cloud.frame(), yours = model.get("drawn").mark ?? "";
-      const decoderStep = (past ?? sent).decoder?.step ?? "";
-      return {
-        frame: number, step, beta, extent, painted, yours, pair: pair(), turn: model.get("turn"), ...summary(cloud.now.points),
-        z1: lab.z[0], z2: lab.z[1], decoderStep, decodeMs,
-      };
     },
   };
   listen(plane, life, lab);

@@ -1,13 +1,13 @@
 // Files that a learner uploads: a server takes no message beyond 10 MiB, and drops the connection over a larger one.
 
-import { tell } from "./page.js";
+import { modelOf, tell } from "./page.js";
 
 const MOST_SENT = 10e6; // bytes, and some room for what is said of them
 
 // Turns back what is too large before it is sent; the kernel says so.
 export async function watchUploads({ model, life }) {
-  for (const name of model.get("uploads") ?? []) {
-    const upload = await model.widget_manager.get_model(name.slice("IPY_MODEL_".length));
+  for (const reference of model.get("uploads") ?? []) {
+    const upload = await modelOf(model, reference);
     life.trait(upload, "value", () => {
       const files = upload.get("value"), size = files.reduce((sum, file) => sum + file.size, 0);
       if (size <= MOST_SENT) return;
