@@ -203,24 +203,25 @@ def test_the_curves_are_running_means_and_their_axes_hold_what_goes_on():
     assert low <= 65 and high >= 75 and js("return rangeOf([], 3, [], 1)") == [0, 1]
 
 
-DRAW = """
-const strokes = makeStrokes();
-strokes.begin(1, [0.1, 0.1]);
-strokes.move(1, [[0.101, 0.1], [0.2, 0.1]]);
-strokes.begin(2, [0.9, 0.9]);
-strokes.move(2, [[0.8, 0.8]]);
-const drawn = JSON.stringify(strokes.all);
-strokes.replace([]);
-strokes.move(1, [[0.5, 0.5]]);
-strokes.end(1);
-const wiped = JSON.stringify(strokes.all);
-strokes.begin(2, [0.3, 0.3]);
-return [drawn, wiped, JSON.stringify(strokes.all)];
+POINTERS = """
+const heard = {}, life = { on: (node, type, answer) => (heard[type] = answer) }, told = [];
+const node = { setPointerCapture() {}, hasPointerCapture: () => true };
+const note = (what) => ({ pointerId }) => told.push(`${what} ${pointerId}`);
+const hand = followPointer(life, node, { down: note("down"), move: note("move"), up: note("up") });
+const send = (type, pointerId, buttons = 1) => heard[`pointer${type}`]({ pointerId, buttons, button: 0 });
+const run = (...events) => (events.forEach((event) => send(...event)), [...told.splice(0), hand.held()]);
+const all = [run(["down", 1], ["down", 2], ["move", 2], ["move", 1], ["up", 2], ["up", 1, 0])];
+run(["down", 1]);
+hand.drop();
+all.push(run(["move", 1], ["up", 1, 0]), run(["down", 2], ["move", 2, 0], ["move", 2]));
+return [...all, run(["down", 1], ["cancel", 1])];
 """
 
 
-def test_one_hand_draws_and_what_is_wiped_in_mid_stroke_goes_on_nowhere():
-    assert js(DRAW) == ["[[[0.1,0.1],[0.2,0.1]]]", "[]", "[[[0.3,0.3]]]"]
+def test_one_pointer_is_followed_at_a_time_and_none_that_was_dropped_or_came_up_unheard():
+    drawn, dropped, unheard, cancelled = js(POINTERS)
+    assert drawn == ["down 1", "move 1", "up 1", False] and dropped == [False]
+    assert unheard == ["down 2", False] and cancelled == ["down 1", False]
 
 
 def test_the_heart_beats_every_second_while_something_moves_and_else_not_at_all_and_a_task_names_what_it_speaks_of():

@@ -29,19 +29,18 @@ export const onRing = (r) => Math.exp(-0.5 * r * r) / (2 * Math.PI);
 
 // Line segments [x1, y1, x2, y2] where q crosses a level, by marching squares.
 export function contour(q, level, extent, n = SQUARES) {
-  const step = (2 * extent) / n, segments = [];
-  const place = (row, k, row2, k2) => {
-    const a = q[row * (n + 1) + k], b = q[row2 * (n + 1) + k2], t = (level - a) / (b - a);
-    return [(k + t * (k2 - k)) * step - extent, (row + t * (row2 - row)) * step - extent];
+  const step = (2 * extent) / n, segments = [], at = ([row, k]) => q[row * (n + 1) + k];
+  // between two corners: the place [x, y], or none
+  const crossing = (a, b) => {
+    if (at(a) > level === at(b) > level) return [];
+    const t = (level - at(a)) / (at(b) - at(a));
+    return [[1, 0].map((i) => (a[i] + t * (b[i] - a[i])) * step - extent)];
   };
   for (let row = 0; row < n; row++)
     for (let k = 0; k < n; k++) {
       const corners = [[row, k], [row, k + 1], [row + 1, k + 1], [row + 1, k]];
-      const above = corners.map(([r, c]) => q[r * (n + 1) + c] > level);
-      const crossings = [];
-      for (let i = 0; i < 4; i++)
-        if (above[i] !== above[(i + 1) % 4]) crossings.push(place(...corners[i], ...corners[(i + 1) % 4]));
-      for (let i = 0; i + 1 < crossings.length; i += 2) segments.push([...crossings[i], ...crossings[i + 1]]);
+      const places = corners.flatMap((corner, i) => crossing(corner, corners[(i + 1) % 4]));
+      for (let i = 0; i + 1 < places.length; i += 2) segments.push([...places[i], ...places[i + 1]]);
     }
   return segments;
 }

@@ -16,13 +16,14 @@ export function known(rows) {
   return stretches.filter((stretch) => stretch.length);
 }
 
+// An entry of a legend: a swatch, which is a border in the words' colour, and the words
+export const legendEntry = (css, border, words) =>
+  element("span", { style: `color: var(--vk-${css})` }, element("span", { class: "vk-swatch", style: `border-top: ${border}` }), words);
+
 // The legend of the bands, with the last numbers of each run: {nodes, show(runs)}
 export function makeBandsLegend() {
   const texts = PARTS.map(() => element("span"));
-  const nodes = PARTS.map(({ alpha }, k) => {
-    const swatch = element("span", { class: "vk-band", style: `opacity: ${alpha}` });
-    return element("span", { style: "color: var(--vk-blue)" }, swatch, texts[k]);
-  });
+  const nodes = PARTS.map(({ alpha }, k) => legendEntry("blue", `0.8em solid; opacity: ${alpha}`, texts[k]));
   function show(runs) {
     const last = runs.map((rows) => [...rows.subarray(-2)].map((nats) => (Number.isFinite(nats) ? nats.toFixed(1) : "–")));
     for (const node of nodes) node.hidden = !runs.some((rows) => known(rows).length);

@@ -1,6 +1,6 @@
 // Reconstruction, KL and their weighted sum over the steps, with a mark where a knob was turned.
 
-import { drawBands, known, makeBandsLegend, writeWhy } from "./bands.js";
+import { drawBands, known, legendEntry, makeBandsLegend, writeWhy } from "./bands.js";
 import { readHistory, readParts } from "./bytes.js";
 import { stroke, write } from "./draw.js";
 import { contextOf, element, painter, SIDE_NAMES } from "./page.js";
@@ -42,13 +42,9 @@ export function rangeOf(rows, columns, lines, least) {
   return [Math.max(0, Math.floor(low / unit) * unit), Math.ceil((high + 0.02 * (high - low)) / unit) * unit];
 }
 
-function makeLegend(lines) {
-  const legend = element("div", { class: "vk-legend" }, element("strong", {}, "Loss, nats per image"));
-  for (const { name, css, style = "solid" } of lines) {
-    const swatch = element("span", { class: "vk-swatch", style: `border-top-style: ${style}` });
-    legend.append(element("span", { style: `color: var(--vk-${css})` }, swatch, name));
-  }
-  return legend;
+function makeLegend(lines, bands) {
+  const entries = lines.map(({ name, css, style = "solid" }) => legendEntry(css, `4px ${style}`, name));
+  return element("div", { class: "vk-legend" }, element("strong", {}, "Loss, nats per image"), ...entries, ...bands.nodes);
 }
 
 // The curves of `runs` runs: {node, ask: paints them}
@@ -58,9 +54,8 @@ export function makeCurves({ model, life, runs }) {
   const canvas = element("canvas", { class: "vk-curves", role: "img" });
   const [steps, speed] = [element("span"), element("span")];
   const foot = element("div", { class: "vk-foot" }, steps, speed);
-  const legend = makeLegend(lines), bands = makeBandsLegend();
-  legend.append(...bands.nodes);
-  const node = element("div", {}, legend, element("div", { class: "vk-chart" }, canvas, foot));
+  const bands = makeBandsLegend();
+  const node = element("div", {}, makeLegend(lines, bands), element("div", { class: "vk-chart" }, canvas, foot));
 
   function paint() {
     const [context, width, height] = contextOf(canvas);

@@ -55,7 +55,7 @@ export async function renderLab({ model, el }) {
     : element("figure", { class: `vk-side${i ? " vk-lab-right" : ""}` }, captions[i], canvas, verdicts[i]));
   const below = element("div", { class: "vk-below" }, ...(twin ? [] : verdicts), timeline.node);
   const main = element("div", { class: "vk-main" }, ...figures, panel.node, below);
-  const root = element("div", { class: twin ? "vk-lab vk-twin" : "vk-lab" }, message, tasks.node, main, strip.node, spoken, curves.node);
+  const root = element("div", { class: `vk-lab ${twin ? "vk-twin" : "vk-single"}` }, message, tasks.node, main, strip.node, spoken, curves.node);
   el.replaceChildren(root);
 
   const sideOf = (node) => (node.closest(".vk-lab-right") ? 1 : 0);

@@ -73,6 +73,32 @@ export function lifetime() {
   };
 }
 
+// Follows one pointer over a node, from where its main button goes down until it comes up, wherever it is by then;
+// others wait. `up` is told only of a button that came up. Returns {held: is there one?, drop: follow it no more}.
+export function followPointer(life, node, { down, move, up = () => {} }) {
+  let held = null;
+  const drop = () => (held = null);
+  life.on(node, "pointerdown", (event) => {
+    const busy = held !== null && held !== event.pointerId && node.hasPointerCapture(held);
+    if (event.button !== 0 || busy) return;
+    held = event.pointerId;
+    node.setPointerCapture(held);
+    down(event);
+  });
+  life.on(node, "pointermove", (event) => {
+    if (held !== event.pointerId) return;
+    if (event.buttons & 1) move(event);
+    else drop(); // it came up where nobody heard of it: in a menu, say
+  });
+  for (const type of ["pointerup", "pointercancel", "lostpointercapture"])
+    life.on(node, type, (event) => {
+      if (held !== event.pointerId) return;
+      drop();
+      if (type === "pointerup") up(event);
+    });
+  return { held: () => held !== null, drop };
+}
+
 // What a node says; without a text it is hidden.
 export const say = (node, text) => Object.assign(node, { textContent: text, hidden: !text });
 
@@ -112,14 +138,13 @@ function onDarkGround(node) {
   return red + green + blue > 3 * 128;
 }
 
-// Calls back when the window moves to a screen of another sharpness; not every browser has an event for it.
+// Calls back when the window moves to a screen of another sharpness.
 function whenScreenChanges(life, callback) {
-  let sharpness = devicePixelRatio;
-  const looking = setInterval(() => {
-    if (devicePixelRatio !== sharpness) callback();
-    sharpness = devicePixelRatio;
-  }, 400);
-  life.also(() => clearInterval(looking));
+  const turned = () => {
+    callback();
+    whenScreenChanges(life, callback);
+  };
+  life.on(matchMedia(`(resolution: ${devicePixelRatio}dppx)`), "change", turned, { once: true });
 }
 
 // Calls back when the theme, the screen or the size of `root` changes, and when it comes into sight: out of sight it

@@ -26,11 +26,12 @@ function pictures(caption, count) {
   return { canvases, node: element("figure", {}, row, element("figcaption", {}, caption)) };
 }
 
-// An image and what each of `count` runs makes of it: {node, paint(i, bytes, shape)}; bytes: x, x̂ at μ, three draws
-export function makeChosen(count) {
+// An image and what each of `count` runs makes of it: {node, drawn, paint(i, bytes, shape)}; bytes: x, x̂ at μ, three
+// draws, which are in the row `drawn`. `own`: an autoencoder's, which has no μ.
+export function makeChosen(count, own = false) {
   const original = pictures("x", 1), names = count > 1 ? SIDE_NAMES.map((name) => `${name}: `) : [""];
-  const means = names.map((name) => pictures(count > 1 ? `${name}x̂` : "x̂ at μ", 1));
-  const draws = names.map((name) => pictures(count > 1 ? `${name}draws` : "draws from q(z|x)", 3));
+  const means = names.map((name) => pictures(count > 1 || own ? `${name}x̂` : "x̂ at μ", 1));
+  const draws = names.map((name) => pictures(own ? "code + σ ε" : count > 1 ? `${name}draws` : "draws from q(z|x)", 3));
   const row = (name, parts) => element("div", { class: `vk-row ${name}` }, ...parts.map(({ node }) => node));
   const drawn = row("vk-draws", draws), node = element("div", { class: "vk-row vk-chosen" }, row("vk-means", [original, ...means]), drawn);
   const paint = (i, bytes, shape) =>
@@ -47,7 +48,7 @@ export function makePanel(planes, pad, dimensions) {
     : "Drag in the plane: the decoder follows. Click a point to choose its image.");
   const under = planes.map(({ pointer }, i) =>
     twin ? element("figure", {}, pointer, element("figcaption", {}, SIDE_NAMES[i])) : pointer);
-  const chosen = makeChosen(planes.length), title = element("b", {}, "Chosen image");
+  const own = models[0].get("autoencoder"), chosen = makeChosen(planes.length, own), title = element("b", {}, "Chosen image");
   const note = element("span", {}), meters = element("div", { class: twin ? "vk-meters vk-two" : "vk-meters" });
   const drawing = titled("Draw a digit", "", pad.node);
   const sheets = planes.map((_, i) => titled(twin ? `New, ${SIDE_NAMES[i]}` : "New digits", "", element("div", { class: "vk-sheet" })));
@@ -62,15 +63,13 @@ export function makePanel(planes, pad, dimensions) {
   function showChosen(i) {
     const bytes = bytesOf(models[i].get("pictures"));
     if (bytes) chosen.paint(i, bytes, models[i].get("shape"));
-    if (!models[i].get("autoencoder")) return;
-    chosen.drawn.hidden = !models[i].get("noise");
-    node.querySelectorAll(".vk-draws figcaption")[i].textContent = "code + σ ε";
-    if (!twin) node.querySelectorAll(".vk-means figcaption")[1].textContent = "x̂"; // it has no μ
+    chosen.drawn.hidden = own && !models[i].get("noise");
   }
   function showSheet(i) {
     const bytes = bytesOf(models[i].get("sheet")), shape = models[i].get("shape");
     const canvases = makeCanvases((bytes?.length ?? 0) / shape.reduce((a, b) => a * b), "vk-small");
     sheets[i].hidden = !bytes;
+    node.classList.toggle("vk-new", Boolean(bytes));
     paintImages(canvases, bytes, shape);
     sheets[i].lastChild.replaceChildren(...canvases);
   }

@@ -5,7 +5,7 @@ import { bytesOf, readFrame, readPosterior, unpack } from "./bytes.js";
 import { decode, readDecoder } from "./decode.js";
 import { drawPlane, readBackdrop, sceneOf } from "./draw.js";
 import { glide } from "./glide.js";
-import { contextOf, element, painter, paintImages, tell, wantsNoMotion } from "./page.js";
+import { contextOf, element, followPointer, painter, paintImages, tell, wantsNoMotion } from "./page.js";
 import { turnBy } from "./turn.js";
 
 const CLICK = 4; // px that a click may move
@@ -118,7 +118,7 @@ export function makePlane({ model, life, name, lab }) {
 
 // Mouse, finger, pen and keys: drag to decode, click or Enter to choose.
 function listen({ canvas, cloud, turn }, life, lab) {
-  let held = null; // the pointer that drags: {id, x, y} where it went down
+  let start = null; // the event of a pointer that went down
 
   const scaleOf = (box) => Math.min(box.width, box.height) / 2 / cloud.extent;
   const placeOf = (event, box = canvas.getBoundingClientRect()) => [
@@ -129,27 +129,18 @@ function listen({ canvas, cloud, turn }, life, lab) {
     const index = nearestPoint(cloud.points, turn().back(z), most);
     if (index >= 0) lab.choose(index);
   }
-  life.on(canvas, "pointerdown", (event) => {
-    const busy = held && held.id !== event.pointerId && canvas.hasPointerCapture(held.id);
-    if (event.button !== 0 || busy) return; // a second finger waits until the first is up
-    canvas.setPointerCapture(event.pointerId);
-    held = { id: event.pointerId, x: event.clientX, y: event.clientY };
-    lab.moveTo(placeOf(event), cloud.extent);
-    canvas.focus({ preventScroll: true });
+  followPointer(life, canvas, {
+    down(event) {
+      start = event;
+      lab.moveTo(placeOf(event), cloud.extent);
+      canvas.focus({ preventScroll: true });
+    },
+    move: (event) => lab.moveTo(placeOf(event), cloud.extent),
+    up(event) {
+      const clicked = Math.hypot(event.clientX - start.clientX, event.clientY - start.clientY) < CLICK;
+      if (clicked) choose(placeOf(event), NEAR / scaleOf(canvas.getBoundingClientRect()));
+    },
   });
-  life.on(canvas, "pointermove", (event) => {
-    if (held?.id !== event.pointerId) return;
-    if (event.buttons & 1) lab.moveTo(placeOf(event), cloud.extent);
-    else held = null; // it came up where nobody heard of it: in a menu, say
-  });
-  life.on(canvas, "pointerup", (event) => {
-    const clicked = held?.id === event.pointerId && Math.hypot(event.clientX - held.x, event.clientY - held.y) < CLICK;
-    if (clicked) choose(placeOf(event), NEAR / scaleOf(canvas.getBoundingClientRect()));
-  });
-  for (const type of ["pointerup", "pointercancel", "lostpointercapture"])
-    life.on(canvas, type, (event) => {
-      if (held?.id === event.pointerId) held = null;
-    });
   life.on(canvas, "keydown", (event) => {
     if (event.key === "Enter") choose(lab.z);
     else if (event.key in ARROWS) {
