@@ -94,7 +94,7 @@ def test_json_with_a_payload_a_trail_and_a_history():
     assert bytes(found["frames"][0]["parts"][1]) == frame.pack()
     assert [bytes(part) for part in found["decoders"][0]["parts"]] == [b"left", b"right!"]
     rows = np.arange(8, dtype="<f4")
-    assert js("return readHistory(rows)", rows=rows.tobytes()) == rows.tolist() and js("return readHistory(null)") == []
+    assert js("return floats(rows)", rows=rows.tobytes()) == rows.tolist() and js("return floats(null)") == []
 
 
 TANH = nn.Sequential(nn.Linear(2, 9), nn.Tanh(), nn.Linear(9, 12), nn.Unflatten(1, (3, 2, 2)))
@@ -171,7 +171,7 @@ def test_centres_and_the_nearest_point():
     rng = np.random.default_rng(1)
     points, classes = rng.normal(size=(60, 4)).astype(np.float32), rng.integers(0, 4, 60)
     given = {"bytes": points.tobytes(), "classes": classes, "z": [0.3, -0.2]}
-    code = "const points = readHistory(bytes); return {where}"
+    code = "const points = floats(bytes); return {where}"
     for found in js(code.format(where="centres(points, classes)"), **given):
         np.testing.assert_allclose([found["x"], found["y"]], points[classes == found["c"], :2].mean(0), rtol=1e-5)
     far = np.linalg.norm(points[:, :2] - given["z"], axis=1)
@@ -192,11 +192,11 @@ def test_the_curves_are_running_means_and_their_axes_hold_what_goes_on():
     steps = np.arange(1, 201, dtype=np.float32)
     loss = (200 + 300 * np.exp(-steps / 15)).astype(np.float32)
     rows = np.stack([steps, loss, loss / 50], 1)
-    smoothed = np.reshape(js("return smooth(readHistory(bytes), 3, 5)", bytes=rows.tobytes()), rows.shape)
+    smoothed = np.reshape(js("return smooth(floats(bytes), 3, 5)", bytes=rows.tobytes()), rows.shape)
     expected = [loss[max(0, i - 4) : i + 1].mean() for i in range(200)]
     np.testing.assert_allclose(smoothed[:, 1], expected, rtol=1e-5)
     np.testing.assert_array_equal(smoothed[:, 0], steps)
-    code = "return rangeOf(readHistory(bytes), 3, [{ column: 1 }], least)"
+    code = "return rangeOf(floats(bytes), 3, [{ column: 1 }], least)"
     low, high = js(code, bytes=rows.tobytes(), least=10)
     assert low <= loss.min() < loss[-40:].max() <= high < loss.max()  # the first fall leaves the top
     low, high = js(code, bytes=np.full((9, 3), 70, np.float32).tobytes(), least=10)
@@ -257,13 +257,13 @@ def test_the_kls_parts_as_they_were_packed_at_any_address_and_their_stretches_wi
     left, right = Parts(), Parts()
     left.rows = [(1, 0.5, -0.01), (2, 0.75, 0.25), (3, math.nan, math.nan), (7, 1.5, 0.5)]
     right.why = "too few"
-    code = "return readParts(new DataView(Uint8Array.from([9, ...packed]).buffer, 1))"
-    found = js(code, packed=pack_parts([left, right]))
-    assert found["why"] == ["", "too few"] and found["runs"][1] == []
-    np.testing.assert_allclose(np.array(found["runs"][0], float), np.ravel(left.rows), rtol=1e-6)
-    code = "return known(readParts(packed).runs[0]).map((stretch) => stretch.map(([step, a, b]) => [step, a, b]))"
-    assert js(code, packed=pack_parts([left])) == [[[1, 0.5, 0], [2, 0.75, 0.25]], [[7, 1.5, 0.5]]]
-    assert js("return readParts(null)") == {"why": [], "runs": []}
+    code = """const parts = unpack(new DataView(Uint8Array.from([9, ...packed]).buffer, 1));
+    const runs = parts.rows.map(floats);
+    return [parts.why, runs, runs.map((rows) => known(rows).map((stretch) => stretch.map(([...row]) => row)))];"""
+    why, (rows, none), (stretches, nothing) = js(code, packed=pack_parts([left, right]))
+    assert why == ["", "too few"] and none == nothing == []
+    np.testing.assert_allclose(np.array(rows, float), np.ravel(left.rows), rtol=1e-6)
+    assert stretches == [[[1, 0.5, 0], [2, 0.75, 0.25]], [[7, 1.5, 0.5]]]
 
 
 def test_places_are_turned_as_the_kernel_turns_codes_and_back():

@@ -46,17 +46,5 @@ export function readFrame(view) {
   };
 }
 
-// The true posterior on a lattice (see pictures.true_posterior): {centre, scale, reach, squares, levels, weights}
-export function readPosterior(view) {
-  const found = unpack(view);
-  return found && { ...found, weights: new Float32Array(found.weights.buffer) };
-}
-
-// The KL's parts (see pack_parts) → {why, runs: f32 rows of step, I(x; z), KL(q(z) ‖ p(z)) each}
-export function readParts(view) {
-  const { why, rows } = unpack(view) ?? { why: [], rows: [] };
-  return { why, runs: rows.map((each) => new Float32Array(each.buffer)) };
-}
-
-// The curves' rows, one after the other: see History.
-export const readHistory = (view) => new Float32Array(bytesOf(view)?.buffer ?? 0);
+// float32 numbers, such as the curves' rows, one after the other: see History
+export const floats = (view) => new Float32Array(bytesOf(view)?.buffer ?? 0);

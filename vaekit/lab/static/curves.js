@@ -1,8 +1,8 @@
 // Reconstruction, KL and their weighted sum over the steps, with a mark where a knob was turned.
 
 import { drawBands, known, legendEntry, makeBandsLegend, writeWhy } from "./bands.js";
-import { readHistory, readParts } from "./bytes.js";
-import { stroke, write } from "./draw.js";
+import { floats, unpack } from "./bytes.js";
+import { line, stroke, write } from "./draw.js";
 import { contextOf, element, painter, SIDE_NAMES } from "./page.js";
 
 const LINES = [
@@ -60,24 +60,25 @@ export function makeCurves({ model, life, runs }) {
   function paint() {
     const [context, width, height] = contextOf(canvas);
     if (!width) return;
-    const raw = readHistory(model.get("history")), rows = smooth(raw, columns, Math.ceil(raw.length / columns / ROWS_SEEN));
+    const raw = floats(model.get("history")), rows = smooth(raw, columns, Math.ceil(raw.length / columns / ROWS_SEEN));
     const { why, runs: parts } = shownParts(), bottom = parts.some((some) => known(some).length) ? 0 : null;
     const chart = chartOf(canvas, context, width, height, rows, columns, lines, bottom);
     context.clearRect(0, 0, width, height);
     drawAxes(chart);
     drawMarks(chart, model.get("marks"));
     if (model.get("scrub") >= 0) drawUpright(chart, chart.x(model.get("scrub")), 3);
-    inside(chart, () => {
-      for (const [i, some] of parts.entries()) for (const rows of known(some)) drawBands(chart, rows, i ? [8, 4] : []);
-      drawLines(chart, raw, rows, columns, lines);
-    });
+    context.save();
+    clipTo(chart);
+    for (const [i, some] of parts.entries()) for (const rows of known(some)) drawBands(chart, rows, i ? [8, 4] : []);
+    drawLines(chart, raw, rows, columns, lines);
+    context.restore();
     why.forEach((text, i) => writeWhy(chart, text, why.length - i));
   }
-  // the KL's parts, and why there are none now, where they are asked for
+  // the KL's parts (see pack_parts), and why there are none now, where they are asked for
   function shownParts() {
-    const { why, runs } = readParts(model.get("aggregated") && !own ? model.get("parts") : null);
+    const { why, rows } = unpack(model.get("aggregated") && !own ? model.get("parts") : null) ?? { why: [], rows: [] };
     const named = why.map((text, i) => (text && why.length > 1 ? `${SIDE_NAMES[i]}: ${text}` : text));
-    return { runs, why: named.filter(Boolean) };
+    return { runs: rows.map(floats), why: named.filter(Boolean) };
   }
   function onMarks() {
     const turned = model.get("marks").map(({ step, label }) => `${step}: ${label}`).join("; ");
@@ -91,8 +92,7 @@ export function makeCurves({ model, life, runs }) {
     steps.textContent = `Step ${step.toLocaleString("en")} · epoch ${epoch.toFixed(1)}`;
     speed.textContent = `${device}${now ? ` · ${Math.round(now)} steps/s` : ""}`;
   }
-  const ask = painter(paint, 10);
-  life.also(ask.stop);
+  const ask = painter(life, paint, 10);
   life.trait(model, "history scrub", ask);
   life.follow(model, "marks parts aggregated", onMarks);
   life.follow(model, "status", onStatus);
@@ -115,14 +115,11 @@ function chartOf(canvas, context, width, height, rows, columns, lines, bottom) {
   };
 }
 
-// Draws within the box of the axes.
-function inside({ context, box }, draw) {
-  context.save();
+// From here on nothing is drawn beyond the axes.
+function clipTo({ context, box }) {
   context.beginPath();
   context.rect(box.left, box.top - 2, box.right - box.left, box.bottom - box.top + 4);
   context.clip();
-  draw();
-  context.restore();
 }
 
 function drawLines({ context, ranges, colour, x, y }, raw, rows, columns, lines) {
@@ -130,9 +127,9 @@ function drawLines({ context, ranges, colour, x, y }, raw, rows, columns, lines)
     stroke(context, { strokeStyle: colour(css), ...style }, () => {
       for (let i = 0; i < values.length; i += columns) context.lineTo(x(values[i]), y(values[i + column], ranges[axis]));
     });
-  for (const line of lines) {
-    if (line.faint) draw(raw, line, { lineWidth: 1, globalAlpha: 0.25 });
-    draw(rows, line, { lineWidth: line.width ?? 2.5, dash: line.dash });
+  for (const shown of lines) {
+    if (shown.faint) draw(raw, shown, { lineWidth: 1, globalAlpha: 0.25 });
+    draw(rows, shown, { lineWidth: shown.width ?? 2.5, dash: shown.dash });
   }
 }
 
@@ -145,10 +142,7 @@ function drawAxes({ context, em, box, last, ranges, colour }) {
   for (const t of [0, 0.5, 1]) {
     const y = box.bottom - t * (box.bottom - box.top);
     const at = ([low, high]) => Number((low + t * (high - low)).toPrecision(3));
-    stroke(context, { strokeStyle: colour("line"), lineWidth: 1 }, () => {
-      context.moveTo(box.left, y);
-      context.lineTo(box.right, y);
-    });
+    stroke(context, { strokeStyle: colour("line"), lineWidth: 1 }, () => line(context, box.left, y, box.right, y));
     label(at(ranges.left), "orange", "right", box.left - 6, y + 5);
     if (ranges.right) label(at(ranges.right), "blue", "left", box.right + 6, y + 5);
   }
@@ -157,10 +151,7 @@ function drawAxes({ context, em, box, last, ranges, colour }) {
 }
 
 function drawUpright({ context, box, ink }, x, lineWidth, dash) {
-  stroke(context, { strokeStyle: ink, lineWidth, dash }, () => {
-    context.moveTo(x, box.top);
-    context.lineTo(x, box.bottom);
-  });
+  stroke(context, { strokeStyle: ink, lineWidth, dash }, () => line(context, x, box.top, x, box.bottom));
 }
 
 function drawMarks(chart, marks) {

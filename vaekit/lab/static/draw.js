@@ -2,8 +2,8 @@
 // blue, orange and yours, the theme's colours; x, y and scale, which make pixels of places; turn: see turn.js.
 
 import { contour, onRing } from "./aggregate.js";
-import { unpack } from "./bytes.js";
-import { element } from "./page.js";
+import { floats, unpack } from "./bytes.js";
+import { colourOfBytes, element, paintPixels } from "./page.js";
 
 const AREA = 3e6; // px² of ellipses in one painting; beyond it fewer are drawn, each the stronger
 const CIRCLE = 2 * Math.PI;
@@ -47,6 +47,12 @@ export function stroke(context, { dash = [], ...style }, path) {
   path();
   context.stroke();
   context.restore();
+}
+
+// A line to stroke
+export function line(context, x1, y1, x2, y2) {
+  context.moveTo(x1, y1);
+  context.lineTo(x2, y2);
 }
 
 // Strokes a path twice: broad in the ground's colour, then in its own.
@@ -102,10 +108,7 @@ function strokeSegments(scene, colour, segments, place = (x, y) => [x, y]) {
     return [scene.x(z1), scene.y(z2)];
   };
   strokeWithRim(scene, colour, 2.5, 5, () => {
-    for (const [x1, y1, x2, y2] of segments) {
-      scene.context.moveTo(...pixels(x1, y1));
-      scene.context.lineTo(...pixels(x2, y2));
-    }
+    for (const [x1, y1, x2, y2] of segments) line(scene.context, ...pixels(x1, y1), ...pixels(x2, y2));
   });
 }
 
@@ -229,10 +232,10 @@ function drawChosen(scene, i) {
       context.ellipse(x(m1), y(m2), Math.max(k * s1 * scale, 4 * k), Math.max(k * s2 * scale, 4 * k), turn.tilt, 0, CIRCLE));
 }
 
-// The chosen image's true posterior: contours that hold as much of it as the ellipses of σ and 2 σ hold of q(z|x).
+// The chosen image's true posterior (see pictures.true_posterior): contours that hold as much of it as the ellipses of σ and 2 σ hold of q(z|x).
 function drawTruth(scene, { centre, scale, reach, squares, levels, weights }) {
-  const place = (x, y) => [centre[0] + scale[0] * x, centre[1] + scale[1] * y];
-  for (const level of levels) strokeSegments(scene, scene.yours, contour(weights, level, reach, squares), place);
+  const density = floats(weights), place = (x, y) => [centre[0] + scale[0] * x, centre[1] + scale[1] * y];
+  for (const level of levels) strokeSegments(scene, scene.yours, contour(density, level, reach, squares), place);
 }
 
 // The learner's own digit: a star in its posterior's ellipse of 2 σ; one that lies outside is shown at the border.
@@ -252,10 +255,8 @@ function drawYours(scene, [m1, m2, s1, s2]) {
 function drawPointer(scene, [z1, z2]) {
   const { context } = scene, x = scene.x(z1), y = scene.y(z2);
   strokeWithRim(scene, scene.blue, 3, 6, () => {
-    context.moveTo(x - 14, y);
-    context.lineTo(x + 14, y);
-    context.moveTo(x, y - 14);
-    context.lineTo(x, y + 14);
+    line(context, x - 14, y, x + 14, y);
+    line(context, x, y - 14, x, y + 14);
   });
 }
 
@@ -274,15 +275,9 @@ export function readBackdrop(view) {
   const found = unpack(view);
   if (!found) return null;
   const { extent, size: [rows, columns], channels, pixels } = found;
-  const tinted = (ink) => {
-    const canvas = element("canvas", { width: columns, height: rows }), image = new ImageData(columns, rows);
-    for (let i = 0; i < rows * columns; i++) {
-      for (let c = 0; c < 3; c++) image.data[4 * i + c] = channels === 3 ? pixels[3 * i + c] : ink;
-      image.data[4 * i + 3] = channels === 3 ? 255 : pixels[i];
-    }
-    canvas.getContext("2d").putImageData(image, 0, 0);
-    return canvas;
-  };
+  const coloured = (i) => colourOfBytes(pixels[3 * i], pixels[3 * i + 1], pixels[3 * i + 2]);
+  const tinted = (ink) =>
+    paintPixels(element("canvas"), columns, rows, channels === 3 ? coloured : (i) => colourOfBytes(ink, ink, ink, pixels[i]));
   return { extent, dark: tinted(40), light: tinted(225) };
 }
 
@@ -305,9 +300,6 @@ function drawPlace(scene, [z1, z2, hit]) {
   const { context, blue, orange } = scene, x = scene.x(z1), y = scene.y(z2), size = 0.36 * scene.em;
   strokeWithRim(scene, hit ? blue : orange, 2.5, 5, () => {
     if (hit) return context.arc(x, y, size, 0, CIRCLE);
-    for (const sign of [-1, 1]) {
-      context.moveTo(x - size, y - sign * size);
-      context.lineTo(x + size, y + sign * size);
-    }
+    for (const rise of [-size, size]) line(context, x - size, y - rise, x + size, y + rise);
   });
 }

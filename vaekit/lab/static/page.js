@@ -21,33 +21,37 @@ export function contextOf(canvas) {
   return [context, clientWidth, clientHeight];
 }
 
+// Fills a canvas with width × height pixels, the i-th of colour(i): four bytes, red the lowest. Returns the canvas.
+export function paintPixels(canvas, width, height, colour) {
+  const image = new ImageData(width, height), pixels = new Uint32Array(image.data.buffer);
+  for (let i = 0; i < pixels.length; i++) pixels[i] = colour(i);
+  Object.assign(canvas, { width, height }).getContext("2d").putImageData(image, 0, 0);
+  return canvas;
+}
+
+export const colourOfBytes = (red, green, blue, alpha = 255) => red | (green << 8) | (blue << 16) | (alpha << 24);
+
 // images [C, H, W] in 0..255, one after the other in `pixels`, each into its canvas
 export function paintImages(canvases, pixels, [channels, height, width]) {
-  const size = width * height;
+  const size = width * height, apart = channels === 3 ? size : 0;
   for (const [k, canvas] of canvases.entries()) {
-    const image = new ImageData(width, height), start = k * channels * size;
-    for (let i = 0; i < size; i++) {
-      for (let c = 0; c < 3; c++) image.data[4 * i + c] = pixels[start + i + (channels === 3 ? c * size : 0)];
-      image.data[4 * i + 3] = 255;
-    }
-    Object.assign(canvas, { width, height });
-    canvas.getContext("2d").putImageData(image, 0, 0);
+    const [red, green, blue] = [0, 1, 2].map((c) => k * channels * size + c * apart);
+    paintPixels(canvas, width, height, (i) => colourOfBytes(pixels[red + i], pixels[green + i], pixels[blue + i]));
   }
 }
 
 // Paints when asked to, at most `rate` times a second, and goes on only while paint() says so.
-export function painter(paint, rate) {
+export function painter(life, paint, rate) {
   let asked = 0, last = 0;
   const turn = (now) => {
     const early = now - last < 1000 / rate - 4;
     if (!early) [asked, last] = [0, now];
     if (early || paint(now)) asked = requestAnimationFrame(turn);
   };
-  const ask = () => {
+  life.also(() => cancelAnimationFrame(asked));
+  return () => {
     asked ||= requestAnimationFrame(turn);
   };
-  ask.stop = () => cancelAnimationFrame(asked);
-  return ask;
 }
 
 // Everything that must be taken down again when the view goes.

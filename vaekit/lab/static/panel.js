@@ -100,12 +100,9 @@ export function makePanel(planes, pad, dimensions) {
 
 // KL of each dimension as bars to choose the pair by, and the chosen image's traversals; with two dimensions nothing.
 export function makeDimensions(planes) {
-  const parts = planes.map(({ model }, i) => {
-    const bars = element("div", { class: "vk-bars" }), rows = element("div", { class: "vk-traversals" });
-    const name = planes.length > 1 ? `, ${SIDE_NAMES[i]}` : "";
-    const sections = [titled(`KL per dimension, nats${name}`, "", bars), titled(`One dimension varied, −3 to 3${name}`, "", rows)];
-    return { model, bars, rows, sections };
-  });
+  const made = (title, name) => planes.map((_, i) =>
+    titled(`${title}${planes.length > 1 ? `, ${SIDE_NAMES[i]}` : ""}`, "", element("div", { class: name })));
+  const bars = made("KL per dimension, nats", "vk-bars"), rows = made("One dimension varied, −3 to 3", "vk-traversals");
 
   const nameOf = (model, dim) => axisName(dim) + (model.get("pair").includes(dim) ? turnBy(model.get("turn")).mark : "");
 
@@ -118,12 +115,13 @@ export function makeDimensions(planes) {
     return bar;
   }
   function showBars() {
-    for (const { model, bars, sections } of parts) {
-      const kl = model.get("autoencoder") ? [] : model.get("status").kl ?? [], most = Math.max(0.1, ...kl), pair = model.get("pair");
-      for (const section of sections) section.hidden = kl.length < 3;
-      if (bars.childElementCount !== kl.length) bars.replaceChildren(...kl.map((_, dim) => makeBar(model, dim)));
+    for (const [i, { model }] of planes.entries()) {
+      const node = bars[i].lastChild, pair = model.get("pair");
+      const kl = model.get("autoencoder") ? [] : model.get("status").kl ?? [], most = Math.max(0.1, ...kl);
+      bars[i].hidden = rows[i].hidden = kl.length < 3;
+      if (node.childElementCount !== kl.length) node.replaceChildren(...kl.map((_, dim) => makeBar(model, dim)));
       for (const [dim, nats] of kl.entries()) {
-        const bar = bars.children[dim];
+        const bar = node.children[dim];
         bar.firstChild.style.height = `calc(${(nats ?? most) / most} * (100% - 1.4em))`; // below it stands the name
         bar.lastChild.textContent = nameOf(model, dim);
         bar.title = `${nameOf(model, dim)}: ${nats?.toFixed(2) ?? "∞"} nats`;
@@ -132,16 +130,15 @@ export function makeDimensions(planes) {
     }
   }
   function showTraversals() {
-    for (const { model, rows } of parts) {
+    for (const [i, { model }] of planes.entries()) {
       const found = unpack(model.get("traversals"));
       if (!found) continue;
       const lines = found.dims.map((dim) => [nameOf(model, dim), makeCanvases(found.across, "vk-small")]);
       paintImages(lines.flatMap(([, canvases]) => canvases), found.images, model.get("shape"));
-      rows.replaceChildren(...lines.map(([name, canvases]) =>
+      rows[i].lastChild.replaceChildren(...lines.map(([name, canvases]) =>
         element("div", { class: "vk-row" }, element("span", {}, name), ...canvases)));
     }
   }
-  const [bars, rows] = [0, 1].map((k) => parts.map(({ sections }) => sections[k]));
   return { bars, rows, showBars, showTraversals };
 }
 

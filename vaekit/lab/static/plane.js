@@ -1,7 +1,7 @@
 // One run's plane: its cloud as it moves, and the decoder that follows the pointer across it.
 
 import { density } from "./aggregate.js";
-import { bytesOf, readFrame, readPosterior, unpack } from "./bytes.js";
+import { bytesOf, readFrame, unpack } from "./bytes.js";
 import { decode, readDecoder } from "./decode.js";
 import { drawPlane, readBackdrop, sceneOf } from "./draw.js";
 import { glide } from "./glide.js";
@@ -16,7 +16,7 @@ const MOST_PAINTINGS = (globalThis.navigator?.hardwareConcurrency || 4) <= 2 ? 2
 
 const READERS = {
   classes: (view) => Array.from(bytesOf(view) ?? []), shades: (view) => bytesOf(view) ?? [], backdrop: readBackdrop, decoder: readDecoder, probe: unpack,
-  posterior: readPosterior,
+  posterior: unpack,
 };
 
 // The index of the point nearest to z, and within `most` of it; −1 where none is.
@@ -42,7 +42,7 @@ export function makePlane({ model, life, name, lab }) {
 
   const shown = () => past ?? sent; // what is shown: of an earlier step, or of the run as it is
   const pair = () => past?.pair ?? model.get("pair"), turn = () => turnBy(model.get("turn"));
-  const ask = painter(paint, MOST_PAINTINGS / lab.count);
+  const ask = painter(life, paint, MOST_PAINTINGS / lab.count);
 
   function paint(time) {
     const moving = cloud.move(time), sized = contextOf(canvas), frame = cloud.frame(), { points, extent } = cloud.now;
@@ -100,7 +100,6 @@ export function makePlane({ model, life, name, lab }) {
   life.trait(model, "digits aggregated factor pair turn chosen drawn", ask);
   life.follow(model, "pair turn decoder", showDecoded);
   life.message(model, onMessage);
-  life.also(ask.stop);
 
   const plane = {
     model, canvas, pointer, ask, showDecoded, pair, turn, shown,
