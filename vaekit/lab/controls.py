@@ -70,13 +70,11 @@ class Controls:
         self.pair = _menu(_pairs(latent_dim), "8.8em")
         self.angle = widgets.FloatSlider(min=0, max=90, step=1, readout_format=".0f", layout={"width": "11em"})
         self.angle.add_class("vk-turn")
-        self.digits = widgets.Checkbox(description="numerals", indent=False, layout={"width": "auto"})
-        self.posterior = widgets.Checkbox(description="p(z|x)", indent=False, layout={"width": "auto"})
+        self.digits, self.posterior, self.aggregated = _box("numerals"), _box("p(z|x)"), _box("q(z)")
         self.noise = widgets.FloatSlider(min=0, max=3, step=0.05, layout={"flex": "1 1 10em"}, readout_format=".2f")
         self.noise.add_class("vk-beta")
         self.colour = _menu({"class": ""}, "9em")
-        self.coloured = _group("vk-named", _label("colour"), self.colour)
-        self.aggregated = widgets.Checkbox(description="q(z)", indent=False, layout={"width": "auto"})
+        self.coloured = _named("colour", self.colour)
         self.new, self.source = _toggle("New digits", "", "6.6em"), _menu(SOURCES, "8.4em")
         self.draw = _toggle("Draw a digit", "", "7.5em")
         self.no_pad = _label("")
@@ -94,34 +92,25 @@ class Controls:
     def _rows(self) -> list[widgets.HBox]:
         """Return the lesson's row, of a twin a second one with the knobs of each run, and what is under More."""
         lesson, others = KNOB_ROWS if self.has_prior else ((), KNOB_ROWS[1])
-        twin = len(self.knobs) > 1
+        numbers, twin = range(len(self.knobs)), len(self.knobs) > 1
         drive, ways = [self.play, self.step, self.reset], [self.more, self.full, self.keys]
-        if twin and self.has_prior:
-            rows = [_row([*drive, _label("together"), *(self.locks[name] for name in lesson), *ways])]
-            rows += [_row([_group("vk-group", *self._parts(number, lesson, True)) for number in (0, 1)])]
-        elif not self.has_prior:
-            rows = [_row([*drive, _label("noise σ"), self.noise, *ways])]
+        if not self.has_prior:
+            rows = [[*drive, _label("noise σ"), self.noise, *ways]]
+        elif not twin:
+            rows = [[*drive, *self._parts(0, lesson), *ways]]
         else:
-            rows = [_row([*drive, *self._parts(0, lesson), *ways])]
-        rest = [_group("vk-named", *self._parts(number, others, twin)) for number in range(len(self.knobs))]
+            rows = [[*drive, _label("together"), *(self.locks[name] for name in lesson), *ways]]
+            rows += [[_group("vk-group", *self._parts(number, lesson, True)) for number in numbers]]
+        rest = [_group("vk-named", *self._parts(number, others, twin)) for number in numbers]
         rest += [lock for name, lock in self.locks.items() if name in others]
-        pair = [_group("vk-named", _label("plane"), self.pair)] if self.latent_dim > 2 else []
-        looks = [
-            self.digits,
-            _group("vk-named", self.save, self.load),
-            _group("vk-named", _label("show"), self.showing),
-            *pair,
-            _group("vk-named", _label("angle"), self.angle),
-            self.coloured,
-            self.aggregated,
-            *([self.posterior] if self.has_prior and self.latent_dim == 2 else []),
-            _group("vk-named", self.new, self.source),
-            self.draw,
-            self.no_pad,
-        ]
-        self.looks = _row([*rest, self.kind, self.data, self.images, self.pace, *looks])
+        rest += [self.kind, self.data, self.images, self.pace, self.digits, _group("vk-named", self.save, self.load)]
+        rest += [_named("show", self.showing), *([_named("plane", self.pair)] if self.latent_dim > 2 else [])]
+        rest += [_named("angle", self.angle), self.coloured, self.aggregated]
+        rest += [self.posterior] if self.has_prior and self.latent_dim == 2 else []
+        rest += [_group("vk-named", self.new, self.source), self.draw, self.no_pad]
+        self.looks = _group("vk-controls", *rest)
         self.looks.layout.display = "none"
-        return [*rows, self.looks]
+        return [*(_group("vk-controls", *row) for row in rows), self.looks]
 
     def _parts(self, number: int, names, named: bool = False) -> list:
         """Return the widgets of a run's knobs, after the run's name."""
@@ -273,6 +262,10 @@ def _toggle(text: str, icon: str, width: str, **looks) -> widgets.ToggleButton:
     return widgets.ToggleButton(description=text, icon=icon, layout={"width": width}, **looks)
 
 
+def _box(text: str) -> widgets.Checkbox:
+    return widgets.Checkbox(description=text, indent=False, layout={"width": "auto"})
+
+
 def _menu(options, width: str) -> widgets.Dropdown:
     return widgets.Dropdown(options=options, layout={"width": width})
 
@@ -301,14 +294,14 @@ def _taken_from(upload: widgets.FileUpload, files) -> dict[str, bytes]:
     return {file["name"]: bytes(file["content"]) for file in files}
 
 
-def _row(children: list) -> widgets.HBox:
-    return _group("vk-controls", *children)
-
-
 def _group(name: str, *children) -> widgets.HBox:
     group = widgets.HBox(children)
     group.add_class(name)
     return group
+
+
+def _named(name: str, widget) -> widgets.HBox:
+    return _group("vk-named", _label(name), widget)
 
 
 def _pairs(latent_dim: int) -> dict[str, tuple[int, ...]]:

@@ -125,10 +125,6 @@ class Display(LabRun):
         self._put("strokes", strokes)
         return self
 
-    def show_pad(self, shown: bool = True) -> None:
-        """Show the pad for a digit of one's own, or put it away with what is drawn on it."""
-        self.view.plane.pad = shown
-
     def why_no_pad(self) -> str:
         """Why nothing can be drawn here, in one line; empty when it can."""
         c, h, w = self.view.plane.shape
