@@ -162,12 +162,11 @@ def marks(recordings: list) -> list[dict]:
     """
     found: list[dict] = []
     for step, name, value, where in _events(recordings):
-        mark = {"name": name + where, "step": step, "label": _label(name, value) + where, "last": step}
-        before = found[-1] if found else mark
-        near = isinstance(value, float) and before["name"] == mark["name"] and step - before["last"] <= NEAR
-        if found and near:
-            mark = found.pop() | {"label": mark["label"], "last": step}
-        found.append(mark)
+        label, before = _label(name, value) + where, found[-1] if found else {"name": None}
+        if isinstance(value, float) and before["name"] == name + where and step - before["last"] <= NEAR:
+            before |= {"label": label, "last": step}
+        else:
+            found.append({"name": name + where, "step": step, "label": label, "last": step})
     return [{"step": mark["step"], "label": mark["label"]} for mark in found[-MOST:]]
 
 
