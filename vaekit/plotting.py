@@ -47,8 +47,14 @@ MODEL_PARTS = {
     "reconstruction": (3.8, 1.6, "round", r"reconstruction loss: $\hat x$ beside $x$"),
     "kl": (2.2, -1.75, "round", "KL: $q_\\phi(z|x)$ beside the prior $p(z)$"),
 }
-# What an autoencoder's halves are called instead: they have no distributions.
-_PLAIN = {"encoder": "encoder\n$f_\\phi(x)$", "decoder": "decoder\n$g_\\theta(z)$"}
+# An autoencoder's instead: halves without distributions, and between them nothing but the code.
+_PLAIN = {
+    "x": (0.4, 0.0, "square", "$x$"),
+    "encoder": (2.0, 0.0, "narrowing", "encoder\n$f_\\phi(x)$"),
+    "z": (3.8, 0.0, "circle", "$z$"),
+    "decoder": (5.6, 0.0, "widening", "decoder\n$g_\\theta(z)$"),
+    "x_hat": (7.2, 0.0, "square", r"$\hat x$"),
+}
 _FLOW = [("x", "encoder"), ("encoder", "mu"), ("encoder", "sigma"), ("mu", "z"), ("sigma", "z"), ("eps", "z")]
 _FLOW += [("z", "decoder"), ("decoder", "x_hat"), ("x", "reconstruction"), ("x_hat", "reconstruction")]
 _FLOW += [("mu", "kl"), ("sigma", "kl")]
@@ -61,7 +67,7 @@ def plot_model(highlight=(), *, variational: bool = True, ax: Axes | None = None
     Returns the ax. Raises ValueError when a part is none of the drawing's.
     """
     hidden = () if variational else ("mu", "sigma", "eps", "kl")
-    parts = {name: part for name, part in MODEL_PARTS.items() if name not in hidden}
+    parts = {name: part for name, part in MODEL_PARTS.items() if name not in hidden} | ({} if variational else _PLAIN)
     if unknown := set(highlight) - parts.keys():
         raise ValueError(f"highlight takes parts of {', '.join(parts)}; not {', '.join(sorted(unknown))}")
     if ax is None:
@@ -78,7 +84,6 @@ def plot_model(highlight=(), *, variational: bool = True, ax: Axes | None = None
     for name, (x, y, outline, words) in parts.items():
         lit = name in highlight
         fill, edge, ink = (BLUE, BLUE, "white") if lit else ("#eef1f4", GREY, INK)
-        words = words if variational else _PLAIN.get(name, words)
         style = {"fontsize": 15, "ha": "center", "va": "center", "zorder": 4, "color": ink}
         if outline in ("narrowing", "widening"):
             left, right = (0.95, 0.6) if outline == "narrowing" else (0.6, 0.95)
