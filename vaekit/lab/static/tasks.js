@@ -1,6 +1,6 @@
 // The tasks: those done as ticks, the present one in words, and what it speaks of marked.
 
-import { element } from "./page.js";
+import { element, SIDE_NAMES } from "./page.js";
 
 const SPOKEN_OF = "vk-spoken-of";
 
@@ -31,8 +31,11 @@ export function makeTasks(model) {
 function mark(host, text) {
   const parts = [...host?.querySelectorAll(".vk-controls .widget-label, .vk-switch label, .vk-controls button, .vk-meters span") ?? []];
   const names = namedIn(text, parts.map((part) => part.textContent.trim()));
+  const sides = SIDE_NAMES.filter((side) => names.includes(side)); // of a twin: a knob of the other one is not meant
   for (const part of parts) {
+    const whose = part.closest(".vk-group")?.firstElementChild.textContent.trim();
+    const meant = names.includes(part.textContent.trim()) && (!whose || !sides.length || sides.includes(whose));
     const node = part.closest(".vk-meters:not(.vk-two) > div") ?? part;
-    node.classList.toggle(SPOKEN_OF, names.includes(part.textContent.trim()));
+    node.classList.toggle(SPOKEN_OF, meant);
   }
 }
