@@ -31,11 +31,11 @@ export function makeTasks(model) {
 function mark(host, text) {
   const parts = [...host?.querySelectorAll(".vk-controls .widget-label, .vk-switch label, .vk-controls button, .vk-meters span") ?? []];
   const names = namedIn(text, parts.map((part) => part.textContent.trim()));
-  const sides = SIDE_NAMES.filter((side) => names.includes(side)); // of a twin: a knob of the other one is not meant
+  const sides = SIDE_NAMES.filter((side) => names.includes(side)); // what is the other's, or both's, is not meant
   for (const part of parts) {
-    const whose = part.closest(".vk-group")?.firstElementChild.textContent.trim();
-    const meant = names.includes(part.textContent.trim()) && (!whose || !sides.length || sides.includes(whose));
+    const words = part.textContent.trim(), whose = part.closest(".vk-group")?.firstElementChild.textContent.trim();
+    const others = whose ? !sides.includes(whose) : SIDE_NAMES.includes(words) || part.querySelector(".fa-link");
     const node = part.closest(".vk-meters:not(.vk-two) > div") ?? part;
-    node.classList.toggle(SPOKEN_OF, meant);
+    node.classList.toggle(SPOKEN_OF, names.includes(words) && !(sides.length && others));
   }
 }
