@@ -34,7 +34,8 @@ function mark(host, text) {
   const sides = SIDE_NAMES.filter((side) => names.includes(side)); // what is the other's, or both's, is not meant
   for (const part of parts) {
     const words = part.textContent.trim(), whose = part.closest(".vk-group")?.firstElementChild.textContent.trim();
-    const others = whose ? !sides.includes(whose) : SIDE_NAMES.includes(words) || part.querySelector(".fa-link");
+    const lock = part.querySelector(".fa-link") && !names.includes("together");
+    const others = whose ? !sides.includes(whose) : lock || SIDE_NAMES.includes(words);
     const node = part.closest(".vk-meters:not(.vk-two) > div") ?? part;
     node.classList.toggle(SPOKEN_OF, names.includes(words) && !(sides.length && others));
   }
