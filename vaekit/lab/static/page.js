@@ -49,9 +49,7 @@ export function painter(life, paint, rate) {
     if (early || paint(now)) asked = requestAnimationFrame(turn);
   };
   life.also(() => cancelAnimationFrame(asked));
-  return () => {
-    asked ||= requestAnimationFrame(turn);
-  };
+  return () => void (asked ||= requestAnimationFrame(turn));
 }
 
 // Everything that must be taken down again when the view goes.
