@@ -140,13 +140,13 @@ function onDarkGround(node) {
   return red + green + blue > 3 * 128;
 }
 
-// Calls back when the window moves to a screen of another sharpness.
+// Calls back when the window moves to a screen of another sharpness; not every browser has an event for it.
 function whenScreenChanges(life, callback) {
-  const turned = () => {
-    callback();
-    whenScreenChanges(life, callback);
-  };
-  life.on(matchMedia(`(resolution: ${devicePixelRatio}dppx)`), "change", turned, { once: true });
+  let sharpness = devicePixelRatio;
+  const looking = setInterval(() => {
+    if (sharpness !== (sharpness = devicePixelRatio)) callback();
+  }, 400);
+  life.also(() => clearInterval(looking));
 }
 
 // Calls back when the theme, the screen or the size of `root` changes, and when it comes into sight: out of sight it
