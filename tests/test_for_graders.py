@@ -101,7 +101,8 @@ def test_nbgrader(for_graders, tmp_path):
     assert re.search(rf"(?m)^{NAME},.*,ada,.*,{EARNED}.0,18.0$", (tmp_path / "grades.csv").read_text())
     page = (tmp_path / "feedback" / "ada" / NAME / f"{NAME}.html").read_text(encoding="utf-8")
     assert "A sign is flipped" in page and "You expected:" in page
-    assert {row["learner"] for row in export(*tmp_path.glob("submitted/*/*/answers"), tmp_path / "eve")} == {"ada"}
+    eve = tmp_path / "submitted" / "eve" / NAME / "answers"  # who handed in nothing
+    assert {row["learner"] for row in export(*tmp_path.glob("submitted/*/*/answers"), eve)} == {"ada"}
 
 
 @pytest.mark.release
