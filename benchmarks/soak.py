@@ -155,7 +155,9 @@ class Meter:
     def __call__(self) -> dict[str, float]:
         self.session.send("HeapProfiler.collectGarbage")
         heap, nodes = self.session.send("Runtime.getHeapUsage"), self.session.send("Memory.getDOMCounters")
-        bytes_there = heap["usedSize"] + heap.get("embedderHeapUsedSize", 0) + heap.get("backingStorageSize", 0)
+        # Not the browser's own heap: being watched, it notes every request (JupyterLab's icon, at each busy and idle),
+        # and it caches each text that was painted. What a page can leave there is counted as nodes and listeners.
+        bytes_there = heap["usedSize"] + heap.get("backingStorageSize", 0)
         return {
             "kernel MB": _megabytes(self.kernel),
             "server MB": _megabytes(self.kernel.parent()),
