@@ -4,6 +4,7 @@ import mistakes as m  # the file beside this one
 import pytest
 import torch
 
+import vaekit
 from vaekit.exercises import diagnose
 
 SLOW = {("loss", "unrecognized")}  # all pairs of rows of the table are tried
@@ -128,6 +129,23 @@ def test_a_draw_is_not_taken_for_a_constant():
     one_for_all = lambda mu: torch.randn(1, generator=torch.Generator().manual_seed(3))  # noqa: E731
     found = diagnose(reparameterize=lambda mu, logvar: mu + torch.exp(0.5 * logvar) * one_for_all(mu))
     assert found.faults == ("noise_reused", "noise_shared", "broadcast")
+
+
+def test_a_model_is_watched_as_it_is():
+    """No copy of it: its forward may be bound to it, and the noise kept in it from call to call."""
+
+    class KeepsItsNoise(vaekit.VAE):
+        def __init__(self):
+            super().__init__(2, 8)
+            self.forward = lambda x: self.with_noise_kept(x)
+
+        def with_noise_kept(self, x):
+            mu, logvar = self.encode(x)
+            if getattr(self, "eps", x).shape != mu.shape:
+                self.eps = torch.randn_like(mu)
+            return self.decode(mu + torch.exp(0.5 * logvar) * self.eps), mu, logvar
+
+    assert diagnose(model=KeepsItsNoise).faults == ("noise_reused",)
 
 
 def test_the_evidence_can_be_worked_out_by_hand():

@@ -12,52 +12,11 @@ from torch import Tensor, nn
 from vaekit.exercises import noise
 from vaekit.exercises.calling import Halt, guarded, is_open
 from vaekit.exercises.diagnosis import Diagnosis, Finding
-from vaekit.exercises.noise import Draw, with_slopes
 
 METHODS = {"encode": ("mu", "logvar"), "decode": ("x_logits",), "forward": ("x_logits", "mu", "logvar")}
 DIGIT, IMAGES, TRIES = (1, 28, 28), 8, 24
 OTHER_SHAPE = "For images of another shape say so: diagnose(model=…, shape=(C, H, W))."
 UNSURE = "To make one, the doctor gave 2 for {}; where that is no good, give a model in place of its class."
-
-
-class Tap:
-    """On a model's encode and decode: it writes down what is decoded.
-
-    While `codes` are set, encode gives them in place of its own, and two images stand for the whole batch.
-    """
-
-    def __init__(self, model: nn.Module):
-        self.encode, self.decode = model.encode, model.decode
-        self.codes: tuple[Tensor, Tensor] | None = None
-        self.encoded: list[tuple[Tensor, Tensor]] = []  # mu, logvar
-        self.decoded: list[tuple[Draw, Tensor]] = []  # and the logits
-        # as functions, which a copy of the model shares
-        vars(model)["encode"] = lambda *given, **named: self._encode(*given, **named)
-        vars(model)["decode"] = lambda *given, **named: self._decode(*given, **named)
-
-    def _encode(self, x: Tensor, *others, **named) -> tuple[Tensor, Tensor]:
-        if self.codes is None or len(x) != len(self.codes[0]):
-            mu, logvar = self.encode(x, *others, **named)
-        else:
-            own = self.encode(x[:2], *others, **named)
-            mu, logvar = (code + 0 * result[:1] for code, result in zip(self.codes, own, strict=True))
-        self.encoded.append((mu, logvar))
-        return mu.clone(), logvar.clone()  # whose values may be changed in place
-
-    def _decode(self, *given, **named) -> Tensor:
-        z, *others = (*given, *named.values())
-        if self.codes is None:
-            x_logits = self.decode(*given, **named).clone()
-        else:
-            x_logits = self.decode(z[:2], *others)[:1]
-            x_logits = x_logits.expand(len(z), *x_logits.shape[1:])
-        draw = with_slopes(z, *self.encoded[-1]) if self.encoded else Draw(z, z, z)
-        self.decoded.append((draw, x_logits))
-        return x_logits
-
-    def draw_of(self, x_logits: Tensor) -> Draw | None:
-        """The draw whose logits these are, else the last one; None where decode was not called."""
-        return next((draw for draw, out in self.decoded if out is x_logits), (self.decoded or [(None, None)])[-1][0])
 
 
 def examine(candidate, mean_at_eval: bool, shape: tuple[int, ...] | None) -> Diagnosis:
@@ -66,14 +25,14 @@ def examine(candidate, mean_at_eval: bool, shape: tuple[int, ...] | None) -> Dia
         model, x = _with_images(candidate, shape)
     except Halt as halt:
         if halt.finding.code in ("raises", "wrong_shape") and (needed := _needed(candidate)):
-            halt.finding = replace(halt.finding, note=f"{halt.finding.note} {UNSURE.format(', '.join(needed))}")
+            note = f"{halt.finding.note} {UNSURE.format(', '.join(needed))}".strip()
+            halt.finding = replace(halt.finding, note=note)
         raise
-    found, tap = _bounded(model, x), Tap(model)
-    noisy = _noise(model, x, tap)
+    found, noisy = _bounded(model, x), _noise(model, x)
     # a ReLU lets no gradient through below 0
     if not {"gradient_cut", "logvar_bounded"} & {finding.code for finding in (*found, *noisy)}:
         found += _cut(model, x)
-    return Diagnosis("model", (*found, *_at_eval(model, x, tap, noisy, mean_at_eval)))
+    return Diagnosis("model", (*found, *_at_eval(model, x, noisy, mean_at_eval)))
 
 
 def _with_images(candidate, shape: tuple[int, ...] | None) -> tuple[nn.Module, Tensor]:
@@ -199,19 +158,46 @@ def _not_logits(where: str, x_logits: Tensor) -> list[Finding]:
     return [Finding("logits_as_probabilities", where, came, "logits of any size", note)]
 
 
+def _watched(model: nn.Module, x: Tensor, codes: tuple[Tensor, ...] = ()) -> tuple[Tensor | None, tuple[Tensor, ...]]:
+    """The z whose logits forward gives, None where it does not call decode; and all that forward gives.
+
+    With codes, encode gives these and decode gives blank images: only what lies between the two is run.
+    """
+    encode, decode = model.encode, model.decode
+    decoded: list[tuple] = [(None, None)]  # of each call, z and its logits
+
+    def given_codes(*_, **__) -> tuple[Tensor, ...]:
+        return tuple(code.clone() for code in codes)  # whose values may be changed in place
+
+    def noted(*given, **named) -> Tensor:
+        z = (*given, *named.values())[0]
+        x_logits = x.new_zeros(len(z), *x.shape[1:]) if codes else decode(*given, **named).clone()
+        decoded.append((z, x_logits))
+        return x_logits
+
+    vars(model).update(encode=given_codes if codes else encode, decode=noted)
+    try:
+        out = outputs(model, "forward", x)
+    finally:
+        vars(model).update(encode=encode, decode=decode)
+    z = next((z for z, x_logits in decoded if x_logits is out[0]), decoded[-1][0])  # it may decode others, to show them
+    return z, out
+
+
 @torch.enable_grad()
-def _noise(model: nn.Module, x: Tensor, tap: Tap) -> list[Finding]:
+def _noise(model: nn.Module, x: Tensor) -> list[Finding]:
     """What is wrong with the noise between encode and decode; where it is not to be seen, is there any?"""
     own_mu, own_logvar = outputs(model, "encode", x)
     if own_mu.equal(own_logvar):
         return [Finding("unrecognized", "encode", "mu and logvar are the same numbers", "a layer for each")]
 
-    def draw(mu: Tensor, logvar: Tensor) -> Draw | None:
-        images = x[:1].expand(len(mu), *x.shape[1:])
-        tap.decoded, tap.codes = [], (mu, logvar)
-        x_logits, own_mu, _ = outputs(model, "forward", images)
-        tap.codes, drawn = None, tap.draw_of(x_logits)
-        return drawn if drawn and drawn.z.shape == mu.shape and own_mu.equal(mu) else None
+    def draw(mu: Tensor, logvar: Tensor) -> Tensor | None:
+        try:
+            z, (_, own_mu, _) = _watched(model, x[:1].expand(len(mu), *x.shape[1:]), (mu, logvar))
+            is_seen = z is not None and z.shape == mu.shape and own_mu.equal(mu)
+            return noise.with_slopes(z, mu, logvar) if is_seen else None
+        except Halt:  # what forward takes from elsewhere is of another size
+            return None
 
     found = noise.faults_of(draw, latents=own_mu.shape[1])
     if not found and outputs(model, "forward", x)[0].equal(outputs(model, "forward", x)[0]):
@@ -235,27 +221,26 @@ def _cut(model: nn.Module, x: Tensor) -> list[Finding]:
 
 
 @torch.no_grad()
-def _at_eval(model: nn.Module, x: Tensor, tap: Tap, noisy: list[Finding], mean_at_eval: bool) -> list[Finding]:
+def _at_eval(model: nn.Module, x: Tensor, noisy: list[Finding], mean_at_eval: bool) -> list[Finding]:
     """The noise in training, and what .eval() makes of it; what forward makes of decode's logits."""
     nn.Module.eval(model)
     mu, logvar = outputs(model, "encode", x)
     if not (mu.equal(outputs(model, "encode", x)[0]) and model.decode(mu).equal(model.decode(mu))):
         # what was said of z − μ then means nothing
         return [Finding("noise_at_eval", "encode or decode after .eval(), twice", "two results", "one result")]
-    tap.decoded = []
-    x_logits, *posterior = outputs(model, "forward", x)
-    found, draw = list(noisy), tap.draw_of(x_logits)
+    z, (x_logits, *posterior) = _watched(model, x)
+    found = list(noisy)
     if not all(map(_alike, posterior, (mu, logvar))):
         note = "The mu and logvar of `forward` are not those of `encode`."
         found.append(Finding("unrecognized", "forward and encode, of one x", "not the same", "the same codes", note))
-    if draw and not _alike(x_logits, model.decode(draw.z.to(mu.dtype))):
+    if z is not None and not _alike(x_logits, model.decode(z.to(mu.dtype))):
         note = "What `forward` returns is not `decode(z)`."
         unlike = Finding("unrecognized", "forward and decode, of one z", "not the same", "the same logits", note)
         found += _not_logits("forward", x_logits) or [unlike]
     is_drawn = not x_logits.equal(outputs(model, "forward", x)[0])
     if is_drawn and (mean_at_eval or any(finding.code == "noise_missing" for finding in noisy)):
         found.append(Finding("noise_at_eval", "forward after .eval(), twice", "two results", "one result, the mean's"))
-    if draw and not is_drawn and not noisy and draw.z.shape == mu.shape and not _alike(draw.z, mu):
+    if z is not None and not is_drawn and not noisy and z.shape == mu.shape and not _alike(z, mu):
         note = "After `.eval()` z is always the same, and not μ."
         found.append(Finding("noise_missing", "forward after .eval(), twice", "the same z", "a draw, or μ", note))
     return found

@@ -5,7 +5,6 @@ One probe for `reparameterize`, `step` and `model`: each is asked for many draws
 
 from collections.abc import Callable
 from itertools import takewhile
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -27,20 +26,11 @@ AXES = {  # of ε, (calls, B, D): what it is when it is one and the same along a
 }
 
 
-class Draw(NamedTuple):
-    """Codes z, (B, D), and the slopes ∂z/∂μ and ∂z/∂logvar of each; 0 where no path leads."""
-
-    z: Tensor
-    of_mu: Tensor
-    of_logvar: Tensor
-
-
-@torch.enable_grad()
-def with_slopes(z: Tensor, mu: Tensor, logvar: Tensor) -> Draw:
-    """The draw z of these codes."""
-    if not (z.requires_grad and mu.requires_grad and logvar.requires_grad):
-        return Draw(z.detach(), torch.zeros_like(mu), torch.zeros_like(mu))
-    return Draw(z.detach(), *slopes_of(z.sum(), [mu, logvar]))
+def with_slopes(z: Tensor, mu: Tensor, logvar: Tensor) -> Tensor:
+    """The draw z of these codes, ∂z/∂μ and ∂z/∂logvar: (3, B, D). The slopes are 0 where no path leads."""
+    is_path = z.requires_grad and mu.requires_grad and logvar.requires_grad
+    slopes = slopes_of(z.sum(), [mu, logvar]) if is_path else [torch.zeros_like(mu)] * 2
+    return torch.stack([z.detach().float(), *slopes])
 
 
 def slopes_of(total: Tensor, inputs: list[Tensor]) -> tuple[Tensor, ...]:
@@ -59,7 +49,7 @@ def examine(function) -> Diagnosis:
     """The verdict on `reparameterize`."""
     learner = Learner(function, "mu logvar")
 
-    def draw(mu: Tensor, logvar: Tensor) -> Draw:
+    def draw(mu: Tensor, logvar: Tensor) -> Tensor:
         z = as_tensor(learner(mu, logvar))
         if z.shape != mu.shape:
             raise Halt("wrong_shape", input=f"mu {described(mu)}", came=described(z), expected=described(mu))
@@ -74,7 +64,7 @@ def examine(function) -> Diagnosis:
 
 
 def faults_of(draw: Callable, rows: int = ROWS, latents: int = LATENTS) -> list[Finding]:
-    """What is wrong with the noise of `draw(mu, logvar)` → Draw.
+    """What is wrong with the noise of `draw(mu, logvar)` → z with its slopes.
 
     It gives None where it is not to be seen which noise belongs to which code.
     """
@@ -83,7 +73,7 @@ def faults_of(draw: Callable, rows: int = ROWS, latents: int = LATENTS) -> list[
     if len(draws) < CALLS:
         return []
     mu, logvar = (torch.stack(ones).detach() for ones in zip(*asked, strict=True))
-    z, of_mu, of_logvar = (torch.stack(ones).float() for ones in zip(*draws, strict=True))
+    z, of_mu, of_logvar = torch.stack(draws, 1)
     off = z - mu
     if (z == 0).any() and not (z == 0).all():
         return []  # dropout on z: what is left of the noise is another one's matter

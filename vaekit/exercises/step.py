@@ -9,7 +9,6 @@ from torch import Tensor, nn
 from vaekit.exercises import formulas, noise
 from vaekit.exercises.calling import Halt, Learner, as_tensor, is_open
 from vaekit.exercises.diagnosis import Diagnosis, Finding
-from vaekit.exercises.noise import Draw
 from vaekit.exercises.wrong import BATCH, LATENTS, Mistake
 from vaekit.model import VAE
 
@@ -143,14 +142,15 @@ def _noise(learner: Learner) -> list[Finding]:
         rows = stage.model.encoder.rows
         is_own = stage.model.encoder.mu is codes[0]  # else torch.func has put others in its weights' place
         if is_own and torch.is_grad_enabled() and len(rows) == len(given[0]):  # else it is to be looked at only
-            draws.append(noise.with_slopes(given[0][rows.argsort()], *codes))  # the images may have been shuffled
+            z = given[0][rows.argsort()]  # the images may have been shuffled
+            draws.append(noise.with_slopes(z, *codes) if z.shape == mu.shape else None)
 
     stage.model.decoder.register_forward_pre_hook(see)
 
-    def draw(mu: Tensor, logvar: Tensor) -> Draw | None:
+    def draw(mu: Tensor, logvar: Tensor) -> Tensor | None:
         draws.clear()
         stage(images, images, mu, logvar, 1.0)
-        return draws[0] if len(draws) == 1 and draws[0].z.shape == mu.shape else None  # it may make several of each
+        return draws[0] if len(draws) == 1 else None  # it may make several of each
 
     return noise.faults_of(draw, latents=LATENTS)
 
