@@ -162,3 +162,11 @@ def as_tensor(result) -> Tensor:
     if isinstance(result, tuple):  # `return loss, kl`: which of them is meant?
         kind = f"a tuple of {len(result)}: {', '.join(type(one).__name__ for one in result[:5])}"
     raise Halt("wrong_type", came=kind, expected="one tensor")
+
+
+def slopes_of(total: Tensor, inputs: list[Tensor]) -> list[Tensor]:
+    """d(total)/d(each input), back through a learner's code; zeros where no path leads, or when an input is frozen."""
+    if not all(one.requires_grad for one in (total, *inputs)):
+        return [torch.zeros_like(one) for one in inputs]
+    options = {"allow_unused": True, "materialize_grads": True, "retain_graph": True}
+    return guarded(lambda: list(torch.autograd.grad(total, inputs, **options)), "backward")

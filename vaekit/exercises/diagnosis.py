@@ -29,6 +29,7 @@ class Finding:
     came: str = ""
     expected: str = ""
     note: str = ""
+    reduction: str = ""  # the word in `diagnose(reduction=…)` that says it is meant
 
     @property
     def words(self) -> str:

@@ -8,21 +8,21 @@ import torch
 from torch import Tensor
 
 from vaekit.exercises import wrong
-from vaekit.exercises.calling import Halt, Learner, as_tensor, described, guarded
+from vaekit.exercises.calling import Halt, Learner, as_tensor, described, slopes_of
 from vaekit.exercises.diagnosis import Diagnosis, Finding
-from vaekit.exercises.wrong import BATCH, LATENTS, Mistake
+from vaekit.exercises.wrong import BATCH, LATENTS
 
 ARGUMENTS = {"kl": "mu logvar", "reconstruction": "x_logits x", "loss": "x_logits x mu logvar beta"}
 ROWS = {"kl": wrong.KL, "reconstruction": wrong.RECONSTRUCTION, "loss": wrong.LOSS + wrong.RECONSTRUCTION + wrong.KL}
 BATCHES = {  # how the batch may be put into one number, where each example should have its own
-    "mean": [Mistake("wrong_shape", note="The batch's mean came back.", reduction="mean over batch")],
-    "sum": [Mistake("sum_over_batch", reduction="sum over batch")],
+    "mean": [Finding("wrong_shape", note="The batch's mean came back.", reduction="mean over batch")],
+    "sum": [Finding("sum_over_batch", reduction="sum over batch")],
     None: [],
 }
 REDUCTIONS = ("none", "mean over batch", "sum over batch", "mean over pixels", "mean over latents")
 LEFT_OUT = {"no KL": 1, "no reconstruction": 0}  # which of a loss's leaves then meets no gradient
 BETAS = (3.7, 0.4, 1.0, 2.2)
-UNKNOWN = Mistake("unrecognized", note="The doctor does not know this mistake.")
+UNKNOWN = Finding("unrecognized", note="The doctor does not know this mistake.")
 ESTIMATE = "As an estimate: the KL by one draw of z is right on average only; its closed form has no noise."
 
 
@@ -32,16 +32,7 @@ class Probe:
 
     inputs: list
     value: Tensor | None = None
-    slopes: list[Tensor | None] = field(default_factory=list)
-
-
-@dataclass
-class Reading:
-    """What explains the values: mistakes, the effective β, and the options of the formula that they make."""
-
-    mistakes: list[Mistake]
-    beta: float | None = None
-    options: dict | None = None  # None: nothing in the table does
+    slopes: list[Tensor] = field(default_factory=list)
 
 
 def make_probes(exercise: str) -> list[Probe]:
@@ -75,24 +66,24 @@ def _examined(exercise: str, learner: Learner, declared: set[str]) -> Diagnosis:
     probes = make_probes(exercise)
     for probe in probes:
         probe.value, misshapen = _in_shape(as_tensor(learner(*probe.inputs)), exercise, probe.inputs[0])
-        probe.slopes = slopes_of(probe.value, probe)
-    reading = read(exercise, probes)
-    if reading.mistakes == [UNKNOWN] and not misshapen and is_estimate(exercise, learner, probes[0]):
+        probe.slopes = weighted_slopes(probe.value, probe)
+    mistakes, options = read(exercise, probes)
+    if mistakes == [UNKNOWN] and not misshapen and is_estimate(exercise, learner, probes[0]):
         return Diagnosis(exercise, effective_beta=1.0, remark=ESTIMATE)
-    if reading.options is not None and (cut := _cut(exercise, probes, reading.options)):
-        misshapen, reading.beta = [cut, *misshapen], None
-    mistakes = [*misshapen, *reading.mistakes]
-    return conclude(exercise, mistakes, reading.beta, declared, evidence_of(exercise, probes[0], learner))
+    cut = [] if options is None else _cut(exercise, probes, options)
+    beta = None if cut else wrong.effective_beta(exercise, options)
+    evidence = evidence_of(exercise, probes[0], learner)
+    return conclude(exercise, [*cut, *misshapen, *mistakes], beta, declared, evidence)
 
 
-def conclude(exercise: str, mistakes: list[Mistake], beta: float | None, declared: set[str], evidence) -> Diagnosis:
-    """The verdict: the mistakes that were not declared to be meant."""
+def conclude(exercise: str, mistakes: list[Finding], beta: float | None, declared: set[str], evidence) -> Diagnosis:
+    """The verdict: the mistakes that were not declared to be meant, with this evidence where they have none."""
     mistakes = [one for one in mistakes if one.reduction not in declared]
-    findings = [Finding(one.code, *(one.evidence or evidence), note=one.note) for one in mistakes]
+    findings = [one if one.evidence else replace(one, **evidence) for one in mistakes]
     return Diagnosis(exercise, tuple(findings), None if beta is None else float(f"{beta:.6g}"))
 
 
-def evidence_of(exercise: str, probe: Probe, learner: Learner | None = None) -> tuple[str, ...]:
+def evidence_of(exercise: str, probe: Probe, learner: Learner | None = None) -> dict[str, str]:
     """Input, what came out and what should have: of a case to work out by hand for `kl`, else of this probe."""
     given, came, due = f"{BATCH} images", probe.value, formula(exercise, probe)
     if exercise == "loss":
@@ -102,32 +93,31 @@ def evidence_of(exercise: str, probe: Probe, learner: Learner | None = None) -> 
         with suppress(Halt):  # it takes 3 latents only
             given, came, due = "μ = (0, 0) and (1, 0), σ = (2, 2) and (1, 1)", learner(mu, logvar), wrong.kl(mu, logvar)
     came, due = described(came), described(due)
-    return (given, came, due) if came != due else (given,)  # it is the gradient that is wrong
+    if came == due:  # it is the gradient that is wrong
+        return {"input": given}
+    return {"input": given, "came": came, "expected": due}
 
 
-def _in_shape(value: Tensor, exercise: str, first: Tensor) -> tuple[Tensor, list[Mistake]]:
+def _in_shape(value: Tensor, exercise: str, first: Tensor) -> tuple[Tensor, list[Finding]]:
     """The value in a shape that can be compared, and the mistake of its shape if it has one."""
     shape, of_batch = tuple(value.shape), exercise == "loss"
-    evidence = (f"a batch of {BATCH}", str(shape), "()" if of_batch else f"({BATCH},)")
+    evidence = {"input": f"a batch of {BATCH}", "came": str(shape), "expected": "()" if of_batch else f"({BATCH},)"}
     if shape == () or shape == ((1,) if of_batch else (BATCH,)):
         return (value.reshape(()) if of_batch else value), []
     if shape == (BATCH, BATCH):
-        return (value.mean() if of_batch else value.diagonal()), [Mistake("broadcast", evidence=evidence)]
+        return (value.mean() if of_batch else value.diagonal()), [Finding("broadcast", **evidence)]
     if value.numel() == BATCH:
-        return (value.mean() if of_batch else value.flatten()), [Mistake("wrong_shape", evidence=evidence)]
+        return (value.mean() if of_batch else value.flatten()), [Finding("wrong_shape", **evidence)]
     if not of_batch and value.numel() == first.numel() and shape[:1] == (BATCH,):
-        unsummed = Mistake("wrong_shape", note="The sum is missing.", reduction="none", evidence=evidence)
+        unsummed = Finding("wrong_shape", note="The sum is missing.", reduction="none", **evidence)
         return value.flatten(1).sum(1), [unsummed]
-    raise Halt("wrong_shape", input=evidence[0], came=evidence[1], expected=evidence[2])
+    raise Halt("wrong_shape", **evidence)
 
 
-def slopes_of(value: Tensor, probe: Probe) -> list[Tensor | None]:
-    """d(Σ value · w)/d(each leaf), with weights w that tell the examples apart; None where no path leads."""
+def weighted_slopes(value: Tensor, probe: Probe) -> list[Tensor]:
+    """d(Σ value · w)/d(each leaf), with weights w that tell the examples apart."""
     leaves = [one for one in probe.inputs if isinstance(one, Tensor) and one.requires_grad]
-    if not value.requires_grad:
-        return [None] * len(leaves)
-    total = (value * torch.linspace(1, 2, max(value.numel(), 1)).reshape(value.shape)).sum()
-    return list(guarded(lambda: torch.autograd.grad(total, leaves, allow_unused=True, retain_graph=True), "backward"))
+    return slopes_of((value * torch.linspace(1, 2, max(value.numel(), 1)).reshape(value.shape)).sum(), leaves)
 
 
 def same(value: Tensor, expected: Tensor, rtol: float = 3e-5) -> bool:
@@ -143,46 +133,45 @@ def formula(exercise: str, probe: Probe, *, batch: str | None = None, **options)
 
 
 @torch.no_grad()
-def read(exercise: str, probes: list[Probe]) -> Reading:
-    """What explains the values that came out of the probes."""
+def read(exercise: str, probes: list[Probe]) -> tuple[list[Finding], dict | None]:
+    """The mistakes that explain the values of the probes, and the formula's options that do; None when none do."""
     if not all(probe.value.isfinite().all() for probe in probes):
-        return Reading([Mistake("unrecognized", note="It is not a finite number.")])
-    return _by_its_target(exercise, probes) or _by_the_table(exercise, probes) or Reading([UNKNOWN])
+        return [Finding("unrecognized", note="It is not a finite number.")], None
+    if exercise != "kl" and _has_another_target(exercise, probes):
+        return [Finding("wrong_target", note="It is not compared with x.")], None
+    return _by_the_table(exercise, probes)
 
 
-def _by_its_target(exercise: str, probes: list[Probe]) -> Reading | None:
-    """Right but for the target, which is read off ∂/∂logits = w (sigmoid(logits) − target)."""
-    if exercise == "kl" or any(probe.slopes[0] is None for probe in probes):
-        return None
+def _has_another_target(exercise: str, probes: list[Probe]) -> bool:
+    """Is it right but for the target, which is read off ∂/∂logits = w (sigmoid(logits) − target)?"""
+    if not all(probe.slopes[0].any() for probe in probes):
+        return False
     for probe in probes:
         x_logits, x, *others = probe.inputs
         w = torch.linspace(1, 2, len(x))[:, None, None, None] if probe.value.dim() else 1 / len(x)
         target = x_logits.sigmoid() - probe.slopes[0] / w
         right = getattr(wrong, exercise)(x_logits, target, *others)
         if (target - x).abs().max() < 1e-2 or not same(probe.value, right, 1e-4):
-            return None
-    return Reading([Mistake("wrong_target", note="It is not compared with x.")])
+            return False
+    return True
 
 
-def _by_the_table(exercise: str, probes: list[Probe]) -> Reading | None:
+def _by_the_table(exercise: str, probes: list[Probe]) -> tuple[list[Finding], dict | None]:
     """The fewest rows of the table that explain all values; two at most, and one more for the batch."""
     is_exact = probes[0].value.dtype in (torch.float32, torch.float64)
     batches = (None,) if exercise == "loss" or probes[0].value.dim() else ("mean", "sum")
     combined = (rows for n in range(3) for rows in combinations(ROWS[exercise], n))
     for rows, batch in product(combined, batches):
-        options = {"batch": batch} | {name: value for row in rows for name, value in row.options.items()}
-        if len(options) <= sum(len(row.options) for row in rows):
+        options = {"batch": batch} | {name: value for changes, _ in rows for name, value in changes.items()}
+        if len(options) <= sum(len(changes) for changes, _ in rows):
             continue  # two of them change the same thing
         left_out = [probes[0].slopes[i] for weigh, i in LEFT_OUT.items() if options.get("weigh") == weigh]
-        if any(slope is not None and slope.any() for slope in left_out):
+        if any(slope.any() for slope in left_out):
             continue  # it is there, of a small weight
         rtol = 2e-2 if not is_exact else 1e-4 if rows else 3e-4  # right but for a little, as log(p + 1e-5)
         if all(same(probe.value, formula(exercise, probe, **options), rtol) for probe in probes):
-            mistakes = [replace(row, code=code) for row in rows for code in row.code.split()]
-            of_batch = {"kl": BATCH, "reconstruction": 1 / BATCH}.get(exercise) if batch == "sum" else 1
-            beta = wrong.effective_beta(options)
-            return Reading(mistakes + BATCHES[batch], beta and beta * of_batch, options)
-    return None
+            return [one for _, mistakes in rows for one in mistakes] + BATCHES[batch], options
+    return [UNKNOWN], None
 
 
 @torch.no_grad()
@@ -196,15 +185,15 @@ def is_estimate(exercise: str, learner: Learner, probe: Probe, calls: int = 300)
 
 
 @torch.enable_grad()
-def _cut(exercise: str, probes: list[Probe], options: dict) -> Mistake | None:
+def _cut(exercise: str, probes: list[Probe], options: dict) -> list[Finding]:
     """A mistake when the values have an explanation, but the slopes are not those that go with it."""
     names = [name for name in ARGUMENTS[exercise].split() if name not in ("x", "beta")]
     for probe in probes:
-        due = slopes_of(formula(exercise, probe, **options), probe)
+        due = weighted_slopes(formula(exercise, probe, **options), probe)
         for name, slope, expected in zip(names, probe.slopes, due, strict=True):
             if name == "x_logits" and options.get("pixel", "right") != "right":
                 continue
-            size, off = expected.abs(), (expected if slope is None else slope - expected).abs()
+            size, off = expected.abs(), (slope - expected).abs()
             if (off > 3e-2 * size + 1e-2 * size.max() + 1e-7).any():
-                return Mistake("gradient_cut", note=f"Nothing, or only a part of it, reaches {name}.")
-    return None
+                return [Finding("gradient_cut", note=f"Nothing, or only a part of it, reaches {name}.")]
+    return []

@@ -9,7 +9,7 @@ from itertools import takewhile
 import torch
 from torch import Tensor
 
-from vaekit.exercises.calling import Halt, Learner, as_tensor, described
+from vaekit.exercises.calling import Halt, Learner, as_tensor, described, slopes_of
 from vaekit.exercises.diagnosis import Diagnosis, Finding
 
 ROWS, LATENTS, CALLS = 64, 2, 30
@@ -28,14 +28,7 @@ AXES = {  # of ε, (calls, B, D): what it is when it is one and the same along a
 
 def with_slopes(z: Tensor, mu: Tensor, logvar: Tensor) -> Tensor:
     """The draw z of these codes, ∂z/∂μ and ∂z/∂logvar: (3, B, D). The slopes are 0 where no path leads."""
-    is_path = z.requires_grad and mu.requires_grad and logvar.requires_grad
-    slopes = slopes_of(z.sum(), [mu, logvar]) if is_path else [torch.zeros_like(mu)] * 2
-    return torch.stack([z.detach().float(), *slopes])
-
-
-def slopes_of(total: Tensor, inputs: list[Tensor]) -> tuple[Tensor, ...]:
-    """d(total)/d(each input); zeros where no path leads."""
-    return torch.autograd.grad(total, inputs, allow_unused=True, materialize_grads=True, retain_graph=True)
+    return torch.stack([z.detach().float(), *slopes_of(z.sum(), [mu, logvar])])
 
 
 def codes(rows: int, latents: int, call: int = 0) -> tuple[Tensor, Tensor]:

@@ -6,15 +6,15 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from vaekit.exercises import formulas, noise
+from vaekit.exercises import formulas, noise, wrong
 from vaekit.exercises.calling import Halt, Learner, as_tensor, is_open
 from vaekit.exercises.diagnosis import Diagnosis, Finding
-from vaekit.exercises.wrong import BATCH, LATENTS, Mistake
+from vaekit.exercises.wrong import BATCH, LATENTS
 from vaekit.model import VAE
 
 FACTORS = {  # what the gradient due may have been multiplied by
-    -1: Mistake("sign", note="The steps go up the loss, not down."),
-    BATCH: Mistake("sum_over_batch", note="`backward()` is called on the sum.", reduction="sum over batch"),
+    -1: Finding("sign", note="The steps go up the loss, not down."),
+    BATCH: Finding("sum_over_batch", note="`backward()` is called on the sum.", reduction="sum over batch"),
 }
 
 
@@ -73,28 +73,28 @@ class Standstill(torch.optim.Optimizer):
 Taken = tuple[list[Tensor], list[Tensor]]  # the weights' gradients at a step, and what had come back by then
 
 
-def _astray(taken: Taken | None) -> Mistake | None:
+def _astray(taken: Taken | None) -> Finding | None:
     """A mistake when the gradient taken is not this call's, which may have been clipped, but no more."""
     if taken is None:
-        return Mistake("step_missing", note="`step()` of the optimizer that was given was not called.")
+        return Finding("step_missing", note="`step()` of the optimizer that was given was not called.")
     taken, fresh = (torch.cat([one.flatten() for one in ones]) for ones in taken)
     if not taken.any():
         note = "No gradient came back: is there a `loss.backward()`?"
-        cleared = Mistake("step_missing", note="The gradients were cleared just before.")
-        return cleared if fresh.any() else Mistake("gradient_cut", note=note)
+        cleared = Finding("step_missing", note="The gradients were cleared just before.")
+        return cleared if fresh.any() else Finding("gradient_cut", note=note)
     if not fresh.any() and taken.isnan().any():
         note = "It follows that of the call before: `step()` comes before `backward()`."
-        return Mistake("wrong_gradient", note=note)
+        return Finding("wrong_gradient", note=note)
     if taken.isnan().any() and fresh.isfinite().all():
-        return Mistake("zero_grad_missing")
+        return Finding("zero_grad_missing")
     if fresh.any() and fresh.abs()[taken * fresh <= 0].sum() > 0.02 * fresh.abs().sum():
-        return Mistake("wrong_gradient", note="A part of it was cleared, or turned round, on the way.")
+        return Finding("wrong_gradient", note="A part of it was cleared, or turned round, on the way.")
     return None
 
 
 def _factor(taken: Taken, probe: formulas.Probe, options: dict) -> float | None:
     """What the gradients of the loss with these options were multiplied by, but for clipping; None if by no number."""
-    due = formulas.slopes_of(formulas.formula("loss", probe, **options), probe)
+    due = formulas.weighted_slopes(formulas.formula("loss", probe, **options), probe)
     for gradients in taken:
         product = sum(float((one * other).sum()) for one, other in zip(gradients, due, strict=True))
         factor = product / sum(float(one.square().sum()) for one in due)
@@ -173,18 +173,18 @@ def examine(function, declared: set[str]) -> Diagnosis:
     mistakes, beta = list(astray.values()), 1.0
     # a step along the right loss is right, whatever value came back
     if mistakes or not all(factor and abs(factor - 1) < 0.05 for factor in factors({})):
-        reading = formulas.read("loss", probes)
-        beta, options = reading.beta, reading.options
-        if not mistakes and reading.mistakes == [formulas.UNKNOWN] and formulas.is_estimate("loss", stage, probes[0]):
+        explaining, options = formulas.read("loss", probes)
+        beta = wrong.effective_beta("loss", options)
+        if not mistakes and explaining == [formulas.UNKNOWN] and formulas.is_estimate("loss", stage, probes[0]):
             return Diagnosis("step", tuple(noisy), 1.0, formulas.ESTIMATE)
         if not mistakes and options is not None and options.get("pixel") != "itself":
             found = factors(options)
             if None in found:
                 beta, cut = None, "Only a part of the loss's gradient reaches the weights."
-                mistakes = [Mistake("gradient_cut", note=cut)]
+                mistakes = [Finding("gradient_cut", note=cut)]
             elif abs(found[0] - 1) > 0.1:
-                unknown = Mistake("unrecognized", note=f"`backward()` is called on {found[0]:.4g} times the loss.")
+                unknown = Finding("unrecognized", note=f"`backward()` is called on {found[0]:.4g} times the loss.")
                 mistakes = [FACTORS.get(round(found[0], 2), unknown)]
-        mistakes += reading.mistakes
+        mistakes += explaining
     verdict = formulas.conclude("step", mistakes, beta, declared, formulas.evidence_of("loss", probes[0]))
     return replace(verdict, findings=(*verdict.findings, *noisy))

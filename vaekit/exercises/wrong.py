@@ -1,33 +1,24 @@
 """The loss's two terms, every mistake that the doctor knows being an option; `wrong.toml` is the table."""
 
 import tomllib
-from dataclasses import dataclass, field
 from importlib.resources import files
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from vaekit.exercises.diagnosis import Finding
+
 LATENTS, BATCH = 3, 5  # of the probes, with 784 pixels: without common factors, so that no two mistakes cancel
 
 
-@dataclass(frozen=True)
-class Mistake:
-    """One row of the table: its code, the options that it sets, a note, the words that declare it to be meant."""
-
-    code: str
-    options: dict = field(default_factory=dict, hash=False)
-    note: str = ""
-    reduction: str = ""
-    evidence: tuple[str, ...] = ()  # input, what came out, what should have
-
-
-def _mistake(code: str, note: str = "", reduction: str = "", **options) -> Mistake:
-    return Mistake(code, options, note, reduction)
+def _row(code: str, note: str = "", reduction: str = "", **options) -> tuple[dict, list[Finding]]:
+    """One row of the table: the options that it changes, and the mistakes that those are, one for each code."""
+    return options, [Finding(one, note=note, reduction=reduction) for one in code.split()]
 
 
 _ROWS = tomllib.loads(files(__package__).joinpath("wrong.toml").read_text(encoding="utf-8"))
-KL, RECONSTRUCTION, LOSS = ([_mistake(**row) for row in _ROWS[name]] for name in ("kl", "reconstruction", "loss"))
+KL, RECONSTRUCTION, LOSS = ([_row(**row) for row in _ROWS[name]] for name in ("kl", "reconstruction", "loss"))
 
 
 def kl(mu, logvar, *, power=1.0, spread=1.0, mean=1.0, one=1.0, log=1.0, half=0.5, kl_sign=1.0, latents=1) -> Tensor:
@@ -92,10 +83,16 @@ def loss(x_logits, x, mu, logvar, beta, *, weigh="KL", total=1, r_batch=1, k_bat
     return total * (r + k_weight * k_batch * kl(mu, logvar, **options).mean())
 
 
-def effective_beta(options: dict) -> float | None:
-    """The KL's weight beside the reconstruction's at β = 1; None when one of the two is not a multiple of itself."""
+def effective_beta(exercise: str, options: dict | None) -> float | None:
+    """The KL's weight beside the reconstruction's at β = 1, by the options that explain an exercise's values.
+
+    None when there are none, or when one of the two is not a multiple of itself.
+    """
     right = {"half": 0.5, "kl_sign": 1, "k_batch": 1, "latents": 1, "r_sign": 1, "r_batch": 1, "pixels": 1}
-    if options.keys() - {*right, "weigh", "total", "batch"} or options.get("weigh") == "no reconstruction":
+    known = {*right, "weigh", "total", "batch"}
+    if options is None or options.keys() - known or options.get("weigh") == "no reconstruction":
         return None
     half, kl_sign, k_batch, latents, r_sign, r_batch, pixels = ((right | options)[name] for name in right)
-    return 2 * half * kl_sign * k_batch / latents * pixels / (r_sign * r_batch) * (options.get("weigh") != "no KL")
+    summed = {"kl": BATCH, "reconstruction": 1 / BATCH}[exercise] if options.get("batch") == "sum" else 1
+    of_kl = 2 * half * kl_sign * k_batch / latents * (options.get("weigh") != "no KL")
+    return summed * of_kl * pixels / (r_sign * r_batch)
