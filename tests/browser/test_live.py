@@ -11,7 +11,6 @@ from jupyter import (
     ask,
     decoded_by_torch,
     execute,
-    fingers,
     pixels,
     run_cell,
     sent_messages,
@@ -87,63 +86,6 @@ def test_drag_decodes_in_the_page_alone_and_equals_torch(desk, lab):
     assert len({image.tobytes() for image in images}) == len(images)
     off = np.abs(np.stack(images) / 255 - decoded_by_torch(desk, codes))
     assert off.max() <= MOST and off.mean() <= MEAN
-
-
-DRAG_LOST = """(plane) => {
-    const box = plane.getBoundingClientRect();
-    const say = (type, x, more) => plane.dispatchEvent(new PointerEvent(type,
-        { pointerId: 1, bubbles: true, clientX: box.x + x, clientY: box.y + 60, ...more }));
-    say("pointerdown", 60, { button: 0, buttons: 1 });
-    say("pointermove", 200, { button: -1, buttons: 0 });
-    say("pointermove", 300, { button: -1, buttons: 1 });
-}"""
-
-
-def test_only_the_left_button_drags_and_one_that_came_up_unheard_ends_it(desk, lab):
-    desk.mouse.move(*lab.client(0, 0))
-    before = lab.state()
-    for button in ("right", "middle"):
-        desk.mouse.down(button=button)
-        desk.mouse.move(*lab.client(2, 1), steps=4)
-        assert (lab.state()["z1"], lab.state()["z2"]) == (before["z1"], before["z2"])
-        desk.mouse.up(button=button)
-        desk.keyboard.press("Escape")
-    lab.plane.evaluate(DRAG_LOST)
-    width = lab.plane.bounding_box()["width"]
-    assert lab.state()["z1"] == pytest.approx((120 / width - 1) * lab.state()["extent"], abs=0.05)
-
-
-def test_a_pen_drags_too_and_of_two_fingers_the_first(desk, lab):
-    session, send = desk.context.new_cdp_session(desk), fingers(desk)
-
-    def pen(kind: str, *z: float, buttons: int = 1) -> None:
-        x, y = lab.client(*z)
-        about = {"button": "left", "buttons": buttons, "clickCount": 1, "pointerType": "pen"}
-        session.send("Input.dispatchMouseEvent", {"type": kind, "x": x, "y": y, **about})
-
-    def touch(kind: str, *places: tuple[float, float]) -> None:
-        send(kind, *[lab.client(*z) for z in places])
-
-    def is_at(*z: float) -> None:
-        wait_until(lambda: np.allclose([lab.state()["z1"], lab.state()["z2"]], z, atol=0.05))
-
-    lab.plane.scroll_into_view_if_needed()
-    pen("mousePressed", 0, 0)
-    pen("mouseMoved", 1, 0.5)
-    pen("mouseReleased", 1, 0.5, buttons=0)
-    pen("mouseMoved", 2, -1, buttons=0)
-    is_at(1, 0.5)
-    touch("Start", (-1, 0))
-    touch("Start", (-1, 0), (1, 1))  # a second one comes,
-    touch("Move", (-1, 0.5), (1, -1))
-    is_at(-1, 0.5)
-    touch("Move", (-0.5, 0))  # and goes
-    is_at(-0.5, 0)
-    touch("Cancel")  # the system has taken the first
-    touch("Start", (0.7, 0.7))
-    touch("Move", (0.7, -0.7))
-    is_at(0.7, -0.7)
-    touch("End")
 
 
 def test_pause_stands_still_step_takes_one_and_start_again_plays_on_from_step_0(desk, lab):

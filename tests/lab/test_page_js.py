@@ -208,20 +208,21 @@ const heard = {}, life = { on: (node, type, answer) => (heard[type] = answer) },
 const node = { setPointerCapture() {}, hasPointerCapture: () => true };
 const note = (what) => ({ pointerId }) => told.push(`${what} ${pointerId}`);
 const hand = followPointer(life, node, { down: note("down"), move: note("move"), up: note("up") });
-const send = (type, pointerId, buttons = 1) => heard[`pointer${type}`]({ pointerId, buttons, button: 0 });
+const send = (type, pointerId, buttons = 1, button = 0) => heard[`pointer${type}`]({ pointerId, buttons, button });
 const run = (...events) => (events.forEach((event) => send(...event)), [...told.splice(0), hand.held()]);
 const all = [run(["down", 1], ["down", 2], ["move", 2], ["move", 1], ["up", 2], ["up", 1, 0])];
 run(["down", 1]);
 hand.drop();
 all.push(run(["move", 1], ["up", 1, 0]), run(["down", 2], ["move", 2, 0], ["move", 2]));
-return [...all, run(["down", 1], ["cancel", 1])];
+return [...all, run(["down", 1], ["cancel", 1]), run(["down", 1, 2, 2], ["move", 1])];
 """
 
 
 def test_one_pointer_is_followed_at_a_time_and_none_that_was_dropped_or_came_up_unheard():
-    drawn, dropped, unheard, cancelled = js(POINTERS)
+    drawn, dropped, unheard, cancelled, with_the_right_button = js(POINTERS)
     assert drawn == ["down 1", "move 1", "up 1", False] and dropped == [False]
     assert unheard == ["down 2", False] and cancelled == ["down 1", False]
+    assert with_the_right_button == [False]
 
 
 def test_the_heart_beats_every_second_while_something_moves_and_else_not_at_all_and_a_task_names_what_it_speaks_of():
