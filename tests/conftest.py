@@ -43,6 +43,15 @@ def on_the_cpu():
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def one_torch_thread():
+    """Results are compared to the bit, between threads as well: each uses one torch thread."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(autouse=True)
 def same_dice():
     """What draws from torch's global generator draws the same each time: a failure can be seen again."""

@@ -1,20 +1,16 @@
 """What the lab's tests share: small runs, plain loops to compare with, and a view that only counts."""
 
 import os
-import random
-import signal
 import subprocess
 import sys
 import threading
 import time
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import torch
 from torch import nn
 
-import vaekit
 from vaekit import VAE, Knobs, train
 from vaekit.data import Batches, ImageSet, mnist
 from vaekit.runs.run import Run
@@ -159,34 +155,10 @@ class Flaky(VAE):
         return result
 
 
-def killed_while_saving(program: str, times: int, seed: int = 0):
-    """Kill -9 a process that calls `save(0)`, `save(1)`, … without end, `times` times; yields after each.
-
-    `program` defines save. Its imports are made once: each process that is killed is a fork of one that waits.
-    """
-    forks = """
-import os, sys
-for line in sys.stdin:
-    if (child := os.fork()) == 0:
-        turn = 0
-        while True:
-            save(turn)
-            turn += 1
-            if turn == 2:
-                print(os.getpid(), flush=True)
-    os.waitpid(child, 0)
-    print("killed", flush=True)
-"""
-    folders = [str(Path(vaekit.__file__).parent.parent), str(Path(__file__).parent)]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(folders), "OMP_NUM_THREADS": "1"}
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "env": environment}
-    moments = random.Random(seed)
-    with subprocess.Popen([sys.executable, "-c", program + forks], **pipes) as parent:
-        for _ in range(times):
-            print("go", file=parent.stdin, flush=True)
-            child = int(parent.stdout.readline())
-            time.sleep(moments.uniform(0, 0.05))
-            os.kill(child, signal.SIGKILL)
-            assert parent.stdout.readline() == "killed\n"
-            yield
-        parent.stdin.close()
+def in_python(program: str, *arguments, before=(), cwd=None, check=True, **environment) -> subprocess.CompletedProcess:
+    """A program in a process of its own, which comes to its end. `before`: a command that is to run it."""
+    command = [*before, sys.executable, "-c", program, *map(str, arguments)]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"} | environment
+    done = subprocess.run(command, env=environment, cwd=cwd, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0 or not check, done.stderr
+    return done

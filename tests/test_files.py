@@ -3,8 +3,7 @@
 import errno
 import os
 import re
-import subprocess
-import sys
+import signal
 import tempfile
 import threading
 import time
@@ -14,18 +13,12 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from lab_helpers import killed_while_saving
+from lab_helpers import in_python
 
 import vaekit._files
 from vaekit._files import read_whole, short_path, write_whole
 
 OLD, NEW = b"old" * 10_000, b"new" * 100_000
-
-
-def in_python(program: str, *arguments) -> str:
-    environment = os.environ | {"PYTHONPATH": str(Path(vaekit.__file__).parent.parent)}
-    command = [sys.executable, "-c", program, *map(str, arguments)]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=100).stdout
 
 
 def mode_of(path: Path) -> int:
@@ -106,7 +99,7 @@ attempt()
 print((folder / "file").read_bytes(), os.listdir(folder))
 """
     with tempfile.TemporaryDirectory() as folder:
-        said = in_python(program, folder).splitlines()
+        said = in_python(program, folder).stdout.splitlines()
     assert "it is read-only" in said[0] and "Permission denied" in said[1]
     assert said[2:] == ["b'old' ['file']"]
 
@@ -130,24 +123,23 @@ def test_many_who_save_the_same_file_at_once(tmp_path):
     assert os.listdir(tmp_path) == ["file"]
 
 
+KILLED = """
+import os, signal, sys
+import vaekit._files as files
+setattr(files.os, sys.argv[2], lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+files.write_whole(sys.argv[1], b"new" * 100_000)
+"""
+
+
 @pytest.mark.slow
 def test_kill_9_leaves_a_whole_file_and_drafts_that_a_later_save_takes_away(tmp_path):
-    """40 times, at moments drawn from a seed; two contents of 300 kB, saved in turn without end."""
-    path, contents = tmp_path / "file", [b"0" * 300_000, b"1" * 300_000]
-    write_whole(path, contents[0])
-    program = f"""
-from vaekit._files import write_whole
-
-def save(turn):
-    write_whole({str(path)!r}, str(turn % 2).encode() * 300_000)
-"""
-    found = set()
-    for _ in killed_while_saving(program, times=40):
-        assert path.read_bytes() in contents
-        found.add(path.read_bytes())
-    assert len(found) == 2
+    """Killed when the draft is written and not yet on the disk, and when it is to take the file's place."""
+    write_whole(path := tmp_path / "file", OLD)
+    for moment in ("fsync", "replace"):
+        assert in_python(KILLED, path, moment, check=False).returncode == -signal.SIGKILL
+        assert path.read_bytes() == OLD
     drafts = [tmp_path / name for name in os.listdir(tmp_path) if name != "file"]
-    assert len(drafts) > 2, "hardly a kill struck while a file was written: nothing is proved"
+    assert len(drafts) == 2
     write_whole(path, NEW)  # they block nobody, and one of them may be somebody's who is still writing
     assert path.read_bytes() == NEW and all(draft.exists() for draft in drafts)
     for draft in drafts:

@@ -1,9 +1,7 @@
 """What an installation needs, and what it does where JupyterLab and a new kernel are missing."""
 
 import io
-import os
 import shutil
-import subprocess
 import sys
 import tempfile
 import tomllib
@@ -11,6 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from lab_helpers import in_python
 from packaging.requirements import Requirement
 
 from vaekit import __main__ as command
@@ -43,7 +42,7 @@ lab = vaekit.LatentLab(torch.rand(200, 1, 8, 8), hidden=16, device="cpu")
 print(len(lab.run(50).figure().axes) > 2, "ipykernel" in sys.modules)
 main(["lab"])
 """
-    ran = in_python(program, cwd=tmp_path)
+    ran = in_python(program, cwd=tmp_path, check=False)
     assert ran.stdout == "True False\n" and ran.returncode == 1 and not list(tmp_path.iterdir())
     assert ran.stderr == 'vaekit: JupyterLab is not installed: python -m pip install "vaekit[lab]"\n'
 
@@ -65,12 +64,6 @@ print(len(vaekit.mnist(False, device="cpu")), sorted(os.listdir(raw)) == sorted(
         raw.chmod(0o555)
         Path(folder).chmod(0o755)
         assert in_python(program, VAEKIT_DATA=folder).stdout == "10000 True\n"
-
-
-def in_python(program: str, cwd=None, **variables) -> subprocess.CompletedProcess:
-    environment = os.environ | {"PYTHONPATH": str(ROOT)} | variables
-    line = [sys.executable, "-c", program]
-    return subprocess.run(line, env=environment, cwd=cwd, capture_output=True, text=True, timeout=100)
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252"])

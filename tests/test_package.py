@@ -1,13 +1,11 @@
 """The package as a whole: its public names, what imports what, and what an import costs."""
 
 import ast
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from lab_helpers import in_python
 
 import vaekit
 
@@ -76,6 +74,4 @@ def test_public_names(refuses):
 def test_import_vaekit_leaves_the_slow_parts_for_later():
     slow = ("torchvision", "matplotlib", "ipywidgets", "anywidget", "IPython", "platformdirs", "vaekit.lab")
     program = f"import vaekit, sys; print([name for name in {slow} if name in sys.modules])"
-    environment = os.environ | {"PYTHONPATH": str(PACKAGE.parent)}
-    found = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
-    assert found.stdout.strip() == "[]"
+    assert in_python(program).stdout.strip() == "[]"

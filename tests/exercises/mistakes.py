@@ -25,11 +25,6 @@ def untouched(*given):
     """The gap as the notebook has it."""
 
 
-def forever(*given):
-    while True:
-        pass
-
-
 def broken(*given):
     return undefined_name  # noqa: F821
 

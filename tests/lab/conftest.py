@@ -3,20 +3,10 @@ import os
 import threading
 
 import pytest
-import torch
 from lab_helpers import CountingView, make_run, some_digits, trainers
 
 from vaekit.lab import LatentLab, clock
 from vaekit.lab.engine import Engine
-
-
-@pytest.fixture(scope="session", autouse=True)
-def one_torch_thread():
-    """Bits are compared between threads: each uses one torch thread."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(autouse=True)

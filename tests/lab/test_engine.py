@@ -1,17 +1,15 @@
 """The trainer thread, without widgets: who may command it, what it shows and when, and that nobody waits for ever."""
 
-import os
-import subprocess
-import sys
 import threading
 import time
 from types import SimpleNamespace
 
 import pytest
 import torch
-from lab_helpers import SECONDS, CountingView, Flaky, is_plain, make_run, trainers, wait_for
+from lab_helpers import SECONDS, CountingView, Flaky, in_python, is_plain, make_run, trainers, wait_for
 
 import vaekit.lab.engine
+from vaekit._checks import one_line
 from vaekit.lab import clock
 
 
@@ -158,9 +156,8 @@ assert ThreadPoolExecutor().submit(torch.get_num_threads).result() == 2, "given 
 one.play()
 one.post(lambda: None).result()
 """  # the process ends while it plays: it must end all the same, and in peace
-    env = os.environ | {"OMP_NUM_THREADS": "2", "PYTHONPATH": os.pathsep.join(sys.path)}
-    ended = subprocess.run([sys.executable, "-W", "error", "-c", code], env=env, timeout=60, capture_output=True)
-    assert (ended.returncode, ended.stdout, ended.stderr) == (0, b"", b"")
+    ended = in_python(code, PYTHONWARNINGS="error", OMP_NUM_THREADS="2")
+    assert (ended.stdout, ended.stderr) == ("", "")
 
 
 def test_after_close_there_is_no_thread_and_a_command_starts_another(engines):
@@ -179,11 +176,15 @@ class Stop(BaseException):
     pass
 
 
-@pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt(), Stop("stop")])
+ERRORS = [RuntimeError("a cable came loose"), MemoryError("Unable to allocate 9 GiB")]
+
+
+@pytest.mark.parametrize("error", [*ERRORS, SystemExit(3), KeyboardInterrupt(), Stop("stop")])
 def test_whatever_a_step_raises_the_thread_lives_and_who_waits_is_answered(engines, error):
     engine = engines(lambda: make_run(Flaky(5, error=error)))
     assert engine.train_for(10).result(SECONDS) == 4
-    assert engine.error.startswith(f"Step 5 failed ({type(error).__name__}") and "\n" not in engine.error
+    ending = "Paused at step 4, the last good one. Press play to try again."
+    assert engine.error == f"Step 5 failed ({one_line(error)}). {ending}"
     assert rests(engine) and len(trainers()) == 1
     assert engine.train_for(6).result(SECONDS) == 10 and engine.error is None
     assert is_plain(engine.run)
@@ -272,6 +273,20 @@ def test_a_line_is_shown_until_something_else_is_done_and_so_is_what_nobody_wait
     assert engine.notice == "The lab could not do that (ZeroDivisionError: division by zero)."
     with pytest.raises(ZeroDivisionError):
         engine.post(lambda: 1 / 0, report=False).result(SECONDS)
+
+
+@pytest.mark.parametrize("hours", [1, -1])
+def test_the_clock_on_the_wall_may_jump(engines, watched, monkeypatch, hours):
+    engine, real = engines(view=watched), time.time
+    engine.patience = 60
+    engine.play().result(SECONDS)
+    assert moves(engine, 20)
+    engine.heartbeat()
+    monkeypatch.setattr(time, "time", lambda: real() + 3600 * hours)
+    assert engine.looked_at and moves(engine, 50)
+    assert engine.playing and engine.notice is None
+    engine.pause().result(SECONDS)
+    assert 0 <= engine.speed < 10**5 and is_plain(engine.run)
 
 
 def test_a_step_that_fails_each_time_does_not_advise_to_try_again(engines):

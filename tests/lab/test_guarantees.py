@@ -5,19 +5,17 @@ import os
 import random
 import signal
 import threading
-from itertools import count
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from lab_helpers import Flaky, done, encoded, is_plain, same_bits, say_as_page, small_vae, wait_for, weights
+from lab_helpers import done, encoded, is_plain, same_bits, say_as_page, small_vae, wait_for, weights
 from torch import nn
 
 import vaekit
 import vaekit.lab.clock
 import vaekit.runs.run
-from vaekit.training import Step
 
 PACKAGE = Path(vaekit.__file__).parent
 
@@ -54,24 +52,6 @@ def look_hard(lab) -> None:
 
 
 # -- 1. One loop ------------------------------------------------------------------------------------------
-
-
-def test_1_the_lab_takes_its_steps_from_train(monkeypatch, labs):
-    asked = []
-
-    def idle(model, images, knobs, *, first, **rest):
-        zero = torch.tensor(0.0)
-        for number in count(first):
-            asked.append(number)
-            yield Step(number, 0.0, knobs, zero, zero, torch.zeros(2))
-
-    monkeypatch.setattr(vaekit.runs.run, "train", idle)
-    lab = labs()
-    before = weights(lab.model)
-    lab.run(6)
-    lab.step()
-    assert asked == [1, 2, 3, 4, 5, 6, 7]
-    assert same_bits(weights(lab.model), before)  # nobody else moves them
 
 
 def test_1_gradients_are_taken_and_applied_in_training_py_alone():
@@ -182,22 +162,6 @@ def test_6_nan_from_the_first_step_on(labs, one_first):
     lab.set(lr=1e-3)
     lab.run(5)
     assert is_plain(lab.engine.run)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("call", [1, 14])
-def test_6_an_exception_in_a_step_pauses_at_the_step_before(labs, call):
-    lab = labs(model=Flaky(call))
-    with pytest.warns(UserWarning, match="a cable came loose"):
-        lab.run(30)
-    assert lab.steps_taken == call - 1
-    assert lab.error == (
-        f"Step {call} failed (RuntimeError: a cable came loose). Paused at step {call - 1}, the last good one. "
-        "Press play to try again."
-    )
-    assert is_plain(lab.engine.run)
-    lab.run(20)
-    assert lab.error is None and lab.steps_taken == call + 19 and is_plain(lab.engine.run)
 
 
 def test_6_a_model_that_raises_where_another_ones_loss_is_nan_goes_back_to_good_weights(labs):
