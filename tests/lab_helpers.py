@@ -28,6 +28,11 @@ def small_vae(seed: int = 0, latent_dim: int = 2, hidden: int = 16, **parts) -> 
     return VAE(latent_dim, hidden, init_generator=torch.Generator().manual_seed(seed), **parts)
 
 
+def with_methods(**methods) -> type[VAE]:
+    """A VAE with these methods in place of its own."""
+    return type("Learners", (VAE,), methods)
+
+
 def make_run(model: nn.Module | None = None, n: int = 300, seed: int = 0, **settings) -> Run:
     """300 digits are three batches an epoch: two full ones and what is left."""
     sets = {"digits": some_digits(n), "few": some_digits(150, "few")}

@@ -2,9 +2,11 @@
 
 import copy
 import warnings
+from functools import wraps
 
 import pytest
 import torch
+from lab_helpers import with_methods
 from torch import nn
 
 import vaekit
@@ -16,91 +18,45 @@ SIGNATURE = (
 )
 
 
-class Gives(VAE):
-    """A VAE whose forward gives something else, made from the three."""
-
-    def __init__(self, change):
-        super().__init__(2, 16, (1, 8, 8))
-        self.change = change
-
-    def forward(self, x, generator=None):
-        return self.change(*super().forward(x, generator))
+def toy(kind, **options):
+    return kind(2, 16, (1, 8, 8), **options)
 
 
-class Encodes(Gives):
-    """A VAE whose encode gives something else."""
+def gives(change, method="forward"):
+    """A toy one of whose methods gives something else, made from what VAE's own gives."""
+    own = getattr(VAE, method)
 
-    def encode(self, x):
-        return self.change(*super().encode(x))
+    @wraps(own)  # its signature as well
+    def changed(self, *given, **named):
+        out = own(self, *given, **named)
+        return change(*(out if isinstance(out, tuple) else (out,)))
 
-    def forward(self, x, generator=None):
-        return VAE.forward(self, x, generator)
-
-
-class Decodes(Gives):
-    def decode(self, z):
-        return self.change(super().decode(z))
-
-    def forward(self, x, generator=None):
-        return VAE.forward(self, x, generator)
+    return toy(with_methods(**{method: changed}))
 
 
-class NoGenerator(VAE):
-    def forward(self, x):
-        return super().forward(x)
-
-
-class WithLabels(VAE):
-    def forward(self, x, labels):
-        return super().forward(x)
-
-
-class Keywords(VAE):
-    def forward(self, x, **keywords):
-        return super().forward(x, **keywords)
-
-
-class Deaf(VAE):
-    """It takes the generator, and draws from torch's own."""
-
-    def forward(self, x, generator=None):
-        return super().forward(x)
-
-
-class Private(VAE):
-    """It draws from a generator of its own."""
-
-    own = torch.Generator()
-
-    def forward(self, x, generator=None):
-        return super().forward(x, self.own)
-
-
-class Mean(VAE):
-    """No noise at all."""
-
-    def forward(self, x):
-        mu, logvar = self.encode(x)
-        return self.decode(mu), mu, logvar
-
-
-class InPlace(VAE):
-    """It takes the mean out of the very images that it is given."""
-
-    def encode(self, x):
-        return super().encode(x.sub_(0.5))
-
-
-class OwnNoise(Gives):
+def own_noise(change):
     """Its second head is positive; `change` makes z of mu, that and ε."""
 
     def encode(self, x):
-        mu, raw = super().encode(x)
+        mu, raw = VAE.encode(self, x)
         return mu, nn.functional.softplus(raw)
 
     def forward(self, x, generator=None):
         mu, second = self.encode(x)
-        return self.decode(self.change(mu, second, torch.randn(mu.shape, generator=generator))), mu, second
+        return self.decode(change(mu, second, torch.randn(mu.shape, generator=generator))), mu, second
+
+    return toy(with_methods(encode=encode, forward=forward))
+
+
+Mean = with_methods(forward=lambda self, x: (self.decode(self.encode(x)[0]), *self.encode(x)))  # no noise at all
+Keywords = with_methods(forward=lambda self, x, **keywords: VAE.forward(self, x, **keywords))
+WithLabels = with_methods(forward=lambda self, x, labels: VAE.forward(self, x))
+InPlace = with_methods(encode=lambda self, x: VAE.encode(self, x.sub_(0.5)))
+NoGradient = with_methods(forward=torch.no_grad()(VAE.forward))
+NoGenerator = with_methods(forward=lambda self, x: VAE.forward(self, x))
+Deaf = with_methods(forward=lambda self, x, generator=None: VAE.forward(self, x))  # it draws from torch's own,
+OWN = torch.Generator()
+Private = with_methods(forward=lambda self, x, generator=None: VAE.forward(self, x, OWN))  # or from this
 
 
 class OnlyForward(nn.Module):
@@ -112,16 +68,6 @@ class OnlyForward(nn.Module):
         return self.inside(x, generator)
 
 
-class NoGradient(VAE):
-    @torch.no_grad()
-    def forward(self, x, generator=None):
-        return super().forward(x, generator)
-
-
-def toy(kind, **options):
-    return kind(2, 16, (1, 8, 8), **options)
-
-
 def with_layer(layer):
     model = toy(VAE)
     model.encoder.mu = nn.Sequential(nn.Linear(16, 2), layer)
@@ -129,33 +75,33 @@ def with_layer(layer):
 
 
 WRONG_FORWARD = {
-    "four things": (Gives(lambda a, m, v: (a, a, m, v)), "forward of this Gives gives 4 things"),
-    "one tensor": (Gives(lambda a, m, v: a), "gives one Tensor"),
-    "another order": (Gives(lambda a, m, v: (m, v, a)), r"gives x_logits \(\d+, 2\) for images"),
-    "mu (B,)": (Gives(lambda a, m, v: (a, m[:, 0], v[:, 0])), r"gives mu \(\d+,\) for .*mu and logvar \(B, D\)$"),
-    "one logvar": (Gives(lambda a, m, v: (a, m, v[:, :1])), r"gives logvar \(\d+, 1\) for"),
-    "28 to 32": (Decodes(lambda a: nn.functional.pad(a, (2, 2, 2, 2))), r"x_logits \(\d+, 1, 12, 12\) for images"),
-    "encode's dict": (Encodes(lambda m, v: {"mu": m, "logvar": v}), "Encodes"),
-    "an error inside": (Decodes(lambda a: a.no_such_thing), r"this Decodes fails with .*\(AttributeError: "),
-    "labels": (toy(WithLabels), "this WithLabels fails with .*missing .* 'labels'"),
+    "four things": (gives(lambda a, m, v: (a, a, m, v)), "forward of this Learners gives 4 things"),
+    "one tensor": (gives(lambda a, m, v: a), "gives one Tensor"),
+    "another order": (gives(lambda a, m, v: (m, v, a)), r"gives x_logits \(\d+, 2\) for images"),
+    "mu (B,)": (gives(lambda a, m, v: (a, m[:, 0], v[:, 0])), r"gives mu \(\d+,\) for .*mu and logvar \(B, D\)$"),
+    "one logvar": (gives(lambda a, m, v: (a, m, v[:, :1])), r"gives logvar \(\d+, 1\) for"),
+    "28 to 32": (gives(lambda a: nn.functional.pad(a, (2, 2, 2, 2)), "decode"), r"x_logits \(\d+, 1, 12, 12\) for"),
+    "encode's dict": (gives(lambda m, v: {"mu": m, "logvar": v}, "encode"), "Learners"),
+    "an error inside": (gives(lambda a: a.no_such_thing, "decode"), r"this Learners fails with .*\(AttributeError: "),
+    "labels": (toy(WithLabels), "this Learners fails with .*missing .* 'labels'"),
     "other images": (VAE(2, 16), "takes images of 784 values, these have 64: make the model with image_shape"),
 }
 WRONG_BY_VALUE = {
-    "in place": (toy(InPlace), "of this InPlace changes what it is given, .*: have it make x = x - 0.5$"),
-    "σ": (OwnNoise(lambda mu, std, eps: mu + std * eps), r"logvar for σ: it must be log σ², as in mu \+ exp"),
-    "σ²": (OwnNoise(lambda mu, var, eps: mu + var.sqrt() * eps), "takes its logvar for σ²: it must be log σ²"),
+    "in place": (toy(InPlace), "of this Learners changes what it is given, .*: have it make x = x - 0.5$"),
+    "σ": (own_noise(lambda mu, std, eps: mu + std * eps), r"logvar for σ: it must be log σ², as in mu \+ exp"),
+    "σ²": (own_noise(lambda mu, var, eps: mu + var.sqrt() * eps), "takes its logvar for σ²: it must be log σ²"),
     "NaN": (
-        Gives(lambda a, m, v: (a, m, v * torch.nan)),
+        gives(lambda a, m, v: (a, m, v * torch.nan)),
         "gives NaN or infinity before the first step",
     ),
 }
-SQUEEZES = Encodes(lambda m, v: (m.squeeze(), v.squeeze()))  # where the lab looks at one image
+SQUEEZES = gives(lambda m, v: (m.squeeze(), v.squeeze()), "encode")  # where the lab looks at one image
 SAID = {
     "a sigmoid": (
-        Gives(lambda a, m, v: (a.sigmoid(), m, v)),
+        gives(lambda a, m, v: (a.sigmoid(), m, v)),
         "gives x_logits in 0..1, as after a sigmoid",
     ),
-    "z for mu": (Gives(lambda a, m, v: (a, m + 1, v)), "which the lab shows, gives another mu or logvar than forward"),
+    "z for mu": (gives(lambda a, m, v: (a, m + 1, v)), "which the lab shows, gives another mu or logvar than forward"),
 }
 WRONG_WEIGHTS = {
     "a class": (VAE, TypeError, "model must be a torch.nn.Module such as vaekit.VAE.., not <class"),
@@ -189,7 +135,7 @@ def test_the_right_shapes_with_another_meaning_are_refused(refuses, toys, name):
 
 
 def test_one_image_alone_is_tried_for_the_lab(refuses, toys):
-    with refuses(ValueError, f"{SIGNATURE}.*encode of this Encodes gives mu \\(2,\\) for images \\(1, 1, 8, 8\\)"):
+    with refuses(ValueError, f"{SIGNATURE}.*encode of this Learners gives mu \\(2,\\) for images \\(1, 1, 8, 8\\)"):
         check_model(SQUEEZES, toys)
 
 
@@ -224,7 +170,7 @@ def test_what_the_lab_needs_beyond_forward(refuses, toys):
         toy(vaekit.Autoencoder),
         toy(Keywords),
         toy(Mean),
-        Gives(lambda a, m, v: [a, m, v]),
+        gives(lambda a, m, v: [a, m, v]),
         with_layer(nn.BatchNorm1d(2)),
         with_layer(nn.utils.parametrizations.spectral_norm(nn.Linear(2, 2))),
         toy(VAE).double(),

@@ -18,6 +18,8 @@ import numpy as np
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 ARTIFACTS = REPOSITORY / "artifacts"  # pictures
+WINDOW = {"viewport": {"width": 1280, "height": 800}}
+PHONE = {"viewport": {"width": 390, "height": 844}, "device_scale_factor": 3, "has_touch": True, "is_mobile": True}
 SECONDS = 60  # that what a test waits for may take, on a slow machine with others beside
 # A small model and small batches, so that the 300 steps before each test take half a second.
 LAB_CELL = "import vaekit\n\nlab = vaekit.LatentLab(hidden=64, batch_size=48)\nlab.run(steps=50)\nlab"

@@ -1,12 +1,9 @@
 """The book's pages in a browser, from the disk and with the network cut: in a window and on a phone."""
 
 import pytest
-from jupyter import wait_until
+from jupyter import PHONE, WINDOW, wait_until
 
 pytestmark = pytest.mark.browser
-
-WINDOW = {"viewport": {"width": 1280, "height": 800}}
-PHONE = {"viewport": {"width": 390, "height": 844}, "device_scale_factor": 2, "has_touch": True, "is_mobile": True}
 
 
 @pytest.mark.parametrize(("scheme", "options"), [("light", WINDOW), ("dark", PHONE)], ids=["window", "phone"])

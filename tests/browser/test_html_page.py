@@ -3,14 +3,12 @@
 import numpy as np
 import pytest
 import torch
-from jupyter import ARTIFACTS, Lab, fingers, pixels, wait_until
+from jupyter import ARTIFACTS, PHONE, WINDOW, Lab, fingers, pixels, wait_until
 
 import vaekit
 
 pytestmark = pytest.mark.browser
 
-WINDOW = {"viewport": {"width": 1280, "height": 800}}
-PHONE = {"viewport": {"width": 390, "height": 844}, "device_scale_factor": 3, "has_touch": True, "is_mobile": True}
 # The file holds 8-bit weights: a grey level or two more than the float16 of the live page.
 MOST, MEAN = 4 / 255, 1 / 255
 

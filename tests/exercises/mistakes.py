@@ -2,6 +2,7 @@
 
 import torch
 import torch.nn.functional as F
+from lab_helpers import with_methods
 from torch.distributions import Normal
 
 import vaekit
@@ -381,11 +382,6 @@ LOSS |= {
 }
 
 
-def model_with(**methods):
-    """A VAE with these methods in place of its own."""
-    return type("Learners", (vaekit.VAE,), methods)
-
-
 def half_detached(self, x, generator=None):
     """One head for mu and logvar: every weight is reached, but not by way of σ."""
     mu, logvar = (self.encoder.mu.weight.sum() * 0 + out for out in self.encode(x))
@@ -419,49 +415,49 @@ def after_forward(change):
         x_logits, mu, logvar = vaekit.VAE.forward(self, x, generator)
         return change(x_logits), mu, logvar
 
-    return model_with(forward=forward)
+    return with_methods(forward=forward)
 
 
-MODEL = {code: [model_with(forward=forward_with(wrong)) for wrong in ways] for code, ways in NOISE.items()}
+MODEL = {code: [with_methods(forward=forward_with(wrong)) for wrong in ways] for code, ways in NOISE.items()}
 MODEL["gradient_cut"] += [
-    model_with(forward=half_detached),
-    model_with(forward=lambda self, x: (self.decode(reparameterize(*self.encode(x))).detach(), *self.encode(x))),
-    model_with(encode=torch.no_grad()(vaekit.VAE.encode)),
-    model_with(decode=lambda self, z: self.decoder[3](self.decoder[2](self.decoder[0](z).relu().detach()))),
+    with_methods(forward=half_detached),
+    with_methods(forward=lambda self, x: (self.decode(reparameterize(*self.encode(x))).detach(), *self.encode(x))),
+    with_methods(encode=torch.no_grad()(vaekit.VAE.encode)),
+    with_methods(decode=lambda self, z: self.decoder[3](self.decoder[2](self.decoder[0](z).relu().detach()))),
 ]
 MODEL["noise_reused"] += [DropoutAndSeed]
 MODEL["unrecognized"] += [
-    model_with(encode=lambda self, x: [self.encoder(x)[0]] * 2),
+    with_methods(encode=lambda self, x: [self.encoder(x)[0]] * 2),
     after_forward(lambda x_logits: x_logits.flip(0)),
-    model_with(forward=lambda self, x: (self.decode(reparameterize(*self.encode(x))), *self.encode(x)[::-1])),
+    with_methods(forward=lambda self, x: (self.decode(reparameterize(*self.encode(x))), *self.encode(x)[::-1])),
 ]
 MODEL |= {
-    "not_started": [None, ..., torch.nn.Module, model_with(encode=untouched), model_with(forward=untouched)],
-    "raises": [model_with(encode=broken), model_with(forward=broken), model_with(__init__=broken)],
-    "wrong_type": [int, 3, kl, vaekit.Autoencoder, model_with(forward=lambda self, x: x)],
+    "not_started": [None, ..., torch.nn.Module, with_methods(encode=untouched), with_methods(forward=untouched)],
+    "raises": [with_methods(encode=broken), with_methods(forward=broken), with_methods(__init__=broken)],
+    "wrong_type": [int, 3, kl, vaekit.Autoencoder, with_methods(forward=lambda self, x: x)],
     "wrong_shape": [
-        model_with(forward=lambda self, x: (self.decode(self.encode(x)[0]).flatten(1), *self.encode(x))),
-        model_with(encode=lambda self, x: [out.T for out in self.encoder(x)]),
+        with_methods(forward=lambda self, x: (self.decode(self.encode(x)[0]).flatten(1), *self.encode(x))),
+        with_methods(encode=lambda self, x: [out.T for out in self.encoder(x)]),
     ],
     "noise_at_eval": [
-        model_with(encode=lambda self, x: [out + torch.randn_like(out) for out in self.encoder(x)]),
+        with_methods(encode=lambda self, x: [out + torch.randn_like(out) for out in self.encoder(x)]),
     ],
     "logvar_bounded": [
-        model_with(encode=lambda self, x, bound=bound: (self.encoder(x)[0], bound(self.encoder(x)[1])))
+        with_methods(encode=lambda self, x, bound=bound: (self.encoder(x)[0], bound(self.encoder(x)[1])))
         for bound in (torch.relu, F.softplus, torch.exp, torch.sigmoid, torch.square)
     ],
     "logits_bounded": [
-        model_with(decode=lambda self, z: self.decoder(z).relu()),
-        model_with(decode=lambda self, z: self.decoder(z).tanh()),
+        with_methods(decode=lambda self, z: self.decoder(z).relu()),
+        with_methods(decode=lambda self, z: self.decoder(z).tanh()),
     ],
     "logits_as_probabilities": [
-        model_with(decode=lambda self, z: self.decoder(z).sigmoid()),
+        with_methods(decode=lambda self, z: self.decoder(z).sigmoid()),
         after_forward(torch.sigmoid),
     ],
     "softmax": [
         after_forward(lambda x_logits: x_logits.flatten(1).softmax(1).view_as(x_logits)),
-        model_with(decode=lambda self, z: self.decoder(z).softmax(-1)),
-        model_with(decode=lambda self, z: self.decoder(z).flatten(1).softmax(1).unflatten(1, (1, 28, 28))),
+        with_methods(decode=lambda self, z: self.decoder(z).softmax(-1)),
+        with_methods(decode=lambda self, z: self.decoder(z).flatten(1).softmax(1).unflatten(1, (1, 28, 28))),
     ],
 }
 

@@ -3,6 +3,7 @@
 import mistakes as m  # the file beside this one
 import pytest
 import torch
+from lab_helpers import with_methods
 
 import vaekit
 from vaekit.exercises import diagnose
@@ -55,10 +56,10 @@ PAIRS = [
         m.step_with(m.LOSS["mean_over_pixels"][0], forward=m.forward_with(m.NOISE["exp_logvar_as_std"][0])),
         ("exp_logvar_as_std", "mean_over_pixels"),
     ),
-    ("model", m.model_with(forward=m.upside_down), ("noise_missing", "noise_at_eval")),
+    ("model", with_methods(forward=m.upside_down), ("noise_missing", "noise_at_eval")),
     (
         "model",
-        m.model_with(forward=m.forward_with(m.seeded), decode=lambda self, z: self.decoder(z).sigmoid()),
+        with_methods(forward=m.forward_with(m.seeded), decode=lambda self, z: self.decoder(z).sigmoid()),
         ("noise_reused", "logits_as_probabilities"),
     ),
 ]
@@ -110,7 +111,7 @@ def test_a_declared_reduction_is_no_fault(exercise, function, reduction, beta):
         ({"loss": lambda *given: -m.loss_with()(*given)}, "of the whole loss"),
         ({"step": m.backward_of(lambda loss, x: loss / 3)}, "0.3333 times"),
         ({"step": m.steps_first}, "the call before"),
-        ({"model": m.model_with(__init__=lambda self, config: config.latents)}, "gave 2 for config; where"),
+        ({"model": with_methods(__init__=lambda self, config: config.latents)}, "gave 2 for config; where"),
     ],
 )
 def test_the_words_say_what_it_is(asked, words):
@@ -165,7 +166,7 @@ def test_a_call_that_makes_no_sense(refuses, asked):
 @pytest.mark.parametrize("shape", [28, (28, 28), (1, 28, 0), (1, 28.5, 28), "digits"])
 def test_a_shape_that_is_none(refuses, shape):
     with refuses(ValueError, "shape must be .C, H, W., whole numbers from 1 up"):
-        diagnose(model=m.model_with(), shape=shape)
+        diagnose(model=with_methods(), shape=shape)
 
 
 @pytest.mark.parametrize("reduction", ["mean", ("none", "sum"), [3], 3, [["none"]]])

@@ -8,7 +8,8 @@ from itertools import pairwise
 import pytest
 import torch
 import torch.nn.functional as F
-from mistakes import RIGHT_LOSS, kl, model_with, pass_through, reconstruction, reparameterize, step_with
+from lab_helpers import with_methods
+from mistakes import RIGHT_LOSS, kl, pass_through, reconstruction, reparameterize, step_with
 from torch import nn
 from torch.distributions import Bernoulli, Normal, kl_divergence
 
@@ -430,7 +431,7 @@ def drawn(draw):
         mu, logvar = self.encode(x)
         return self.decode(draw(self, mu, logvar)), mu, logvar
 
-    return model_with(forward=forward)
+    return with_methods(forward=forward)
 
 
 MODEL = [vaekit.VAE, OneHead, MeanAtEval, Normalized, OneWidthForAll, Lazy, LargeImages()]
@@ -516,8 +517,8 @@ def test_noise_in_models():
 
 
 def test_what_a_model_gives_back_is_counted():
-    four = model_with(forward=lambda self, x: (*vaekit.VAE.forward(self, x), x))
-    named = model_with(encode=lambda self, x: dict(zip(("mu", "logvar"), self.encoder(x), strict=True)))
+    four = with_methods(forward=lambda self, x: (*vaekit.VAE.forward(self, x), x))
+    named = with_methods(encode=lambda self, x: dict(zip(("mu", "logvar"), self.encoder(x), strict=True)))
     assert "came 4 things, 3 tensors are wanted: x_logits, mu, logvar" in diagnose(model=four).findings[0].words
     assert "came a dict, 2 tensors are wanted: mu, logvar" in diagnose(model=named).findings[0].words
 
