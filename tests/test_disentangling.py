@@ -57,15 +57,6 @@ def test_a_collapsed_latent_knows_nothing():
     assert found.latent.tolist() == [1, 2]
 
 
-def test_everything_is_made_on_the_codes_device():
-    """Where the default device is another, whatever is not put beside the codes would be lost."""
-    factors = draws(3)
-    codes = factors + draws(3, 1)
-    with torch.device("meta"):
-        found = mutual_information_gap(codes, factors)
-    assert torch.equal(found.gap, mutual_information_gap(codes, factors).gap)
-
-
 def test_a_lone_latent_has_no_rival():
     found = mutual_information_gap(draws(2)[:, :1], draws(2))
     assert (found.gap.shape, found.information.shape, found.latent.tolist()) == ((2,), (1, 2), [0, 0])

@@ -19,6 +19,7 @@ from vaekit.metrics import (
     log_likelihood,
     mean_std,
     mutual_information,
+    mutual_information_gap,
     overlap,
     recall,
     spread,
@@ -140,7 +141,7 @@ def test_the_meters_draw_from_their_generator_alone_and_stay_on_the_codes_device
 
     def found(seed):
         meters = [meter(mu, logvar, seeded(seed)) for meter in (completeness, continuity, mutual_information)]
-        return [*meters, recall(x[:15], x[15:])]
+        return [*meters, recall(x[:15], x[15:]), mutual_information_gap(mu, x[:20]).gap.tolist()]
 
     before, plain = torch.get_rng_state(), found(1)
     with torch.device("meta"):  # what is made without naming a device lands there, and meets the codes in an error

@@ -9,39 +9,10 @@ import torch
 import vaekit
 from vaekit import theory
 from vaekit.data import as_floats
-from vaekit.losses import kl_to_prior, reconstruction_nll
-from vaekit.metrics import active_units
 from vaekit.model import LinearVAE
 
 TOY = [6.0, 3.0, 2.5, 1.0, 0.25]  # variances of a toy world of five pixels
 DIGITS = [5.117, 3.741, 3.253, 2.842, 2.567, 2.274, 1.725, 1.521, 1.456, 1.243]  # the largest of MNIST's 784
-
-
-def evaluate(model: LinearVAE, images: torch.Tensor):
-    """Squared error and KL per dimension, mean over the images, exact: the expectation over ε is Σ σ² ‖w‖²."""
-    with torch.no_grad():
-        x = as_floats(images)
-        mu, logvar = model.encode(x)
-        error = (x - model.decode(mu)).square().flatten(1).sum(1).mean()
-        noise = logvar[0].exp() @ model.decoder[0].weight.square().sum(0)
-        return float(error + noise), kl_to_prior(mu, logvar).mean(0), mu
-
-
-def solved(images: torch.Tensor, k: int, noise_variance: float, beta: float) -> LinearVAE:
-    """A model put at the optimum by its closed form: probabilistic PCA's, with θ = βσ² in σ²'s place."""
-    x = images.double().flatten(1)
-    values, vectors = np.linalg.eigh(np.cov(x.numpy().T, bias=True))
-    variances, directions = torch.tensor(values[::-1][:k].copy()), torch.tensor(vectors[:, ::-1][:, :k].copy())
-    w = (variances - beta * noise_variance).clamp(min=0).sqrt()  # (k,)
-    model = LinearVAE(k, tuple(images.shape[1:]), mean=images.double().mean(0)).double()
-    with torch.no_grad():
-        model.encoder.mean.copy_(x.mean(0))
-        model.decoder[0].bias.copy_(x.mean(0))
-        model.decoder[0].weight.copy_(directions * w)
-        model.encoder.mu.weight.copy_((directions * w / variances).T)
-        model.encoder.mu.bias.zero_()
-        model.encoder.logvar.copy_((beta * noise_variance / variances).clamp(max=1).log())
-    return model
 
 
 @pytest.mark.slow
@@ -107,24 +78,6 @@ def test_elbo_at_beta_1_is_the_likelihood_at_any_noise_dead_dimensions_too(noise
     optimum = theory.linear_vae(TOY, k, noise_variance)
     assert int(optimum.live.sum()) == {0.5: 4, 2.0: 3, 100.0: 0}[noise_variance]
     assert optimum.elbo == pytest.approx(likelihood, rel=1e-12)
-
-
-@pytest.mark.parametrize("beta", [0.5, 1.0, 2.2, 50.0])
-def test_a_model_put_at_the_optimum_has_the_numbers_foretold(toys, beta):
-    """Through the package's own encoder, decoder and losses."""
-    images, k, noise_variance = toys.double() / 255, 6, 0.07
-    model = solved(images, k, noise_variance, beta)
-    optimum = theory.linear_vae(theory.eigenvalues(images), k, noise_variance, beta)
-    distortion, kl, mu = evaluate(model, images)
-    assert distortion == pytest.approx(optimum.distortion, rel=1e-10)
-    torch.testing.assert_close(kl, optimum.rate_per_dim)
-    assert active_units(mu).tolist() == optimum.live.tolist()
-    # and −ELBO, whose expectation over ε is the value at ε = 0 plus the noise's share of the squared error
-    with torch.no_grad():
-        _, logvar = model.encode(images)
-        at_the_mean = reconstruction_nll(model.decode(mu), images, "linear", noise_variance).mean()
-        noise = logvar[0].exp() @ model.decoder[0].weight.square().sum(0) / (2 * noise_variance)
-    assert float(at_the_mean + noise + kl.sum()) == pytest.approx(-optimum.elbo, rel=1e-10)
 
 
 def test_without_a_prior_the_rate_is_infinite_and_the_error_is_pca_s():

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from jupyter import MOST, Lab, add_cell, ask, decoded_by_torch, execute, pixels, set_cells, wait_until
+from jupyter import Lab, add_cell, ask, execute, pixels, set_cells, wait_until
 
 pytestmark = pytest.mark.browser
 
@@ -37,13 +37,12 @@ def pressed(lab) -> list[int]:
     return [dim for dim, bar in enumerate(bars) if bar.get_attribute("aria-pressed") == "true"]
 
 
-def is_shown(desk, lab, pair: list[int]) -> None:
-    """Wait until the plane shows this pair of dimensions, and their σ, and their bars are pressed."""
-    sigma = ask(desk, f"std[:, {pair}].mean().item()", CODES)
-    wait_until(lambda: shown(lab) == pair == pressed(lab) and lab.state()["sigma"] == pytest.approx(sigma, rel=0.01))
+def is_shown(lab, pair: list[int]) -> None:
+    """Wait until the plane shows this pair of dimensions, and their bars are pressed."""
+    wait_until(lambda: shown(lab) == pair == pressed(lab))
 
 
-def test_bars_and_the_menu_choose_the_pair(desk, five):
+def test_bars_and_the_menu_choose_the_pair_and_traversals_stand_in_the_order_of_their_kl(desk, five):
     kl = ask(desk, "lab.view.sides[0].meters.kl")
     bars = five.root.locator(".vk-bar")
     assert bars.count() == 5
@@ -52,49 +51,25 @@ def test_bars_and_the_menu_choose_the_pair(desk, five):
     titles = [f"z{'₁₂₃₄₅'[dim]}: {nats:.2f} nats" for dim, nats in enumerate(kl)]
     assert [bar.get_attribute("title") for bar in bars.all()] == titles
     first = sorted(sorted(range(5), key=lambda dim: -kl[dim])[:2])
-    is_shown(desk, five, first)
+    is_shown(five, first)
     menu = five.root.locator("select", has=desk.locator('option:text-is("most active")'))
     other = next(dim for dim in range(5) if dim not in first)
     bars.nth(other).click()
     pair = sorted([first[1], other])
-    is_shown(desk, five, pair)
+    is_shown(five, pair)
     chosen = menu.evaluate("(it) => it.selectedOptions[0].text").replace("\xa0", " ")
     assert chosen == f"z{pair[0] + 1}, z{pair[1] + 1}"
     five.press("More")
     for label, pair in (("z1, z2", [0, 1]), ("most active", first)):
         menu.select_option(label=label)
-        is_shown(desk, five, pair)
+        is_shown(five, pair)
     five.press("More")
 
-
-CODES = """
-import torch
-with torch.no_grad():
-    mu, logvar = lab.model.encode(lab.view.sides[0].images)
-    std = (0.5 * logvar).exp()
-"""
-
-
-def test_the_decoder_and_the_traversals_show_the_other_dimensions(desk, five):
-    pair = shown(five)
-    five.rest()
-    state = five.drag(1.1, -0.8)
-    code = [0.0] * 5
-    code[pair[0]], code[pair[1]] = state["z1"], state["z2"]
-    assert np.abs(five.decoded() / 255 - decoded_by_torch(desk, [code])[0]).max() <= MOST
-
-    # the chosen image's code, with one dimension after the other from −3 to 3, those that say most first
-    chosen = "lab.view.sides[0].chosen"
-    kl, mu = ask(desk, f"[lab.view.sides[0].meters.kl, mu[{chosen}].tolist()]", CODES)
-    rows = five.root.locator(".vk-traversals .vk-row")
-    assert rows.count() == 5
-    for row, dim in zip(rows.all(), sorted(range(5), key=lambda dim: -kl[dim]), strict=True):
-        assert row.locator("span").inner_text() == f"z{'₁₂₃₄₅'[dim]}"
-        codes = [[*mu[:dim], value, *mu[dim + 1 :]] for value in np.linspace(-3, 3, 9).tolist()]
-        seen = np.stack([pixels(image)[..., 0] for image in row.locator("canvas").all()])
-        assert np.abs(seen / 255 - decoded_by_torch(desk, codes)).max() <= MOST
-        if kl[dim] > 0.5:
-            assert np.abs(seen[0].astype(int) - seen[-1]).mean() > 3
+    rows = five.root.locator(".vk-traversals .vk-row").all()
+    names = [f"z{'₁₂₃₄₅'[dim]}" for dim in sorted(range(5), key=lambda dim: -kl[dim])]
+    assert [row.locator("span").inner_text() for row in rows] == names
+    canvas = rows[0].locator("canvas")
+    assert np.abs(pixels(canvas.first).astype(int) - pixels(canvas.last)).mean() > 3
 
 
 WIDTHS = "(it) => [it, ...it.querySelectorAll('.vk-lab')].map((each) => each.scrollWidth - each.clientWidth)"

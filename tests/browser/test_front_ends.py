@@ -90,6 +90,7 @@ def test_all_of_it_is_in_sight_and_legible(page, lab):
 def test_it_is_driven_by_hand_and_by_keys(page, lab):
     lab.press("Play")
     lab.wait("d.step > 320")
+    wait_until(lambda: lab.root.locator(".vk-spoken-of").all_inner_texts() == ["Prior"])  # outlined, for the task
     lab.priors.click()
     lab.wait("d.beta === 0")
     lab.root.locator(".vk-tasks").filter(has_text="All done.").wait_for()

@@ -1,12 +1,8 @@
-"""The lab as it is projected and driven: all in sight, full screen, keys, tasks, new digits."""
-
-import io
-import zipfile
+"""The lab as it is projected and driven: all in sight, full screen, keys, new digits."""
 
 import numpy as np
 import pytest
 from jupyter import ARTIFACTS, Lab, add_cell, ask, decoded_by_torch, execute, pixels, settle, wait_until
-from PIL import Image
 
 pytestmark = pytest.mark.browser
 
@@ -106,56 +102,3 @@ def test_keys_drive_the_lab_and_show_new_digits_and_the_list_names_them(desk, la
     lab.pause()
     lab.press("New digits")
     wait_until(lambda: sheet.count() == 0)
-
-
-TASKS = """
-import vaekit
-from vaekit.lab import Task
-
-other = vaekit.LatentLab(
-    hidden=64,
-    tasks=[
-        Task("Turn the Prior off", lambda lab: not lab.knobs.prior),
-        Task("Wait until mean σ is below 0.1", lambda lab: lab.measured.mean_std < 0.1),
-    ],
-)
-other.run(steps=50)
-other
-"""
-
-
-def test_tasks_are_ticked_as_the_learner_does_them(desk, lab):
-    found = Lab(desk, add_cell(desk, TASKS) - 1)
-    found.show()
-    tasks = found.root.locator(".vk-tasks")
-    marked = found.root.locator(".vk-spoken-of")
-    assert tasks.inner_text().split("\n")[-1].endswith("Turn the Prior off")
-    wait_until(lambda: marked.all_inner_texts() == ["Prior"])
-    found.priors.click()
-    tasks.filter(has_text="Wait until mean σ is below 0.1").wait_for()
-    wait_until(lambda: [text.split("\n")[0] for text in marked.all_inner_texts()] == ["mean σ"])
-    found.press("Play")
-    tasks.filter(has_text="All done.").wait_for()
-    found.press("Pause")
-    assert marked.count() == 0 and ask(desk, "[task.ticked for task in other.tasks]") == [True, True]
-    desk.screenshot(path=ARTIFACTS / "tasks.png")
-    execute(desk, "other.engine.close()")
-
-
-def test_own_images_from_the_page(desk, lab):
-    file, dice = io.BytesIO(), np.random.default_rng(0)
-    with zipfile.ZipFile(file, "w") as folder:
-        for i in range(60):
-            picture = Image.fromarray(dice.integers(0, 256, (40, 60, 3)).astype(np.uint8))
-            with folder.open(f"{'balls' if i % 2 else 'boxes'}/{i}.png", "w") as place:
-                picture.save(place, "PNG")
-    more = {"mimeType": "application/zip", "buffer": file.getvalue()}
-    lab.load({"name": "large.zip", **more, "buffer": bytes(11 * 10**6)}, what="Load images")
-    lab.message.filter(has_text="large.zip has 11 MB, and a page can send 10").wait_for()
-    lab.load({"name": "shapes.zip", **more}, what="Load images")
-    told = "60 pictures, cut square from the middle, made 28 × 28 and in colour; classes: 0 balls, 1 boxes."
-    lab.message.filter(has_text=told).wait_for()
-    lab.wait("d.step === 0 && d.decoderStep === 0")
-    x = pixels(lab.root.locator(".vk-thumb").first)[..., :3].transpose(2, 0, 1)
-    assert x.tolist() == ask(desk, "lab.engine.run.images[0].tolist()") and np.ptp(x) > 100
-    desk.screenshot(path=ARTIFACTS / "own-images.png")

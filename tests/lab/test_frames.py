@@ -2,11 +2,9 @@
 
 import numpy as np
 import pytest
-import torch
 from torch import nn
 
-from vaekit.lab.frames import Frame, mosaic, pack_decoder, view_extent
-from vaekit.latent import grid
+from vaekit.lab.frames import Frame, pack_decoder, view_extent
 
 # How a frame is laid out: test_page_js.
 
@@ -56,15 +54,6 @@ def test_a_few_outliers_and_what_is_no_number_do_not_decide():
     extent = view_extent(mu, np.zeros((10, 2), np.float32), now=3.8)
     assert np.isfinite(extent) and view_extent(*cloud(1.0), extent) == pytest.approx(3.8)
     assert view_extent(mu[:0], mu[:0], now=3.8) == 3.8
-
-
-def test_in_the_backdrop_z1_grows_to_the_right_and_z2_upwards():
-    """A decoder that paints its code: the red channel is z₁, the green one z₂."""
-    z = grid(4.0, 5)  # (25, 2)
-    colours = ((z + 4) / 8).reshape(25, 2, 1, 1).expand(25, 2, 6, 6)
-    picture = mosaic(torch.cat([colours, torch.zeros(25, 1, 6, 6)], 1), 5).astype(int)
-    assert (np.diff(picture[:, ::6, 0], axis=1) > 0).all() and (np.diff(picture[::6, :, 1], axis=0) < 0).all()
-    assert picture[15, 15].tolist() == [128, 128, 0]  # the middle tile is the origin
 
 
 class Doubling(nn.Linear):

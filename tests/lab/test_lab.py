@@ -89,7 +89,8 @@ def test_what_is_measured_is_what_the_meters_show(labs):
     ("changes", "error", "says"),
     [
         ({"beta": 2.0, "lr": -1.0}, ValueError, "lr must be a finite number above 0"),  # all values: test_training
-        ({"data": ["digits"]}, ValueError, "data must be one of digits"),
+        ({"beta": 2.0, "kind": "poisson"}, ValueError, "kind must be one of bernoulli"),
+        ({"beta": 2.0, "data": ["digits"]}, ValueError, "data must be one of digits"),
         ({"gamma": 1.0}, ValueError, "there is no knob 'gamma': the knobs are beta, prior, lr, kind, data"),
     ],
 )
@@ -259,7 +260,12 @@ def test_bad_text_in_a_box_is_one_line_that_stays_until_something_else_is_done(l
     lab = labs()
     lab.engine.heartbeat()
     lab.play()
-    for box, text, says in (("lr", "0", "lr must be a finite number above 0"), ("beta", "much", "β must be a number")):
+    for box, text, says in (
+        ("lr", "0", "lr must be a finite number above 0"),
+        ("lr", "", "must be a number"),
+        ("beta", "-1", "beta must be a finite number from 0 up"),
+        ("beta", "much", "β must be a number"),
+    ):
         control = lab.controls.knobs[0][box].text
         before, control.value = control.value, text
         assert control.value == before

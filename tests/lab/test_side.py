@@ -136,7 +136,7 @@ def test_colour_images_that_are_not_square(labs, twin):
     for number, side in enumerate(lab.view.sides):
         assert side.plane.shape == [3, 6, 5]
         check_pictures(lab, "bernoulli", number)
-        header = unpack_json(side.plane.traversals)  # against torch: tests/browser/test_dimensions_page.py
+        header = unpack_json(side.plane.traversals)  # against torch: test_turn.py
         assert len(header["images"]) == 3 * header["across"] * 90
     assert lab.figure() and lab.error is None
 

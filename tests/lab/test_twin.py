@@ -79,6 +79,8 @@ def test_a_tied_knob_turns_both_and_an_untied_one_its_own(labs):
     right["beta"].slider.value = 0.1
     assert [its.settings["beta"] for its in lab.sides] == [3.0, 0.1]
     assert (left["beta"].text.value, right["beta"].text.value) == ("3", "0.1")
+    locks["beta"].value = True  # tied again: the right run takes the left one's value
+    assert [its.settings["beta"] for its in lab.sides] == [3.0, 3.0] and right["beta"].text.value == "3"
     left["prior"].box.value = True
     assert [its.settings["prior"] for its in lab.sides] == [True, True]
     right["prior"].box.value = False

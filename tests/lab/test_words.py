@@ -1,4 +1,4 @@
-"""The line in words, on states that were really trained: it claims nothing that is not measured."""
+"""The line in words: it claims nothing that is not measured."""
 
 import math
 
@@ -7,33 +7,6 @@ import torch
 
 from vaekit.lab import words
 from vaekit.lab.words import Measured, state, verdict
-
-
-def states(lab, last: int, every: int = 50, **knobs) -> list[str]:
-    """Turn knobs, train to step `last`, and tell the states on the way."""
-    lab.set(**knobs)
-    return [state(lab.run(every).measured) for _ in range(lab.steps_taken, last, every)]
-
-
-def kinds(states: list[str]) -> list[str]:
-    """The states in their order, each run of the same ones once."""
-    return [now for before, now in zip([None, *states], states, strict=False) if now != before]
-
-
-@pytest.mark.slow
-def test_the_lab_goes_through_the_pictures_as_it_should(labs, digits):
-    """784-100-2-100-784, looked at every 50 steps: there is no word out of place on the way."""
-    lab = labs(digits, hidden=100, shown=500, seed=2)
-    assert lab.view.plane.status["headline"] == "Untrained." and verdict(lab.measured, 5)[0] == "Posterior = prior."
-    assert kinds(states(lab, 500)) == ["between", "cloud"]  # a crescent beside the prior, at first
-    assert f"{lab.measured.overlap:.0%}" in verdict(lab.measured, 500)[1]
-    assert states(lab, 900, prior=False)[3:] == ["points"] * 5
-    assert states(lab, 1100, prior=True)[1:] == ["cloud"] * 3
-    assert states(lab, 1400, beta=50.0)[1:] == ["prior"] * 5
-    lab.set(beta=1.0, prior=False)
-    lab.reset()
-    assert kinds(states(lab, 400, every=25)) == ["between", "points"]
-
 
 CLOUD = Measured(mean_std=0.15, spread=1.4, kl=5.3, active=2, latent_dim=2, overlap=0.8)
 
@@ -63,6 +36,7 @@ def test_what_is_measured_decides(values, found):
 
 
 def test_headlines_tell_what_is_measured():
+    assert verdict(CLOUD, 0)[0] == "Untrained."
     assert verdict(changed(active=0, overlap=1.0, spread=0.01, kl=12.0), 9)[0] == "One code for all."
     headline, sentence = verdict(changed(active=3, latent_dim=5), 100)
     assert headline == "A cloud, in part." and "2 of 5 units say nothing" in sentence
