@@ -36,7 +36,7 @@ def test_what_is_measured_decides(values, found):
 
 
 def test_headlines_tell_what_is_measured():
-    assert verdict(CLOUD, 0)[0] == "Untrained."
+    assert [verdict(changed(kl=0.02), step)[0] for step in (0, 5)] == ["Untrained.", "Posterior = prior."]
     assert verdict(changed(active=0, overlap=1.0, spread=0.01, kl=12.0), 9)[0] == "One code for all."
     headline, sentence = verdict(changed(active=3, latent_dim=5), 100)
     assert headline == "A cloud, in part." and "2 of 5 units say nothing" in sentence
