@@ -119,7 +119,9 @@ def test_what_happened_out_of_sight_is_painted_on_return(desk, lab):
 
 
 def test_numerals_are_painted_over_the_plane_and_go_again(lab):
-    before, numerals = pixels(lab.plane), lab.root.get_by_label("numerals")
+    numerals = lab.in_sight(lab.root.get_by_label("numerals"))
+    lab.rest()
+    before = pixels(lab.plane)
     numerals.check()
     wait_until(lambda: 0.01 < (pixels(lab.plane) != before).any(axis=2).mean() < 0.5)
     numerals.uncheck()
