@@ -208,7 +208,7 @@ def test_a_new_data_set_is_shown_at_once_even_when_paused(labs):
 @pytest.mark.parametrize(
     ("method", "ask"),
     [
-        ("follow", lambda lab: lab.show("draws")),
+        ("follow", lambda lab: lab.turn_code(30)),
         ("show_pair", lambda lab: lab.show_pair((1, 0))),
         ("send_trail", lambda lab: say_as_page(lab, kind="trail")),
         ("details", lambda lab: lab.controls.reset.click()),

@@ -5,7 +5,7 @@ import { makeCurves } from "./curves.js";
 import { listenToKeys } from "./keys.js";
 import { element, isGone, lifetime, modelOf, saveFile, say, SIDE_NAMES, tell, whenLooksChange } from "./page.js";
 import { makePad } from "./pad.js";
-import { makeDimensions, makePanel, makeStrip } from "./panel.js";
+import { makeDimensions, makePanel } from "./panel.js";
 import { makePlane } from "./plane.js";
 import { makeTasks } from "./tasks.js";
 import { makeTimeline } from "./timeline.js";
@@ -44,7 +44,7 @@ export async function renderLab({ model, el }) {
   };
   const planes = models.map((each, i) => makePlane({ model: each, life, lab, name: twin ? `${SIDE_NAMES[i]}: ` : "" }));
   const pad = makePad({ model, life }), dimensions = makeDimensions(planes);
-  const panel = makePanel(planes, pad, dimensions), strip = makeStrip(planes);
+  const panel = makePanel(planes, pad, dimensions);
   const timeline = makeTimeline({ model, life, planes, onLook });
   const tasks = makeTasks(model), curves = makeCurves({ model, life, runs: models.length });
   const message = element("div", { class: "vk-message", role: "alert" });
@@ -55,12 +55,11 @@ export async function renderLab({ model, el }) {
     : element("figure", { class: `vk-side${i ? " vk-lab-right" : ""}` }, captions[i], canvas, verdicts[i]));
   const below = element("div", { class: "vk-below" }, ...(twin ? [] : verdicts), timeline.node);
   const main = element("div", { class: "vk-main" }, ...figures, panel.node, below);
-  const root = element("div", { class: `vk-lab ${twin ? "vk-twin" : "vk-single"}` }, message, tasks.node, main, strip.node, spoken, curves.node);
+  const root = element("div", { class: `vk-lab ${twin ? "vk-twin" : "vk-single"}` }, message, tasks.node, main, spoken, curves.node);
   el.replaceChildren(root);
 
   const sideOf = (node) => (node.closest(".vk-lab-right") ? 1 : 0);
   function onLook(back) {
-    strip.show();
     root.classList.toggle("vk-past", back);
   }
   function onStatus() {
@@ -100,7 +99,6 @@ export async function renderLab({ model, el }) {
     life.follow(each, "drawn", panel.showDrawn);
     life.follow(each, "status", onStatus);
     life.follow(each, "traversals", dimensions.showTraversals);
-    life.follow(each, "probe", strip.show);
     life.trait(each, "pair", dimensions.showBars);
   });
   life.follow(model, "message", onMessage);
