@@ -79,6 +79,7 @@ def test_everything_by_keyboard(desk, lab):
         lab.wait(condition)
     box, beta = lab.box("β"), lab.state()["beta"]
     wait_until(lambda: float(box.input_value()) == pytest.approx(beta))  # or it would come over what is typed
+    assert lab.root.get_by_role("slider", name="β").get_attribute("aria-valuetext") == box.input_value()
     press(desk, "Tab", "ControlOrMeta+a", "3", "Enter")
     lab.wait("d.beta === 3")
 

@@ -113,6 +113,7 @@ export async function renderLab({ model, el }) {
     const host = root.closest(".vaekit-lab");
     if (host && !keys) root.append((keys = listenToKeys({ model, life, host, side: sideOf })));
     nameControls(root);
+    sayPlaces(root);
     showTasks();
     markDeaths(root, model.get("deaths"));
     for (const painted of [...planes, curves]) painted.ask();
@@ -158,12 +159,12 @@ function makeHeart({ model, life, root, plane, onGone }) {
 
 const rowsOf = (root) => root.closest(".vaekit-lab")?.querySelectorAll(".vk-controls") ?? [];
 
-// ipywidgets leaves its sliders, boxes, menus and icons without a name for screen readers: their tooltips name them. A knob
+// ipywidgets leaves its sliders, boxes, menus and icons without a name for screen readers: their tips name them. A knob
 // that is on or off is a switch, named by its label, and of a twin by whose it is.
 function nameControls(root) {
   for (const control of [...rowsOf(root)].flatMap((row) => [...row.querySelectorAll(".jupyter-widgets")])) {
     const box = control.querySelector("input[type=checkbox]"), words = control.textContent.replace("\u200b", "").trim();
-    const tip = control.title || control.querySelector("[title]:not([title=''])")?.title;
+    const tip = control.title || control.querySelector(":scope > label")?.textContent || control.querySelector("[title]:not([title=''])")?.title;
     const whose = control.closest(".vk-group")?.firstElementChild.textContent.trim();
     if (control.matches(".vk-switch")) {
       box.setAttribute("role", "switch");
@@ -176,9 +177,20 @@ function nameControls(root) {
   }
 }
 
+const railsOf = (root) => root.closest(".vaekit-lab")?.querySelectorAll(".vk-beta .noUi-target") ?? [];
+
+// A slider tells a screen reader the number of its place; ipywidgets has what it stands for in a readout that is hidden.
+function sayPlaces(root) {
+  for (const rail of railsOf(root)) {
+    const [handle, readout] = ["[role=slider]", ".widget-readout"].map((part) => rail.closest(".vk-beta").querySelector(part));
+    rail.noUiSlider.off("update.vk");
+    rail.noUiSlider.on("update.vk", () => handle.setAttribute("aria-valuetext", readout.textContent));
+  }
+}
+
 // Marks on the β sliders: where the theory has each dimension of a linear model die.
 function markDeaths(root, deaths) {
-  for (const rail of root.closest(".vaekit-lab")?.querySelectorAll(".vk-beta .noUi-target") ?? []) {
+  for (const rail of railsOf(root)) {
     rail.querySelectorAll(".vk-death").forEach((mark) => mark.remove());
     for (const [dim, beta] of deaths.entries()) {
       if (beta < 0.01 || beta > 100) continue; // the slider's four decades
