@@ -167,9 +167,8 @@ class Controls:
 
     def answer(self, side: int, name: str, read, value) -> None:
         """Turn a knob of one run as its control says."""
-        now = self.lab.sides[side].settings[name]
-        wanted = read(value, now)
-        if wanted == now:
+        wanted = read(value)
+        if wanted == self.lab.sides[side].settings[name]:
             self.show()
         else:
             self.turn(side, name, wanted)

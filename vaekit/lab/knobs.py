@@ -16,20 +16,20 @@ class Switch:
         self.box = widgets.Checkbox(description=label, indent=False, tooltip=tip, layout={"width": "auto"})
         self.box.add_class("vk-switch")
         self.parts = [self.box]
-        self.readers = [(self.box, lambda value, now: value)]
+        self.readers = [(self.box, bool)]
 
     def show(self, value: bool) -> None:
         self.box.value = value
 
 
 class Box:
-    """A number that is typed. readers: each widget, and how its value is read; `now` is the knob's present value."""
+    """A number that is typed. readers: each widget, and how its value is read."""
 
     def __init__(self, label: str, tip: str):
         self.label = label
         self.text = widgets.Text(continuous_update=False, tooltip=tip, layout={"width": "4.4em"})
         self.parts = [widgets.Label(label, layout={"width": "auto"}), self.text]
-        self.readers = [(self.text, lambda text, now: self._number(text))]
+        self.readers = [(self.text, self._number)]
 
     def show(self, value: float) -> None:
         self.text.value = f"{value:g}"
@@ -52,7 +52,7 @@ class Slider(Box):
         self.slider = widgets.SelectionSlider(options=places, value=1.0, **looks)
         self.slider.add_class("vk-beta")
         self.parts.insert(1, self.slider)
-        self.readers.append((self.slider, lambda place, now: place))
+        self.readers.append((self.slider, float))
 
     def show(self, value: float) -> None:
         super().show(value)
