@@ -231,7 +231,7 @@ def test_the_controls_turn_the_knobs(labs):
     lab.run(1)
     for turn, name, value in (
         (lambda: setattr(k["prior"].box, "value", False), "prior", False),
-        (lambda: setattr(k["beta"].slider, "value", 25.0), "beta", 25.0),
+        (lambda: k["beta"].slider.set_state({"index": 68}), "beta", 25.0),  # as the page does
         (lambda: setattr(k["beta"].text, "value", " 0,25 "), "beta", 0.25),
         (lambda: setattr(k["lr"].text, "value", "2e-3"), "lr", 0.002),
         (lambda: setattr(c.kind, "value", "gaussian"), "kind", "gaussian"),
