@@ -19,7 +19,7 @@ from tornado.websocket import websocket_connect
 SLOW = 300  # seconds that one answer may take while all servers start
 PROTOCOL = "v1.kernel.websocket.jupyter.org"
 FRAME = struct.Struct("<IIIff")  # frame, step, number of points, extent, effective β: see vaekit/lab/frames.py
-EXPONENTS = (-0.3, 0.3, 0.6, 1.0)  # of β: places of the slider near 0.5, 2, 4 and 10
+PLACES = {0.5: 34, 2.0: 46, 4.0: 52, 10.0: 60}  # of β on its slider: see vaekit/lab/knobs.py
 
 
 class ClassError(RuntimeError):
@@ -213,7 +213,7 @@ class Lab:
         self.plane = self._find(lambda state: "frame" in state)
         self.play = self._find(lambda state: state.get("description") in ("Play", "Pause"))
         self.prior = self._find(lambda state: "vk-switch" in state.get("_dom_classes", ()))
-        self.beta = self._find(lambda state: state.get("_model_name") == "FloatLogSliderModel")
+        self.beta = self._find(lambda state: state.get("_model_name") == "SelectionSliderModel")
         self._frame = asyncio.Event()
         kernel.listeners.append(self._see)
 
@@ -255,8 +255,8 @@ class Lab:
         if not is_on or turns.random() < 0.5:
             self.kernel.set(self.prior, value=not is_on)
         else:
-            others = [10**exponent for exponent in EXPONENTS if abs(10**exponent - before) > 0.1]
-            self.kernel.set(self.beta, value=turns.choice(others))
+            others = [place for beta, place in PLACES.items() if abs(beta - before) > 0.1]
+            self.kernel.set(self.beta, index=turns.choice(others))
         start = time.monotonic()
         while self.seen()[2] == before:
             self._frame.clear()

@@ -30,7 +30,7 @@ lab.set(beta=1.0, prior=True, lr=1e-3, kind="bernoulli", data="Handwritten digit
 if len(lab.sides) == 2:
     lab.set(side="left", prior=False)
 lab.controls.pace.value, lab.controls.digits.value, lab.controls.more.value = 0.0, False, False
-lab.controls.showing.value, lab.controls.angle.value = "", 0.0
+lab.controls.angle.value = 0.0
 lab.controls.new.value = lab.controls.aggregated.value = False
 lab.engine.patience = 120
 lab.reset()

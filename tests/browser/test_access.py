@@ -11,7 +11,7 @@ ORDER = [
     *("button", "button", "button", "switch", "slider", "input"),  # Play, Step, Start again, the prior; β
     *("button", "button", "button"),  # More, full screen, keys
     *("input", "select", "select", "button", "select"),  # learning rate, reconstruction, images, Load images, pace
-    *("input", "button", "button", "select"),  # numerals, Save, Load, what to show
+    *("input", "button", "button"),  # numerals, Save, Load
     *("slider", "textbox"),  # the angle
     *("input", "input"),  # q(z), p(z|x)
     *("button", "select", "button"),  # New digits, from what; Draw
@@ -28,7 +28,7 @@ NAMES = {
     "switch": ["Prior"],
     "slider": ["β", "Turn the code", "Look back along the run"],
     "textbox": ["β", "learning rate", "Turn the code"],
-    "combobox": ["Reconstruction", "images", "Slow motion", "Show in the plane"],
+    "combobox": ["Reconstruction", "images", "Slow motion"],
     "checkbox": ["numerals", "q(z)", "p(z|x)"],
     "application": ["latent plane"],
     "img": ["Loss curves", "decoded image"],
@@ -79,6 +79,7 @@ def test_everything_by_keyboard(desk, lab):
         lab.wait(condition)
     box, beta = lab.box("β"), lab.state()["beta"]
     wait_until(lambda: float(box.input_value()) == pytest.approx(beta))  # or it would come over what is typed
+    assert lab.root.get_by_role("slider", name="β").get_attribute("aria-valuetext") == box.input_value()
     press(desk, "Tab", "ControlOrMeta+a", "3", "Enter")
     lab.wait("d.beta === 3")
 

@@ -43,8 +43,6 @@ def do_all(lab, steps: int = 20) -> None:
     assert lab.engine.post(torch.get_default_device).result(SECONDS) == torch.device("meta")
     lab.engine.heartbeat()
     lab.run(steps)
-    for what in ("draws", "walk", ""):
-        lab.show(what)
     for message in ({"kind": "choose", "index": 3}, {"kind": "decode", "z": [0.5, -1.0]}, {"kind": "trail"}):
         say_as_page(lab, **message)
     lab.set(beta=2.0)

@@ -33,11 +33,11 @@ def test_what_it_holds_is_what_the_view_does(labs, tmp_path):
     """That the page can use it: tests/browser/test_html_page.py."""
     lab = labs(twin=True, latent_dim=3).run(20)
     lab.set(beta=4.0)
-    lab.run(20).show("draws")
+    lab.run(20)
     lab.pause()
     state = unpacked(exported(lab, tmp_path / "run.html"))
     for plane, side in zip(state["planes"], lab.view.sides, strict=True):
-        for name in ("classes", "backdrop", "pictures", "probe", "traversals", "chosen", "pair", "palette", "status"):
+        for name in ("classes", "backdrop", "pictures", "traversals", "chosen", "pair", "palette", "status"):
             assert plane[name] == getattr(side.plane, name) != b"", name
         assert plane["frame"] == side.last.first(POINTS).pack()
         assert plane["decoder"] == shrink_decoder(side.plane.decoder) != b""

@@ -41,8 +41,6 @@ def look_hard(lab) -> None:
     lab.engine.heartbeat()
     for message in ({"kind": "seen"}, {"kind": "choose", "index": 7}, {"kind": "decode", "z": [1, -1]}):
         say_as_page(lab, **message)
-    for what in ("draws", "walk"):
-        lab.show(what)
     lab.turn_code(30)
     lab.draw([[(0.3, 0.2), (0.7, 0.2), (0.45, 0.9)]])
     lab.new_digits()

@@ -7,29 +7,15 @@ import types
 import numpy as np
 import pytest
 import torch
-from lab_helpers import done, encoded, greys, say_as_page
+from lab_helpers import done, encoded
 
 import vaekit
 import vaekit.lab.side
 from vaekit import metrics
-from vaekit.lab import meters, pictures
+from vaekit.lab import meters
 from vaekit.lab.frames import unpack_json
 from vaekit.lab.meters import NEAR, ROWS, Parts
 from vaekit.lab.side import MEASURE_SECONDS, MEASURE_SHARE
-
-
-@pytest.mark.parametrize("what", ["draws", "walk"])
-def test_codes_without_a_width_are_never_hit_and_no_numbers_do_no_harm(what):
-    """Which places are hits: tests/browser/test_meters_page.py."""
-    mu = torch.randn(40, 3, generator=torch.Generator().manual_seed(7))
-
-    def points(mu, logvar) -> np.ndarray:
-        picture = pictures.probe(what, mu, logvar, (0, 1), (2, 0), 5, lambda z: torch.zeros(len(z), 1, 2, 2))
-        return np.array(unpack_json(picture)["points"])
-
-    assert not points(mu, torch.full_like(mu, -math.inf))[:, 2].any()
-    assert np.isfinite(points(mu * math.nan, mu * math.nan)).all()  # what is sent is JSON
-    assert pictures.probe("", mu, mu, (0, 1), (0, 1), 0, None) == b""
 
 
 def test_each_sides_meters_measure_the_pair_that_is_shown_at_the_same_places_every_time(labs):
@@ -43,31 +29,6 @@ def test_each_sides_meters_measure_the_pair_that_is_shown_at_the_same_places_eve
         assert side.meters.measured.continuity == pytest.approx(continuity)
         assert dict(side.plane.status["meters"])["completeness"] == f"{expected:.0%}"
     assert float(meters.measure_places(mu[:1], logvar[:1], 0)[1]) == 1.0  # one code: nowhere to walk
-
-
-def test_a_walk_goes_from_the_chosen_image_to_the_next_of_another_class(labs):
-    lab = labs().run(20)
-    say_as_page(lab, kind="choose", index=98)
-    lab.controls.showing.label = "a walk between two codes"
-    done(lab)
-    header = unpack_json(lab.view.plane.probe)
-    labels = lab.engine.run.sets["digits"].labels
-    other = next(i % 100 for i in range(99, 198) if labels[i % 100] != labels[98])
-    mu = encoded(lab)[0][[98, other]]
-    points = np.array(header["points"])
-    np.testing.assert_allclose(points[[0, -1], :2], mu, atol=1e-3)
-    images = np.frombuffer(header["pixels"], np.uint8).reshape(-1, 28, 28)
-    np.testing.assert_allclose(images[[0, -1]], greys(lab.model, mu), atol=0.51)
-
-
-def test_what_cannot_be_shown_is_one_line(labs, refuses):
-    lab = labs()
-    for wrong in ("walks", None):
-        with refuses(ValueError, "what must be one of '', draws, walk; not"):
-            lab.show(wrong)
-    for what in ("draws", ""):
-        lab.show(what)
-        assert bool(lab.run(6).view.plane.probe) == bool(what)
 
 
 def test_live_it_is_measured_no_oftener_than_its_interval_and_share(labs, monkeypatch):

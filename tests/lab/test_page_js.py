@@ -182,12 +182,6 @@ def test_centres_and_the_nearest_point():
     assert js("return nearest(steps.map((step) => ({ step })), 26).step", steps=[0, 10, 20, 30]) == 30
 
 
-def test_the_rarer_of_hits_and_misses_are_painted_last():
-    for rare, most in ((0, 1), (1, 0)):
-        points = [[0, 0, hit] for hit in (rare, most, most)]
-        assert js("return rarerLast(points)", points=points) == points[1:] + points[:1]
-
-
 def test_the_curves_are_running_means_and_their_axes_hold_what_goes_on():
     steps = np.arange(1, 201, dtype=np.float32)
     loss = (200 + 300 * np.exp(-steps / 15)).astype(np.float32)

@@ -16,7 +16,6 @@ from vaekit.training import KNOBS
 KNOB_ROWS = (("prior", "beta"), ("lr",))  # the lesson's row, which is the prior's, and what is under More
 SLIDERS = ("beta",)  # knobs with a slider
 PACES = {"full speed": 0.0, "20 steps/s": 20.0, "5 steps/s": 5.0, "1 step/s": 1.0}
-PROBES = {"nothing more": "", "draws from the prior": "draws", "a walk between two codes": "walk"}
 SOURCES = {"from the prior": "prior", "from a mixture": "mixture"}
 TIPS = {
     "play": "Play or pause the training (space)",
@@ -25,7 +24,6 @@ TIPS = {
     "kind": "Reconstruction: which −log p(x|z) is minimised",
     "data": "The images to learn",
     "pace": "Slow motion, for lectures",
-    "showing": "Show in the plane what completeness or continuity is measured on",
     "pair": "Which two latent dimensions the plane shows",
     "angle": "Turn the code in the plane, by 0 to 90 degrees; the decoder turns it back, so that no image changes",
     "digits": "Show each image as its class's digit instead of a dot",
@@ -66,8 +64,7 @@ class Controls:
         self.keys.add_class("vk-help")
         self.kind = _menu({row.label: kind for kind, row in LIKELIHOODS.items()}, "11em")
         self.data = _menu(lab.data_names, "11.7em")
-        self.pace, self.showing = _menu(PACES, "6.6em"), _menu(PROBES, "13.7em")
-        self.pair = _menu(_pairs(latent_dim), "8.8em")
+        self.pace, self.pair = _menu(PACES, "6.6em"), _menu(_pairs(latent_dim), "8.8em")
         self.angle = widgets.FloatSlider(min=0, max=90, step=1, readout_format=".0f", layout={"width": "11em"})
         self.angle.add_class("vk-turn")
         self.digits, self.posterior, self.aggregated = _box("numerals"), _box("p(z|x)"), _box("q(z)")
@@ -104,7 +101,7 @@ class Controls:
         rest = [_group("vk-named", *self._parts(number, others, twin)) for number in numbers]
         rest += [lock for name, lock in self.locks.items() if name in others]
         rest += [self.kind, self.data, self.images, self.pace, self.digits, _group("vk-named", self.save, self.load)]
-        rest += [_named("show", self.showing), *([_named("plane", self.pair)] if self.latent_dim > 2 else [])]
+        rest += [_named("plane", self.pair)] if self.latent_dim > 2 else []
         rest += [_named("angle", self.angle), self.coloured, self.aggregated]
         rest += [self.posterior] if self.has_prior and self.latent_dim == 2 else []
         rest += [_group("vk-named", self.new, self.source), self.draw, self.no_pad]
@@ -119,7 +116,7 @@ class Controls:
 
     def _link(self, planes: list) -> list:
         """Tie the controls of what is shown to the planes' traits, in the page what it can do without the kernel."""
-        alike = {"turn": self.angle, "noise": self.noise, "factor": self.colour, "showing": self.showing}
+        alike = {"turn": self.angle, "noise": self.noise, "factor": self.colour}
         alike |= {"with_posterior": self.posterior, "pad": self.draw}
         for plane in planes:
             for trait, box in alike.items():
@@ -170,9 +167,8 @@ class Controls:
 
     def answer(self, side: int, name: str, read, value) -> None:
         """Turn a knob of one run as its control says."""
-        now = self.lab.sides[side].settings[name]
-        wanted = read(value, now)
-        if wanted == now:
+        wanted = read(value)
+        if wanted == self.lab.sides[side].settings[name]:
             self.show()
         else:
             self.turn(side, name, wanted)

@@ -9,7 +9,7 @@ from torch import nn
 from vaekit._checks import check_choice, check_number, one_line
 from vaekit._files import short_path
 from vaekit._pictures import as_bundle, png
-from vaekit.lab.controls import PROBES, SOURCES
+from vaekit.lab.controls import SOURCES
 from vaekit.lab.drawing import SHAPE, check_strokes
 from vaekit.lab.export import write_html
 from vaekit.lab.mixture import fit
@@ -49,10 +49,6 @@ class LabRun:
 
 class Display(LabRun):
     """The part of a lab that shows its runs, on the page and elsewhere, and answers what the page asks."""
-
-    def show(self, what: str = "") -> None:
-        """Show in the plane what the meters measure on: "draws" from the prior, a "walk" between two codes, or ""."""
-        self._put("showing", check_choice("what", what, PROBES.values()))
 
     def new_digits(self, shown: bool = True, source: str = "prior") -> None:
         """Show twenty new images, decoded from draws of the prior, which follow the training; each call draws anew.

@@ -6,8 +6,7 @@ import ipywidgets as widgets
 
 from vaekit.training import KNOBS
 
-LOWEST, HIGHEST = 0.01, 100.0
-SLIDER_STEP = 0.05  # of log₁₀ of the value
+PLACES = [float(f"{10 ** (step / 20):.2g}") for step in range(-40, 41)]  # of a slider: 0.01 to 100 on a log scale
 
 
 class Switch:
@@ -17,20 +16,20 @@ class Switch:
         self.box = widgets.Checkbox(description=label, indent=False, tooltip=tip, layout={"width": "auto"})
         self.box.add_class("vk-switch")
         self.parts = [self.box]
-        self.readers = [(self.box, lambda value, now: value)]
+        self.readers = [(self.box, bool)]
 
     def show(self, value: bool) -> None:
         self.box.value = value
 
 
 class Box:
-    """A number that is typed. readers: each widget, and how its value is read; `now` is the knob's present value."""
+    """A number that is typed. readers: each widget, and how its value is read."""
 
     def __init__(self, label: str, tip: str):
         self.label = label
         self.text = widgets.Text(continuous_update=False, tooltip=tip, layout={"width": "4.4em"})
         self.parts = [widgets.Label(label, layout={"width": "auto"}), self.text]
-        self.readers = [(self.text, lambda text, now: self._number(text))]
+        self.readers = [(self.text, self._number)]
 
     def show(self, value: float) -> None:
         self.text.value = f"{value:g}"
@@ -43,35 +42,21 @@ class Box:
 
 
 class Slider(Box):
-    """A number that is typed, or set on a log scale."""
+    """A number that is typed, or set to one of the places of a slider."""
 
     def __init__(self, label: str, tip: str, tip_of_box: str):
         super().__init__(label, tip_of_box)
-        self.slider = widgets.FloatLogSlider(
-            base=10, min=-2, max=2, step=SLIDER_STEP, readout=False, tooltip=tip, layout={"flex": "1 1 6em"}
-        )
+        places = [(f"{place:g}", place) for place in PLACES]  # the page sends a place's number: no rounding on the way
+        looks = {"readout": False, "layout": {"flex": "1 1 6em"}}
+        looks |= {"tooltip": tip, "description": tip}  # its tooltip does not reach the page; its label, hidden, does
+        self.slider = widgets.SelectionSlider(options=places, value=1.0, **looks)
         self.slider.add_class("vk-beta")
         self.parts.insert(1, self.slider)
-        self.readers.append((self.slider, self._slid))
-        self._placed: set[float] = set()  # where `show` has put the slider
+        self.readers.append((self.slider, float))
 
     def show(self, value: float) -> None:
         super().show(value)
-        if not _at(self.slider.value, value):  # else an answer would pull at the slider in the hand
-            self.slider.value = _place_for(value)
-            self._placed.add(self.slider.value)
-
-    def _slid(self, value: float, now: float) -> float:
-        return now if _at(value, now) or self._is_answer(value) else float(f"{value:.2g}")
-
-    def _is_answer(self, value: float) -> bool:
-        """Return whether this is what a page's slider says when it is set: the place, but for its last digit.
-
-        The answer may come late, when the knob stands elsewhere: it is not the learner's doing.
-        """
-        asked = next((it for it in self._placed if it != value and math.isclose(it, value, rel_tol=1e-9)), None)
-        self._placed.discard(asked)
-        return asked is not None
+        self.slider.value = min(PLACES, key=lambda place: abs(math.log(place / max(value, PLACES[0]))))
 
 
 def make_control(name: str, run_name: str, slider: bool = False) -> Switch | Box:
@@ -85,18 +70,6 @@ def make_control(name: str, run_name: str, slider: bool = False) -> Switch | Box
 
 
 def next_value(value: float, direction: int) -> float:
-    """Return where a key brings a number on the slider's scale: the next quarter of a power of ten, up or down."""
-    quarters = 4 * math.log10(max(value, LOWEST))
-    place = (math.floor(quarters + 0.1) + 1) if direction > 0 else (math.ceil(quarters - 0.1) - 1)
-    return float(f"{min(HIGHEST, max(LOWEST, 10 ** (place / 4))):.2g}")
-
-
-def _at(place: float, value: float) -> bool:
-    """Return whether this is the slider's place for `value`. It has places 0.05 apart on its scale."""
-    return value > 0 and abs(math.log10(place / value)) < 0.6 * SLIDER_STEP
-
-
-def _place_for(value: float) -> float:
-    """Return the slider's place nearest to `value`: set between two, a page's slider would send back where it went."""
-    exponent = math.log10(min(HIGHEST, max(LOWEST, value)))
-    return 10 ** round(SLIDER_STEP * round(exponent / SLIDER_STEP), 2)
+    """Return where a key brings a number: the next quarter of a power of ten among the places, up or down."""
+    quarters, value = PLACES[:: 5 * direction], max(value, PLACES[0])
+    return next((place for place in quarters if direction * (place - value) > 0), quarters[-1])

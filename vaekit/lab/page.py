@@ -50,7 +50,6 @@ class Plane(anywidget.AnyWidget):
     decoder = traitlets.Bytes(b"").tag(sync=True)
     backdrop = traitlets.Bytes(b"").tag(sync=True)
     pictures = traitlets.Bytes(b"").tag(sync=True)  # u8: the chosen x, x̂ at μ, three draws, (C, H, W) each
-    probe = traitlets.Bytes(b"").tag(sync=True)  # draws from the prior or a walk: what `showing` asks for
     sheet = traitlets.Bytes(b"").tag(sync=True)  # u8: images decoded from new draws of the prior, while they are shown
     traversals = traitlets.Bytes(b"").tag(sync=True)  # with more than two dimensions: each varied in turn
     chosen = traitlets.Int(0).tag(sync=True)
@@ -73,7 +72,6 @@ class Plane(anywidget.AnyWidget):
     parts = traitlets.Bytes(b"").tag(sync=True)
     aggregated = traitlets.Bool(False).tag(sync=True)  # contours of q(z), and in the curves bands: the KL in its parts
     posterior = traitlets.Bytes(b"").tag(sync=True)  # of the chosen image, the true one: see pictures.true_posterior
-    showing = traitlets.Unicode("").tag(sync=True)  # "", "draws" or "walk"
     scrub = traitlets.Int(-1).tag(sync=True)  # the step that is looked back at; -1: the run as it is now
     tasks = traitlets.List([]).tag(sync=True)  # {text, ticked} each
     uploads = traitlets.List([]).tag(sync=True, **widgets.widget_serialization)  # what learners give files to

@@ -7,18 +7,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from vaekit import metrics
 from vaekit.lab.frames import pack_json, to_bytes
 from vaekit.lab.turn import Turn
-from vaekit.latent import traversal, walk
+from vaekit.latent import traversal
 from vaekit.losses import pixel_mean, reconstruction_nll
 
 STEPS_ACROSS = 9  # images of a traversal, from −3 to 3
 REACH, LATTICE = 4.0, 41  # the true posterior: so many σ of its own to each side, so many points along one side
 NEARER = 3  # times that its lattice is laid nearer to it
-SHOWN = 100  # draws from the prior in the plane
-STOPS = 21  # of the walk in the plane, its ends included
-DECODED = 10  # of either, as images
 HELD = (1 - math.exp(-0.5), 1 - math.exp(-2.0))  # what a Gaussian's ellipses of σ and 2 σ hold
 
 
@@ -61,29 +57,6 @@ def true_posterior(run, x: Tensor) -> bytes:
     pairs = zip(("centre", "scale", "mu", "std"), (*around, mu, torch.exp(0.5 * logvar)), strict=True)
     lattice = {"reach": REACH, "squares": LATTICE - 1, "levels": levels, "weights": weights.astype("<f4").tobytes()}
     return pack_json(lattice | {name: some.tolist() for name, some in pairs})
-
-
-def probe(
-    what: str, mu: Tensor, logvar: Tensor, ends: tuple[int, int], pair: tuple[int, int], seed: int, decode: Callable
-) -> bytes:
-    """Places for the plane of `pair`, hits and misses in it apart, some decoded; empty when nothing is asked for.
-
-    what: "draws" from the prior, or a "walk" between the codes number `ends`. decode(z): codes → images in [0, 1].
-    Returns what, points: [z₁, z₂, hit], decoded: which of them, pixels of these, u8: see frames.pack_json.
-    """
-    if what == "draws":
-        z = metrics.prior_draws(mu, SHOWN, torch.Generator(mu.device).manual_seed(seed))
-        decoded = range(DECODED)
-    elif what == "walk":
-        z = walk(mu[ends[0]], mu[ends[1]], STOPS)
-        decoded = range(0, STOPS, (STOPS - 1) // DECODED)
-    else:
-        return b""
-    shown = list(pair)
-    hits = metrics.covered(z[:, shown], mu[:, shown], logvar[:, shown])
-    places = torch.cat([z[:, shown], hits[:, None].to(z.dtype)], 1).nan_to_num(0, 0, 0)
-    points, pixels = [[round(v, 3) for v in row] for row in places.tolist()], to_bytes(decode(z[list(decoded)]))
-    return pack_json({"what": what, "points": points, "decoded": [*decoded], "pixels": pixels.tobytes()})
 
 
 def page_decoder(model: nn.Module, latent_dim: int, like: Tensor) -> nn.Module | None:

@@ -34,8 +34,7 @@ HANGS_ON = {
     "turn": TURNED,
     "noise": ("cloud", "pictures"),
     "factor": ("shades",),
-    "showing": ("probe",),
-    "chosen": ("pictures", "traversals", "posterior", "probe"),
+    "chosen": ("pictures", "traversals", "posterior"),
     "strokes": ("pictures", "traversals"),
     "with_posterior": ("posterior",),
     "draw_number": ("sheet",),
@@ -134,12 +133,6 @@ class Side:
         codes[:, list(self.pair)] = pairs.to(codes.dtype)
         return self.turn.back(codes)
 
-    def _other(self) -> int:
-        """An image to walk to from the chosen one: the next of another class."""
-        n, labels = len(self.images), self.labels
-        order = [(self.chosen + i) % n for i in range(1, n)] or [self.chosen]
-        return next((i for i in order if labels is None or labels[i] != labels[self.chosen]), order[0])
-
     # -- the parts ----------------------------------------------------------------------------------------
 
     def _send_cloud(self, run) -> None:
@@ -158,12 +151,7 @@ class Side:
         dear = self.pace.begins(self.playing)
         self.meters.measure(run, *self._codes, self.turn, self.plane.autoencoder, dear)
         if dear:
-            self._send_probe(run)
             self.pace.ends()
-
-    def _send_probe(self, run) -> None:
-        ends, decode = (self.chosen, self._other()), partial(pictures.decoded, run)
-        self.plane.probe = pictures.probe(self.plane.showing, *self._codes, ends, self.pair, run.seed, decode)
 
     def _send_shades(self, _) -> None:
         factor = self.plane.factor

@@ -63,7 +63,7 @@ function strokeWithRim({ context, ground }, colour, width, rim, path) {
 
 // The whole plane. The scene has points, turned already, classes and colours as well; of what else is shown some may be
 // missing.
-export function drawPlane(scene, { backdrop, rings, prior, aggregated, truth, digits, chosen, probe, yours, pointer, pair, extent }) {
+export function drawPlane(scene, { backdrop, rings, prior, aggregated, truth, digits, chosen, yours, pointer, pair, extent }) {
   const { context, width, height, ground } = scene;
   context.fillStyle = ground;
   context.fillRect(0, 0, width, height);
@@ -76,7 +76,6 @@ export function drawPlane(scene, { backdrop, rings, prior, aggregated, truth, di
   if (truth) drawTruth(scene, truth);
   if (scene.ramp) drawRamp(scene);
   else if (scene.classes.length) drawNumerals(scene);
-  if (probe) drawProbe(scene, probe);
   if (rings) drawRingNames(scene, prior);
   if (yours?.length) drawYours(scene, yours);
   drawPointer(scene, pointer);
@@ -279,27 +278,4 @@ export function readBackdrop(view) {
   const tinted = (ink) =>
     paintPixels(element("canvas"), columns, rows, channels === 3 ? coloured : (i) => colourOfBytes(ink, ink, ink, pixels[i]));
   return { extent, dark: tinted(40), light: tinted(225) };
-}
-
-// Where draws from the prior, or the stops of a walk, fall: hits are rings, misses crosses, whatever the colours.
-function drawProbe(scene, probe) {
-  if (probe.what === "walk") drawWalk(scene, probe.points);
-  for (const place of rarerLast(probe.points)) drawPlace(scene, place);
-}
-
-// Places [z₁, z₂, hit] in the order to paint them in: the rarer of hits and misses last, so that nothing hides them.
-export const rarerLast = (points) =>
-  [1, 0].map((hit) => points.filter((point) => point[2] === hit)).sort((a, b) => b.length - a.length).flat();
-
-function drawWalk({ context, x, y, blue }, points) {
-  const path = () => points.forEach(([z1, z2]) => context.lineTo(x(z1), y(z2)));
-  stroke(context, { strokeStyle: blue, lineWidth: 2, dash: [3, 4] }, path);
-}
-
-function drawPlace(scene, [z1, z2, hit]) {
-  const { context, blue, orange } = scene, x = scene.x(z1), y = scene.y(z2), size = 0.36 * scene.em;
-  strokeWithRim(scene, hit ? blue : orange, 2.5, 5, () => {
-    if (hit) return context.arc(x, y, size, 0, CIRCLE);
-    for (const rise of [-size, size]) line(context, x - size, y - rise, x + size, y + rise);
-  });
 }

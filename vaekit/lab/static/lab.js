@@ -5,7 +5,7 @@ import { makeCurves } from "./curves.js";
 import { listenToKeys } from "./keys.js";
 import { element, isGone, lifetime, modelOf, saveFile, say, SIDE_NAMES, tell, whenLooksChange } from "./page.js";
 import { makePad } from "./pad.js";
-import { makeDimensions, makePanel, makeStrip } from "./panel.js";
+import { makeDimensions, makePanel } from "./panel.js";
 import { makePlane } from "./plane.js";
 import { makeTasks } from "./tasks.js";
 import { makeTimeline } from "./timeline.js";
@@ -44,7 +44,7 @@ export async function renderLab({ model, el }) {
   };
   const planes = models.map((each, i) => makePlane({ model: each, life, lab, name: twin ? `${SIDE_NAMES[i]}: ` : "" }));
   const pad = makePad({ model, life }), dimensions = makeDimensions(planes);
-  const panel = makePanel(planes, pad, dimensions), strip = makeStrip(planes);
+  const panel = makePanel(planes, pad, dimensions);
   const timeline = makeTimeline({ model, life, planes, onLook });
   const tasks = makeTasks(model), curves = makeCurves({ model, life, runs: models.length });
   const message = element("div", { class: "vk-message", role: "alert" });
@@ -55,12 +55,11 @@ export async function renderLab({ model, el }) {
     : element("figure", { class: `vk-side${i ? " vk-lab-right" : ""}` }, captions[i], canvas, verdicts[i]));
   const below = element("div", { class: "vk-below" }, ...(twin ? [] : verdicts), timeline.node);
   const main = element("div", { class: "vk-main" }, ...figures, panel.node, below);
-  const root = element("div", { class: `vk-lab ${twin ? "vk-twin" : "vk-single"}` }, message, tasks.node, main, strip.node, spoken, curves.node);
+  const root = element("div", { class: `vk-lab ${twin ? "vk-twin" : "vk-single"}` }, message, tasks.node, main, spoken, curves.node);
   el.replaceChildren(root);
 
   const sideOf = (node) => (node.closest(".vk-lab-right") ? 1 : 0);
   function onLook(back) {
-    strip.show();
     root.classList.toggle("vk-past", back);
   }
   function onStatus() {
@@ -100,7 +99,6 @@ export async function renderLab({ model, el }) {
     life.follow(each, "drawn", panel.showDrawn);
     life.follow(each, "status", onStatus);
     life.follow(each, "traversals", dimensions.showTraversals);
-    life.follow(each, "probe", strip.show);
     life.trait(each, "pair", dimensions.showBars);
   });
   life.follow(model, "message", onMessage);
@@ -115,6 +113,7 @@ export async function renderLab({ model, el }) {
     const host = root.closest(".vaekit-lab");
     if (host && !keys) root.append((keys = listenToKeys({ model, life, host, side: sideOf })));
     nameControls(root);
+    sayPlaces(root);
     showTasks();
     markDeaths(root, model.get("deaths"));
     for (const painted of [...planes, curves]) painted.ask();
@@ -160,12 +159,12 @@ function makeHeart({ model, life, root, plane, onGone }) {
 
 const rowsOf = (root) => root.closest(".vaekit-lab")?.querySelectorAll(".vk-controls") ?? [];
 
-// ipywidgets leaves its sliders, boxes, menus and icons without a name for screen readers: their tooltips name them. A knob
+// ipywidgets leaves its sliders, boxes, menus and icons without a name for screen readers: their tips name them. A knob
 // that is on or off is a switch, named by its label, and of a twin by whose it is.
 function nameControls(root) {
   for (const control of [...rowsOf(root)].flatMap((row) => [...row.querySelectorAll(".jupyter-widgets")])) {
     const box = control.querySelector("input[type=checkbox]"), words = control.textContent.replace("\u200b", "").trim();
-    const tip = control.title || control.querySelector("[title]:not([title=''])")?.title;
+    const tip = control.title || control.querySelector(":scope > label")?.textContent || control.querySelector("[title]:not([title=''])")?.title;
     const whose = control.closest(".vk-group")?.firstElementChild.textContent.trim();
     if (control.matches(".vk-switch")) {
       box.setAttribute("role", "switch");
@@ -178,9 +177,20 @@ function nameControls(root) {
   }
 }
 
+const railsOf = (root) => root.closest(".vaekit-lab")?.querySelectorAll(".vk-beta .noUi-target") ?? [];
+
+// A slider tells a screen reader the number of its place; ipywidgets has what it stands for in a readout that is hidden.
+function sayPlaces(root) {
+  for (const rail of railsOf(root)) {
+    const [handle, readout] = ["[role=slider]", ".widget-readout"].map((part) => rail.closest(".vk-beta").querySelector(part));
+    rail.noUiSlider.off("update.vk");
+    rail.noUiSlider.on("update.vk", () => handle.setAttribute("aria-valuetext", readout.textContent));
+  }
+}
+
 // Marks on the β sliders: where the theory has each dimension of a linear model die.
 function markDeaths(root, deaths) {
-  for (const rail of root.closest(".vaekit-lab")?.querySelectorAll(".vk-beta .noUi-target") ?? []) {
+  for (const rail of railsOf(root)) {
     rail.querySelectorAll(".vk-death").forEach((mark) => mark.remove());
     for (const [dim, beta] of deaths.entries()) {
       if (beta < 0.01 || beta > 100) continue; // the slider's four decades

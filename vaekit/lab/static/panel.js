@@ -141,22 +141,3 @@ export function makeDimensions(planes) {
   }
   return { bars, rows, showBars, showTraversals };
 }
-
-// What the shown draws, or stops of a walk, decode to; a hit has a full frame, a miss a broken one.
-export function makeStrip(planes) {
-  const node = element("div", { class: "vk-strips" });
-  function strip(plane, side) {
-    const { probe } = plane.shown();
-    if (!probe) return [];
-    const hits = probe.points.filter((point) => point[2]).length, whose = planes.length > 1 ? `${SIDE_NAMES[side]}: ` : "";
-    const what = probe.what === "draws" ? "draws from the prior" : "stops on a walk between two codes";
-    const canvases = probe.decoded.map((point) => {
-      const name = probe.points[point][2] ? "hit" : "miss";
-      return element("canvas", { class: `vk-small vk-${name}`, role: "img", "aria-label": name });
-    });
-    paintImages(canvases, probe.pixels, plane.model.get("shape"));
-    const title = `${whose}${hits} of ${probe.points.length} ${what} within 2σ of a code (○ hit, × miss)`;
-    return [titled(title, "", element("div", { class: "vk-row" }, ...canvases))];
-  }
-  return { node, show: () => node.replaceChildren(...planes.flatMap(strip)) };
-}

@@ -15,7 +15,7 @@ const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowD
 const MOST_PAINTINGS = (globalThis.navigator?.hardwareConcurrency || 4) <= 2 ? 20 : 60; // a second, of all planes together
 
 const READERS = {
-  classes: (view) => Array.from(bytesOf(view) ?? []), shades: (view) => bytesOf(view) ?? [], backdrop: readBackdrop, decoder: readDecoder, probe: unpack,
+  classes: (view) => Array.from(bytesOf(view) ?? []), shades: (view) => bytesOf(view) ?? [], backdrop: readBackdrop, decoder: readDecoder,
   posterior: unpack,
 };
 
@@ -49,12 +49,11 @@ export function makePlane({ model, life, name, lab }) {
     if (!frame || !sized[1]) return false;
     const scene = { ...sceneOf(canvas, sized, extent), turn: turn() }, now = shown();
     const { there } = scene.turn, mark = past ? null : model.get("drawn").mark;
-    const probe = now.probe && { ...now.probe, points: now.probe.points.map(there) };
     const truth = model.get("status").playing ? null : now.posterior; // else the weights have moved on
     const theme = scene.dark ? 1 : 0, factor = model.get("factor"), ramp = factor ? model.get("ramp")[theme] : null;
     const about = { classes: sent.classes, shades: sent.shades, colours: model.get("palette")[theme], ramp, factor };
     drawPlane({ ...scene, points: scene.turn.points(points), ...about }, {
-      ...now, probe, yours: mark?.length ? there(mark) : null, rings: !model.get("autoencoder"), prior: frame.beta > 0, digits: model.get("digits"),
+      ...now, yours: mark?.length ? there(mark) : null, rings: !model.get("autoencoder"), prior: frame.beta > 0, digits: model.get("digits"),
       aggregated: model.get("aggregated") && aggregate(frame.extent * scene.turn.reach, frame, moving), truth, chosen: model.get("chosen"),
       pointer: lab.z, pair: pair(), extent: frame.extent,
     });

@@ -67,7 +67,7 @@ function tellHeight() {
 }
 
 async function start() {
-  const run = await readRun(), nothing = { sheet: null, posterior: null, parts: null, tasks: [], digits: false, aggregated: false, showing: "", scrub: -1, pad: false, strokes: [], drawn: {} };
+  const run = await readRun(), nothing = { sheet: null, posterior: null, parts: null, tasks: [], digits: false, aggregated: false, scrub: -1, pad: false, strokes: [], drawn: {} };
   const models = run.planes.map((state) => stillModel({ ...state, ...nothing }));
   const [first, second = null] = models;
   first.set("twin", second);
