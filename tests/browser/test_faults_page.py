@@ -71,6 +71,25 @@ def test_markup_in_names_is_text_wherever_it_is_shown(desk, lab, tmp_path):
 
 
 @pytest.mark.release
+def test_a_page_reloaded_in_mid_drag(desk, lab, server):
+    lab.press("Play")
+    before = lab.wait("d.step > 320 && d.playing === 'true'")["step"]
+    save(desk)
+    desk.mouse.move(*lab.client(0, 0))
+    desk.mouse.down()
+    desk.mouse.move(*lab.client(1, 1))
+    open_notebook(desk, server, "desk.ipynb")
+    lab = Lab(desk)
+    lab.show()
+    desk.mouse.move(*lab.client(-1, 0))
+    desk.mouse.up()
+    assert lab.wait(f"d.step > {before + 20} && d.playing === 'true'")["z1"] == 0  # nothing is being dragged
+    lab.drag(1.5, 1)
+    assert lab.message.is_hidden()
+    lab.pause()
+
+
+@pytest.mark.release
 def test_two_pages_on_one_lab(desk, lab, server):
     save(desk)
     page = new_page(desk.context.browser)
