@@ -59,7 +59,7 @@ def linear_vae(eigenvalues, k: int, noise_variance: float, beta: float = 1.0) ->
     """
     variances = _check_eigenvalues(eigenvalues)  # (d,), descending
     allowed = "a finite number above 0 (train has 0.5)"
-    noise_variance = check_number("noise_variance", noise_variance, allowed, low=0, above=True)
+    noise_variance = check_number("noise_variance", noise_variance, allowed, lambda variance: variance > 0)
     beta = Knobs(beta=beta).beta
     check_whole("k", k, 1, len(variances))
     kept, lost = variances[:k], variances[k:]
