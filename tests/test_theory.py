@@ -41,23 +41,6 @@ def test_eigenvalues_equal_numpy_whatever_the_number_of_images(n):
     assert torch.equal(images, before)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("n", [300, 1500])
-def test_of_large_images_the_largest_are_enough(n):
-    """More images than pixels, and fewer: the largest as by NumPy, and a sum that `linear_vae` may rely on."""
-    images = vaekit.faces(n, 20, device="cpu").images  # 1,200 values each
-    x = images.flatten(1).double().numpy() / 255
-    expected = np.linalg.svd(x - x.mean(0), compute_uv=False) ** 2 / n
-    found, all_of_them = theory.eigenvalues(images, 6), theory.eigenvalues(images)
-    np.testing.assert_allclose(all_of_them[: len(expected)], expected, atol=1e-12)
-    np.testing.assert_allclose(found[:6], expected[:6], rtol=1e-6)
-    assert len(found) == 1200 and (found.diff() <= 0).all()
-    by_few, by_all = (theory.linear_vae(values, 6, 0.5) for values in (found, all_of_them))
-    assert (by_few.rate, by_few.distortion) == pytest.approx((by_all.rate, by_all.distortion), rel=1e-6)
-    state = torch.get_rng_state()
-    assert torch.equal(theory.eigenvalues(images, 6), found) and torch.equal(torch.get_rng_state(), state)
-
-
 def test_a_case_by_hand():
     """λ = 8, 2, 1 with θ = 2: one dimension lives, at ½ ln 4 nats; the error is 2 + 2 + 1."""
     optimum = theory.linear_vae([2, 8, 1], k=2, noise_variance=1.0, beta=2)

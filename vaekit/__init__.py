@@ -29,8 +29,8 @@ _LAZY = {
     "diagnose": "vaekit.exercises",
     "faces": "vaekit.cartoons",
     "load_images": "vaekit.image_files",
-    "replay": "vaekit.runs.playback",
-    "resume": "vaekit.runs.playback",
+    "replay": "vaekit.runs.run",
+    "resume": "vaekit.runs.run",
     "sweep": "vaekit.runs.sweep",
 }
 _MODULES = ["cartoons", "copies", "data", "exercises", "image_files", "lab", "latent", "losses", "metrics", "model"]

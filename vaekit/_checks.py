@@ -2,7 +2,7 @@
 
 import math
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from numbers import Integral, Real
 
 
@@ -44,15 +44,8 @@ def check_seed(value) -> int:
     return check_whole("seed", value, 0, 2**63 - 1)
 
 
-def check_number(
-    name: str,
-    value,
-    allowed: str = "a finite number",
-    low: float = -math.inf,
-    above: bool = False,
-    high: float = math.inf,
-) -> float:
-    """The argument `name` as a finite float from `low` up, or `above` it, to `high`; `allowed` says so in words.
+def check_number(name: str, value, allowed: str, fits: Callable[[float], bool]) -> float:
+    """The argument `name` as a finite float that `fits`; `allowed` says in words which these are.
 
     Raises TypeError when it is no number, ValueError when it is another; in one line.
     """
@@ -62,7 +55,7 @@ def check_number(
         number = float(value)
     except OverflowError:
         number = math.inf
-    if not math.isfinite(number) or not low <= number <= high or (above and number == low):
+    if not math.isfinite(number) or not fits(number):
         raise ValueError(f"{name} must be {allowed}, not {short_repr(value)}")
     return number
 

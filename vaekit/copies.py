@@ -51,7 +51,8 @@ def copy_lectures(folder: str | Path, kind: str = "learner") -> list[str]:
         said = [_copy(path.relative_to(source), _prepared(path, kind), folder, record["sums"]) for path in files]
         write_whole(folder / RECORD, json.dumps(record | {"kind": kind}, indent=1).encode())
     except OSError as error:
-        raise CopyError(_said_of(error, folder)) from error
+        why = f"({error.strerror or first_line(error)}): give another folder, or a new name in one that exists"
+        raise CopyError(f"the lectures cannot be copied to {short_path(folder)} {why}") from error
     return [line for line in said if line]
 
 
@@ -125,13 +126,3 @@ def _for_an_instructor(notebook: dict) -> dict:
 
 
 PREPARE = {"learner": _for_a_learner, "instructor": _for_an_instructor}
-
-
-def _said_of(error: OSError, folder: Path) -> str:
-    """Why the lectures cannot be in this folder."""
-    place = short_path(folder)
-    if folder.exists() and not folder.is_dir():
-        return f"{place} is a file, where a folder for the lectures is needed: choose another name"
-    if not folder.parent.is_dir():
-        return f"there is no folder {short_path(folder.parent)} to make {folder.name} in: make it first"
-    return f"the lectures cannot be copied to {place} ({error.strerror or first_line(error)}): choose another folder"

@@ -27,8 +27,6 @@ SIDE = 28  # what pictures are made; those that are square and from 8 to 32 alre
 KEPT = range(8, 33)
 MOST, MOST_BYTES, MOST_PIXELS = 70_000, 2**29, 50_000_000  # pictures; unpacked, of all; pixels of one
 CLASSES = 100  # folders; more are no classes, and of labels 256: the page has a byte for each
-PICKLED = ("Object arrays", "pickled (object) data")  # in numpy's words
-OBJECTS = "holds Python objects, which are not read, as they may run anything: save numbers by np.savez"
 DEEP = ("I", "F")  # the first letters of Pillow's modes of more than 8 bits
 NEARLY_GREY = 4  # grey levels that the colours of a grey picture may be apart: a .jpg's rounding
 
@@ -201,10 +199,11 @@ def _read_arrays(name: str, content: bytes) -> tuple[list[Image.Image], torch.Te
     except DataError:
         raise
     except Exception as error:
-        why = f"cannot be read ({first_line(error)}): save it anew by np.savez"
-        raise DataError(f"{short_path(name)} {OBJECTS if _is_pickled(error) else why}") from None
+        why = first_line(error).split(". ")[0]  # of a pickle numpy says next how to read it all the same
+        raise DataError(f"{short_path(name)} cannot be read ({why}): save numbers by np.savez") from None
     if images is None:
-        raise DataError(f"{short_path(name)} holds no images: save them by np.savez(file, images=..., labels=...)")
+        how = "Python objects are not read; save numbers by np.savez(file, images=..., labels=...)"
+        raise DataError(f"{short_path(name)} holds no images: {how}")
     _check_room(name, [images[:1].nbytes] * len(images))
     try:
         images = _as_bytes(images)
@@ -226,23 +225,16 @@ def _find_images(name: str, content: bytes) -> tuple[np.ndarray | None, dict[str
     if isinstance(found, np.ndarray):
         return (found if found.ndim > 1 else None), {}
     _check_room(name, [it.file_size for it in found.zip.infolist()])
-    arrays, objects = {}, False
+    arrays = {}
     for key in found.files:
         try:
             arrays[key.lower()] = found[key]
         except ValueError as error:
-            if not _is_pickled(error):
+            if "Object arrays" not in str(error):  # which may run anything: they stay unread
                 raise
-            objects = True
     sizes = {key: array.size for key, array in arrays.items() if array.ndim > 1}
     image = next((key for key in IMAGES if key in sizes), max(sizes, key=sizes.get, default=None))
-    if image is None and objects:
-        raise DataError(f"{short_path(name)} {OBJECTS}")
     return arrays.pop(image, None), arrays
-
-
-def _is_pickled(error: Exception) -> bool:
-    return any(words in str(error) for words in PICKLED)
 
 
 def _find_labels(arrays: dict[str, np.ndarray], images: torch.Tensor) -> tuple[torch.Tensor | None, str]:

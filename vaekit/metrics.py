@@ -63,7 +63,7 @@ def covered(z: Tensor, mu: Tensor, logvar: Tensor | None, radius: float = 2.0) -
     Returns (...), bool. Raises ValueError when the shapes do not fit.
     """
     _check_codes(1, mu=mu, **{} if logvar is None else {"logvar": logvar})
-    check_number("radius", radius, "a number from 0 up", low=0)
+    check_number("radius", radius, "a number from 0 up", lambda radius: radius >= 0)
     if z.shape[-1:] != mu.shape[1:]:
         raise ValueError(f"z must be (..., D), of as many dimensions as mu; {tuple(z.shape)} meets {tuple(mu.shape)}")
     if logvar is None:

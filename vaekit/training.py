@@ -23,8 +23,9 @@ def _knob(default, check: Callable, label: str, tip: str):
     return field(default=default, metadata={"check": check, "label": label, "tip": tip})
 
 
-_from_zero = partial(check_number, low=0, allowed="a finite number from 0 up (the lab's slider goes from 0.01 to 100)")
-_above_zero = partial(check_number, low=0, above=True, allowed="a finite number above 0 (0.001 is a good start)")
+_UP = "a finite number from 0 up (the lab's slider goes from 0.01 to 100)"
+_from_zero = partial(check_number, allowed=_UP, fits=lambda number: number >= 0)
+_above_zero = partial(check_number, allowed="a finite number above 0 (0.001 is a good start)", fits=lambda x: x > 0)
 _on_or_off = partial(check_type, kind=bool, allowed="True or False")
 
 

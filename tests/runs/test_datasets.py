@@ -8,10 +8,9 @@ from lab_helpers import SETTINGS, small_vae
 
 import vaekit
 from vaekit.data import ImageSet, mnist
-from vaekit.runs.datasets import DATA_SETS, SOURCES, describe_images, find_images, images_print
-from vaekit.runs.playback import replay
+from vaekit.runs.datasets import DATA_SETS, SOURCES, describe_images, find_images
 from vaekit.runs.recording import Recording, fingerprint
-from vaekit.runs.run import Run
+from vaekit.runs.run import Run, replay
 
 CPU = torch.device("cpu")
 
@@ -28,7 +27,7 @@ def found_again(images: ImageSet, data=None, **other) -> ImageSet:
 def test_each_set_bears_the_name_of_its_row(name):
     images = DATA_SETS[name](CPU)
     assert images.name == name and images.images.dtype == torch.uint8
-    assert images_print(DATA_SETS[name](CPU).images) == images_print(images.images)  # the same each time
+    assert describe_images(DATA_SETS[name](CPU)) == describe_images(images)  # the same each time
 
 
 @pytest.mark.slow

@@ -77,7 +77,7 @@ class Display(LabRun):
 
         Raises TypeError or ValueError when sigma is no number from 0 up, or the model has a σ of its own.
         """
-        sigma = check_number("sigma", sigma, "a finite number from 0 up", low=0)
+        sigma = check_number("sigma", sigma, "a finite number from 0 up", lambda sigma: sigma >= 0)
         if not self.view.plane.autoencoder:
             raise ValueError("noise is added to an autoencoder's codes; this model has a σ of its own")
         self._put("noise", sigma)
@@ -88,7 +88,7 @@ class Display(LabRun):
         Images, prior, KL and reconstruction do not change, and training does not see it: its axes do, and what is
         measured and shown along them. Raises TypeError or ValueError when it is another number.
         """
-        self._put("turn", check_number("degrees", degrees, "a number from 0 to 90", low=0, high=90))
+        self._put("turn", check_number("degrees", degrees, "a number from 0 to 90", lambda turn: 0 <= turn <= 90))
 
     def show_posterior(self, shown: bool = True) -> None:
         """Show the true posterior p(z|x) of the chosen image under its ellipses, while the run rests.

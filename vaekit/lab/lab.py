@@ -22,9 +22,8 @@ from vaekit.lab.tasks import Task, TaskList
 from vaekit.lab.view import View
 from vaekit.losses import KINDS
 from vaekit.runs.datasets import DATA_SETS
-from vaekit.runs.playback import resume
 from vaekit.runs.recording import Recording, checked_changes
-from vaekit.runs.run import save_runs
+from vaekit.runs.run import resume, save_runs
 from vaekit.training import KNOBS, Knobs
 
 SIDES = ("left", "right")

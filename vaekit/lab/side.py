@@ -26,6 +26,8 @@ MEASURE_SHARE = 0.03  # of the time may go into what is dear to measure, and wha
 MEASURE_SECONDS = 1.0  # between two such measurements while playing, at least
 TRAVERSED = 5  # latent dimensions that are traversed: those that say most
 NEW = 20  # images on the sheet of new ones
+LARGE = 1024  # values in an image, beyond which the variances of all images take seconds
+ENOUGH = 1000  # of such images: their variances are within a few per cent of those of all
 
 # What hangs on a trait of the plane, and is sent anew when that changes: see Side.send.
 TURNED = ("cloud", "meters", "backdrop", "traversals", "drawing")
@@ -163,7 +165,7 @@ class Side:
         if self._predicted != now:
             self._predicted, self.plane.deaths = now, []
             if theory.applies_to(run.model, run.settings["kind"]):
-                variances = theory.eigenvalues(run.images, self.latent_dim)
+                variances = theory.eigenvalues(_enough(run.images))
                 self.plane.deaths = theory.linear_vae(variances, self.latent_dim, NOISE_VARIANCE).deaths.tolist()
 
     def _send_decoder(self, run) -> None:
@@ -218,3 +220,10 @@ class Side:
         finite = all(math.isfinite(v) for v in mark)
         logvar = None if logvar is None else self.turn.logvar(logvar)
         return {"mark": mark if finite else [], "words": in_words(self.turn.codes(mu), logvar, self.pair)}
+
+
+def _enough(images: torch.Tensor) -> torch.Tensor:
+    """All images, or of large ones a thousand, from first to last: they may be sorted by class."""
+    if images[0].numel() <= LARGE or len(images) <= ENOUGH:
+        return images
+    return images[torch.linspace(0, len(images) - 1, ENOUGH).round().long()]

@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterable
 from itertools import chain
 
 import torch
-from torch import Tensor
 
 from vaekit._checks import short_repr
 from vaekit.cartoons import faces
@@ -24,16 +23,11 @@ SOURCES["Handwritten digits"].append(lambda device: mnist(train=False, device=de
 SOURCES["mnist"] = SOURCES["mnist test"] = SOURCES["Handwritten digits"]
 
 
-def images_print(images: Tensor) -> str:
-    """The sha256 of images."""
-    return digest({"images": images})
-
-
 def describe_images(images: ImageSet) -> dict:
     """How many, their shape, their sha256, and the source to look for them in, of whose name theirs is, or None."""
     name = images.name.casefold()  # ImageSet.first(500) makes "500 handwritten digits"
     source = next((source for source in SOURCES if name.endswith(source.casefold())), None)
-    shape, sha256 = list(images.images.shape[1:]), images_print(images.images)
+    shape, sha256 = list(images.images.shape[1:]), digest({"images": images.images})
     return {"images": len(images), "shape": shape, "sha256": sha256, "source": source}
 
 
@@ -60,7 +54,7 @@ def _find(name: str, description: dict | None, given: dict[str, ImageSet], devic
     theirs = (load(device) for load in SOURCES.get(description["source"], ()))  # had when none of the given will do
     for images in chain(given.values(), theirs):
         part = images if len(images) == n else images.first(n)
-        if images_print(part.images) == description["sha256"]:
+        if describe_images(part)["sha256"] == description["sha256"]:
             return part
     hint = "the ones given differ from them" if given else "give them as data="
     of_its_own = f"{n:,} images of its own, {shown}, of the shape {tuple(description['shape'])}"

@@ -1,7 +1,11 @@
-"""One training run and its way back, its twin, its recording and its file: no threads, no clock, no widgets."""
+"""One training run: its way back, its twin, its recording and its file; and the run that either of these gives.
+
+No threads, no clock, no widgets.
+"""
 
 import copy
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
@@ -9,14 +13,17 @@ from types import MappingProxyType
 import torch
 from torch import Tensor, nn
 
-from vaekit._checks import first_line, short_repr
+from vaekit._checks import check_type, check_whole, first_line, short_repr
 from vaekit._contract import underneath
+from vaekit._files import read_whole, short_path
 from vaekit.data import Batches, ImageSet, check_images
 from vaekit.runs import checkpoint
-from vaekit.runs.checkpoint import Snapshot
-from vaekit.runs.datasets import describe_images, images_print
-from vaekit.runs.recording import Recording, checked_changes, fingerprint, made_with
+from vaekit.runs.checkpoint import CheckpointError, Snapshot
+from vaekit.runs.datasets import describe_images, find_images
+from vaekit.runs.recording import Recording, checked_changes, device_for, fingerprint, made_with
 from vaekit.training import KNOBS, Knobs, Step, default_optimizer, train
+
+Data = ImageSet | Tensor | dict[str, ImageSet] | None
 
 
 class Run:
@@ -142,16 +149,13 @@ class Run:
         self._make_loop()
 
     def twin(self) -> "Run":
-        """Return a second run in the same state: in lockstep they have the same batches and ε, and data is both's."""
+        """Return a second run, at the beginning, with the same knobs: in lockstep both see the same batches and ε."""
         try:
             model = copy.deepcopy(self.model)
         except Exception as error:
             raise ValueError(f"this {type(self.model).__name__} cannot be copied ({first_line(error)})") from error
-        other = Run(model, self.sets, self.recording.settings, self.seed, self.batch_size)
-        other.resume(self.recording, self.snapshot())
-        other.initial_state, other.snapshots = self.initial_state, list(self.snapshots)
-        other.replaying = self.replaying
-        return other
+        underneath(model).load_state_dict(self.initial_state)
+        return Run(model, self.sets, self.settings, self.seed, self.batch_size)
 
     def record(self, twin: "Run | None" = None) -> Recording:
         """Return the recording so far, a copy, with that of `twin`, a run in lockstep. Its hashes take 0.1 s."""
@@ -191,10 +195,9 @@ class Run:
     def _check_data(self, name: str, batch_size: int, recorded: dict | None = None) -> None:
         if name not in self.sets:
             raise ValueError(f"data must be one of {', '.join(map(repr, self.sets))[:200]}; not {name[:60]!r}")
-        images = self.sets[name].images
-        if recorded and images_print(images) != recorded["sha256"]:
+        if recorded and describe_images(self.sets[name])["sha256"] != recorded["sha256"]:
             raise ValueError(f"the images {name[:60]!r} are not those of the recording: their sha256 differ")
-        check_images(images, batch_size)
+        check_images(self.sets[name].images, batch_size)
 
     def _initial_state_of(self, recording: Recording) -> dict:
         """The initial weights that a recording asks for: this run's, or made from the recording's seed."""
@@ -228,3 +231,69 @@ def save_runs(runs: Sequence[Run], path: str | os.PathLike) -> None:
     first, *others = runs
     states = [(run.snapshot(), run.recording.changes_at(run.number + 1)) for run in runs]
     checkpoint.write(path, first.record(*others), first.initial_state, states)
+
+
+def replay(
+    recording: Recording, *, model: nn.Module | None = None, data: Data = None, steps: int | None = None
+) -> Run | tuple[Run, Run]:
+    """Play a recording to its end, or to `steps`: the run, or two of them when it has a twin.
+
+    model, data: needed when they were not the kit's own; the model with its first weights.
+    Warns when the weights are not the recorded ones to the bit. Raises ValueError or TypeError, in one line.
+    """
+    if not isinstance(recording, Recording):
+        raise TypeError(f"a recording is needed, such as vaekit.Recording.load(path), not {short_repr(recording)}")
+    recording = recording.checked()
+    steps = recording.steps if steps is None else check_whole("steps", steps, 0, recording.steps)
+    runs = _make_runs(recording, _model_for(recording, model), data, recording.data_names())
+    for run, recorded in runs.items():
+        run.follow(recorded)
+    for _ in range(steps):
+        for run in runs:
+            run.advance()
+    for run, recorded in runs.items():
+        if steps == recorded.steps and recorded.result not in (None, fingerprint(run.model.state_dict())):
+            what = f"after step {steps} the weights are not the recorded ones"
+            warnings.warn(f"{what}; where it was made, other than here: {recorded.differences()}", stacklevel=2)
+    return tuple(runs) if recording.twin else run
+
+
+def resume(path: str | os.PathLike, *, model: nn.Module | None = None, data: Data = None) -> Run | tuple[Run, Run]:
+    """The run, or the two in lockstep, that `save` wrote: it goes on as if it had never stopped, to the bit.
+
+    model, data: needed when they were not the kit's own; the model's weights are replaced by the saved ones.
+    Raises CheckpointError, ValueError or TypeError, in one line.
+    """
+    content = read_whole(path, CheckpointError)
+    try:
+        recording, tensors, taken, turned = checkpoint.read(content)
+        model = _model_for(recording, model)
+        initial_state, snapshots = checkpoint.unpack(recording.steps, tensors, taken, underneath(model))
+        runs = _make_runs(recording, model, data, recording.data, initial_state)
+        for (run, recorded), snapshot, changes in zip(runs.items(), snapshots, turned, strict=True):
+            if (device := recorded.made_with["device"]) != run.images.device.type:
+                raise CheckpointError(f"it cannot go on here: saved on {device}, this is {run.images.device.type}")
+            recorded.note(recording.steps + 1, run.check_knobs(changes))
+            run.resume(recorded, snapshot)
+    except CheckpointError as error:
+        raise CheckpointError(f"{short_path(path)}: {error}") from None
+    return tuple(runs) if recording.twin else run
+
+
+def _model_for(recording: Recording, model: nn.Module | None) -> nn.Module:
+    """The model that was given, or that of the recording, made again."""
+    if model is not None:
+        return check_type("model", model, nn.Module, "a torch.nn.Module such as vaekit.VAE()")
+    if recording.model is None:
+        raise ValueError("the recording is of a model of its own: give it as model=, with its first weights")
+    return checkpoint.build_model(recording.model, recording.seed).to(device_for(recording))
+
+
+def _make_runs(recording: Recording, model: nn.Module, data: Data, names, state=None) -> dict[Run, Recording]:
+    """A run at the first step of a recording, and its twin, each with its own recording."""
+    weight = next(model.parameters(), None)
+    sets = find_images(names, recording, data, device_for(recording) if weight is None else weight.device)
+    if state is not None:
+        underneath(model).load_state_dict(state)
+    run, twin = Run(model, sets, recording.settings, recording.seed, recording.batch_size), recording.of_twin()
+    return {run: recording} if twin is None else {run: recording, run.twin(): twin}

@@ -10,7 +10,7 @@ from concurrent.futures import Executor, as_completed
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
-from itertools import groupby, islice, product, starmap
+from itertools import islice, product, starmap
 from typing import NamedTuple
 
 import numpy as np
@@ -61,12 +61,6 @@ class Sweep:
     def table(self) -> np.ndarray:
         """All rows as a structured array (runs,): `table()["rate"]` is a column."""
         return np.array(list(self.rows), list(Row.__annotations__.items()))
-
-    def frontier(self) -> np.ndarray:
-        """The mean over the seeds of each β, as a structured array (βs,), with the number of `runs` behind it."""
-        groups = [list(rows) for _, rows in groupby(self.rows, key=lambda row: row.beta)]
-        means = [(rows[0].beta, len(rows), *np.mean(rows, 0)[2:]) for rows in groups]
-        return np.array(means, [("beta", float), ("runs", int), *((name, float) for name in Row._fields[2:])])
 
     def __repr__(self) -> str:
         lines = ["{:>9} {:>5} {:>8} {:>11} {:>9} {:>7} {:>7}".format(*Row._fields)]
