@@ -66,6 +66,14 @@ def test_beta_set_from_code_stays_what_it_is_and_the_slider_goes_to_the_nearest_
         assert (slider.value, float(text.value), lab.settings["beta"]) == (place, asked, asked)
 
 
+def test_an_image_is_chosen_as_by_a_click(labs, refuses):
+    lab = labs(twin=True)
+    lab.choose(5)
+    assert [side.plane.chosen for side in lab.view.sides] == [5, 5]
+    with refuses(ValueError, "index must be a whole number from 0 to "):
+        lab.choose(10**6)
+
+
 def test_what_is_measured_is_what_the_meters_show(labs):
     lab = labs().run(30)
     mu, logvar = encoded(lab)

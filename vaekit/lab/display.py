@@ -6,7 +6,7 @@ from pathlib import Path
 
 from torch import nn
 
-from vaekit._checks import check_choice, check_number, one_line
+from vaekit._checks import check_choice, check_number, check_whole, one_line
 from vaekit._files import short_path
 from vaekit._pictures import as_bundle, png
 from vaekit.lab.controls import SOURCES
@@ -71,6 +71,14 @@ class Display(LabRun):
         else:
             self.engine.ask("show_new", True, mixtures)
             self.say("New digits from a mixture of Gaussians, fitted to the codes as they were.")
+
+    def choose(self, index: int) -> None:
+        """Show this image of the plane in full, as a click on its dot does.
+
+        Raises ValueError when index is no whole number below the number of images in the plane.
+        """
+        index = check_whole("index", index, 0, len(self.view.sides[0].images) - 1)
+        self.engine.ask("choose", index).result()
 
     def add_noise(self, sigma: float) -> None:
         """Show what an autoencoder's codes + sigma · ε decode to; 0: no noise. Its training does not see it.
