@@ -123,6 +123,7 @@ def test_the_true_posterior_of_a_linear_decoder_is_the_gaussian_that_it_is_known
     one, two = header["levels"]
     for level, held in ((one, 0.393), (two, 0.865)):
         assert weights[weights >= level].sum() == pytest.approx(held, abs=0.05)
+    assert any(hasattr(drawn, "levels") for drawn in lab.figure().axes[0].collections)  # in a still, too
     lab.show_posterior(False)
     done(lab)
     assert lab.view.plane.posterior == b""

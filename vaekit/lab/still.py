@@ -6,11 +6,12 @@ import numpy as np
 from matplotlib import style
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.patches import Ellipse
 
 from vaekit.lab.frames import unpack_json
-from vaekit.plotting import BLUE, GREY, plot_curves, plot_images, plot_latent
+from vaekit.plotting import BLUE, GREY, INK, plot_curves, plot_images, plot_latent
 
-SOFT = "#59626e"
+SOFT, YOURS = "#59626e", "#b0007a"  # the page's
 
 
 # Where the parts stand: left, bottom, width, height, as shares of the figure. Laid out by hand: matplotlib takes 0.2 s.
@@ -53,9 +54,22 @@ def _draw_plane(ax, side, name: str = "") -> None:
         picture, extent = side.last_backdrop
         ax.imshow(picture.squeeze(), cmap="Greys", alpha=0.16, extent=(-extent, extent, -extent, extent), zorder=-1)
         ax.set(xlim=(-frame.extent, frame.extent), ylim=(-frame.extent, frame.extent))
+    if side.plane.posterior:
+        _draw_truth(ax, unpack_json(side.plane.posterior), side.turn)
     prior = f"prior on, β = {knobs['beta']:g}" if knobs["prior"] else "prior off"
     title = "autoencoder" if side.plane.autoencoder else prior
     ax.set_title(f"{name}{title}, step {side.plane.status['step']:,}", fontsize=11, fontweight="bold")
+
+
+def _draw_truth(ax, truth: dict, turn) -> None:
+    """The chosen image's ellipses of σ and 2 σ, and its true posterior's contours: see pictures.true_posterior."""
+    line = np.linspace(-truth["reach"], truth["reach"], truth["squares"] + 1)
+    lattice = (truth["centre"] + np.stack(np.meshgrid(line, line), -1) * truth["scale"]) @ turn.matrix.T
+    weights = np.frombuffer(truth["weights"], "<f4").reshape(lattice.shape[:2])
+    levels = np.unique(np.minimum(truth["levels"], 0.99 * weights.max()))  # of one that a single square holds, too
+    ax.contour(*np.moveaxis(lattice, -1, 0), weights, levels, colors=YOURS, linewidths=2)
+    for size in np.outer((2, 4), truth["std"]):
+        ax.add_patch(Ellipse(turn.matrix @ truth["mu"], *size, angle=turn.degrees, fill=False, ec=INK, lw=1.5))
 
 
 def _draw_panel(figure, plane) -> None:
