@@ -47,8 +47,7 @@ class Slider(Box):
     def __init__(self, label: str, tip: str, tip_of_box: str):
         super().__init__(label, tip_of_box)
         places = [(f"{place:g}", place) for place in PLACES]  # the page sends a place's number: no rounding on the way
-        looks = {"readout": False, "layout": {"flex": "1 1 6em"}}
-        looks |= {"tooltip": tip, "description": tip}  # its tooltip does not reach the page; its label, hidden, does
+        looks = {"readout": False, "tooltip": tip, "layout": {"flex": "1 1 6em"}}
         self.slider = widgets.SelectionSlider(options=places, value=1.0, **looks)
         self.slider.add_class("vk-beta")
         self.parts.insert(1, self.slider)

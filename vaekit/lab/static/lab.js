@@ -159,12 +159,12 @@ function makeHeart({ model, life, root, plane, onGone }) {
 
 const rowsOf = (root) => root.closest(".vaekit-lab")?.querySelectorAll(".vk-controls") ?? [];
 
-// ipywidgets leaves its sliders, boxes, menus and icons without a name for screen readers: their tips name them. A knob
+// ipywidgets leaves its sliders, boxes, menus and icons without a name for screen readers: their tooltips name them. A knob
 // that is on or off is a switch, named by its label, and of a twin by whose it is.
 function nameControls(root) {
-  for (const control of [...rowsOf(root)].flatMap((row) => [...row.querySelectorAll(".jupyter-widgets")])) {
+  for (const control of [...rowsOf(root)].flatMap((row) => [...row.querySelectorAll(".jupyter-widgets, .widget-slider")])) {
     const box = control.querySelector("input[type=checkbox]"), words = control.textContent.replace("\u200b", "").trim();
-    const tip = control.title || control.querySelector(":scope > label")?.textContent || control.querySelector("[title]:not([title=''])")?.title;
+    const tip = control.title || control.querySelector("[title]:not([title=''])")?.title;
     const whose = control.closest(".vk-group")?.firstElementChild.textContent.trim();
     if (control.matches(".vk-switch")) {
       box.setAttribute("role", "switch");
