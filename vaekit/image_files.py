@@ -202,8 +202,8 @@ def _read_arrays(name: str, content: bytes) -> tuple[list[Image.Image], torch.Te
         why = first_line(error).split(". ")[0]  # of a pickle numpy says next how to read it all the same
         raise DataError(f"{short_path(name)} cannot be read ({why}): save numbers by np.savez") from None
     if images is None:
-        how = "Python objects are not read; save numbers by np.savez(file, images=..., labels=...)"
-        raise DataError(f"{short_path(name)} holds no images: {how}")
+        why = "no array of numbers (N, H, W) is in it, and Python objects are not read"
+        raise DataError(f"{short_path(name)} holds no images: {why}; np.savez(file, images=..., labels=...) saves them")
     _check_room(name, [images[:1].nbytes] * len(images))
     try:
         images = _as_bytes(images)

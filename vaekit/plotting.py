@@ -113,6 +113,7 @@ def plot_latent(
     std=None,
     labels=None,
     *,
+    values=None,
     extent: float | None = None,
     rings: bool = True,
     tilt: float = 0.0,
@@ -120,19 +121,22 @@ def plot_latent(
 ):
     """The latent plane: each image a dot at its posterior's mean and a soft ellipse of 2 σ, the prior's rings behind.
 
-    mu, std: (N, 2); labels: (N,) whole numbers, which choose the colours. extent: show ± extent. tilt: of all
-    ellipses, degrees to the left. Returns the ax.
+    mu, std: (N, 2); labels: (N,) whole numbers, which choose the colours. values: (N,) in 0..1 to colour by, from dark
+    to light. extent: show ± extent. tilt: of all ellipses, degrees to the left. Returns the ax.
     """
     ax, mu = _axes(ax), _array(mu)
     if mu.ndim != 2 or mu.shape[1] != 2:
         raise ValueError(f"mu must have the shape (N, 2): choose two dimensions of your {mu.shape}")
-    for name, values, shape in (("std", std, mu.shape), ("labels", labels, mu.shape[:1])):
-        if values is not None and np.shape(values) != shape:
-            raise ValueError(f"{name} must have the shape {shape}, as mu has {mu.shape}; it has {np.shape(values)}")
+    one_each = mu.shape[:1]
+    for name, given, shape in (("std", std, mu.shape), ("labels", labels, one_each), ("values", values, one_each)):
+        if given is not None and np.shape(given) != shape:
+            raise ValueError(f"{name} must have the shape {shape}, as mu has {mu.shape}; it has {np.shape(given)}")
     labels = np.zeros(len(mu), int) if labels is None else _array(labels)
     if labels.dtype.kind not in "iub":
         raise TypeError(f"labels must be whole numbers; these are {labels.dtype}")
     colours = np.asarray(PALETTE[0])[labels % len(PALETTE[0])]
+    if values is not None:
+        colours = np.asarray(RAMP[0])[np.round(15 * _array(values).clip(0, 1)).astype(int)]
     if std is not None and len(mu):
         _draw_ellipses(ax, mu, _array(std), colours, tilt)
     ax.scatter(*mu.T, s=4, c=colours, linewidths=0)
@@ -229,7 +233,7 @@ def plot_curves(rows, marks=(), *, ax: Axes | None = None):
     for step, label in marks:
         ax.axvline(step, ls="--", lw=1, color=INK)
         ax.annotate(label, (step, 1.02), xycoords=("data", "axes fraction"), fontsize=9)
-    ax.set_xlabel("step")
+    ax.set_xlabel("step" if len(first_columns) == 1 else "step (solid: left, dashed: right)")
     return ax
 
 

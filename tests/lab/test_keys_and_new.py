@@ -4,11 +4,13 @@ import numpy as np
 import pytest
 import torch
 from lab_helpers import done, some_digits, wait_for
+from matplotlib.colors import to_rgba
 
 from vaekit import Autoencoder, LinearVAE, faces, metrics
 from vaekit.data import as_floats
 from vaekit.lab.frames import unpack_json
 from vaekit.lab.knobs import next_value
+from vaekit.plotting import RAMP
 
 
 def press(lab, key: str, side: int = 0) -> None:
@@ -92,6 +94,9 @@ def test_dots_are_coloured_by_a_factor_of_the_images(labs, refuses):
     menu.value = "smile"
     done(lab)
     assert list(plane.shades) == people.factors[:100, 0].mul(255).round().tolist()
+    dots = lab.figure().axes[0].collections[-1].get_facecolors()  # in a still, too
+    for i, smile in enumerate(people.factors[:100, 0].tolist()):
+        assert np.allclose(dots[i], to_rgba(RAMP[0][round(15 * smile)]), atol=0.1)
     lab.colour_by()
     assert plane.shades == b"" and menu.value == ""
     with refuses(ValueError, "factor must be one of '', smile, .*; not 'age'"):

@@ -19,6 +19,7 @@ CURVES = (0.08, 0.075, 0.84, 0.16)
 PLANE, TWIN_PLANES = (0.07, 0.4, 0.46, 0.552), ((0.07, 0.51, 0.38, 0.456), (0.57, 0.51, 0.38, 0.456))
 TWIN_WORDS = ((0.05, 0.335, 0.44, 0.1), (0.55, 0.335, 0.44, 0.1))
 CHOSEN, WORDS = (0.57, 0.84, 0.42, 0.1), (0.57, 0.44, 0.42, 0.36)
+UNUSED = 0.29  # of the height, where there are no curves yet
 KL, TRAVERSALS, WORDS_BELOW = (0.63, 0.715, 0.36, 0.09), (0.57, 0.515, 0.42, 0.13), (0.57, 0.385, 0.42, 0.1)
 
 
@@ -39,15 +40,28 @@ def draw_still(view) -> Figure:
     if len(rows):
         plot_curves(rows, [(mark["step"], mark["label"]) for mark in plane.marks], ax=figure.add_axes(CURVES))
         figure.axes[-1].set_visible(not plane.autoencoder)  # the KL's scale
+    else:
+        _cut_below(figure, UNUSED)
     for ax in figure.axes:  # said, as ticks are made when they are drawn
         ax.tick_params(labelsize=10)
     return figure
 
 
+def _cut_below(figure: Figure, share: float) -> None:
+    """Leave out the figure's lowest part; what stands above it keeps its size."""
+    figure.set_figheight((1 - share) * figure.get_figheight())
+    for ax in figure.axes:
+        left, bottom, width, height = ax.get_position(original=True).bounds
+        ax.set_position((left, (bottom - share) / (1 - share), width, height / (1 - share)))
+
+
 def _draw_plane(ax, side, name: str = "") -> None:
-    frame, knobs = side.last, side.plane.status["settings"]
+    frame, knobs, shades = side.last, side.plane.status["settings"], side.plane.shades
     look = {"extent": frame.extent, "rings": not side.plane.autoencoder, "tilt": side.plane.turn}
-    plot_latent(frame.mu @ side.turn.matrix.T, frame.std, side.labels, **look, ax=ax)
+    look |= {"values": np.frombuffer(shades, np.uint8) / 255} if shades else {"labels": side.labels}
+    plot_latent(frame.mu @ side.turn.matrix.T, frame.std, **look, ax=ax)
+    if shades:
+        ax.annotate(f"{side.plane.factor}: 0 dark, 1 light", (0.02, 0.94), xycoords="axes fraction", fontsize=10)
     prime = "'" if side.plane.turn else ""
     ax.set(**{f"{axis}label": f"$z_{{{dim + 1}}}{prime}$" for axis, dim in zip("xy", side.pair, strict=True)})
     if side.last_backdrop:
@@ -85,7 +99,7 @@ def _draw_panel(figure, plane) -> None:
         kl = [np.nan if nats is None else nats for nats in plane.status.get("kl", [])]
         bars, varied = figure.add_axes(KL), figure.add_axes(TRAVERSALS)
         bars.bar(range(1, len(kl) + 1), kl, color=[BLUE if dim in plane.pair else GREY for dim in range(len(kl))])
-        bars.set(ylabel="KL, nats", xticks=range(1, len(kl) + 1))
+        bars.set(ylabel="KL, nats", xticks=range(1, len(kl) + 1, 1 + len(kl) // 10))
         found = unpack_json(plane.traversals)
         images = np.frombuffer(found["images"], np.uint8).reshape(-1, *plane.shape)
         plot_images(images, columns=found["across"], ax=varied)
