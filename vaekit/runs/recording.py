@@ -7,9 +7,11 @@ import hashlib
 import json
 import os
 import platform
+import re
 import sys
 from collections import ChainMap
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from pathlib import Path
@@ -176,14 +178,24 @@ def checked_changes(changes: dict) -> dict:
 
 def made_with(device: torch.device) -> dict:
     """What may decide the last bits of a run on `device`, on this thread: each may have its own number of torch's."""
-    processor = f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}"
     return {
         "vaekit": sys.modules["vaekit"].__version__,  # there, since this module is part of it
         "torch": str(torch.__version__),
         "device": device.type,
         "threads": torch.get_num_threads(),
-        "machine": torch.cuda.get_device_name(device) if device.type == "cuda" else processor,
+        "machine": torch.cuda.get_device_name(device) if device.type == "cuda" else _processor(),
     }
+
+
+@cache
+def _processor() -> str:
+    """The processor, as far as the system tells: of two kinds that can do the same, each may round in its own way."""
+    name = platform.processor()
+    with suppress(OSError, TypeError):  # no Linux, or one that gives no name
+        name = re.search(r"(?m)^model name\s*: (.+)$", Path("/proc/cpuinfo").read_text())[1]
+    return " ".join([platform.machine(), torch.backends.cpu.get_cpu_capability(), name]).strip()[
+        :60
+    ]  # the schema's most
 
 
 def device_for(recording: Recording) -> torch.device:
