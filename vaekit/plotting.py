@@ -134,8 +134,9 @@ def plot_latent(
     labels = np.zeros(len(mu), int) if labels is None else _array(labels)
     if labels.dtype.kind not in "iub":
         raise TypeError(f"labels must be whole numbers; these are {labels.dtype}")
-    colours = np.asarray(PALETTE[0])[labels % len(PALETTE[0])]
-    if values is not None:
+    if values is None:
+        colours = np.asarray(PALETTE[0])[labels % len(PALETTE[0])]
+    else:
         colours = np.asarray(RAMP[0])[np.round(15 * _array(values).clip(0, 1)).astype(int)]
     if std is not None and len(mu):
         _draw_ellipses(ax, mu, _array(std), colours, tilt)

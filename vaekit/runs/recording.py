@@ -193,9 +193,8 @@ def _processor() -> str:
     name = platform.processor()
     with suppress(OSError, TypeError):  # no Linux, or one that gives no name
         name = re.search(r"(?m)^model name\s*: (.+)$", Path("/proc/cpuinfo").read_text())[1]
-    return " ".join([platform.machine(), torch.backends.cpu.get_cpu_capability(), name]).strip()[
-        :60
-    ]  # the schema's most
+    words = platform.machine(), torch.backends.cpu.get_cpu_capability(), name
+    return " ".join(words).strip()[:60]  # the schema takes no more
 
 
 def device_for(recording: Recording) -> torch.device:
