@@ -3,22 +3,23 @@
 const SQUARES = 64; // along one side of the plane
 
 // Density of q at the corners of n × n squares over ± extent: Float64Array, row by row from below, (n + 1)² numbers.
-// Each Gaussian is a product, so that its two factors are taken once for each line of corners. A posterior narrower
-// than half a square counts as wide as that: it would fall between the corners.
+// Each Gaussian is a product, so that its two factors are taken once for each line of corners, out to 6 σ. A posterior
+// narrower than half a square counts as wide as that: it would fall between the corners.
 export function density(points, extent, n = SQUARES) {
-  const q = new Float64Array((n + 1) ** 2), step = (2 * extent) / n, least = step / 2, count = points.length / 4;
+  const q = new Float64Array((n + 1) ** 2), step = (2 * extent) / n, count = points.length / 4;
   const across = new Float64Array(n + 1), up = new Float64Array(n + 1);
-  const fill = (line, mu, sigma) => {
-    for (let k = 0; k <= n; k++) line[k] = Math.exp(-0.5 * ((k * step - extent - mu) / sigma) ** 2) / sigma;
+  const fill = (line, mu, std) => { // the first and the last line of corners that are filled
+    const sigma = Math.max(std, step / 2), place = (z) => (z + extent) / step;
+    const first = Math.max(0, Math.ceil(place(mu - 6 * sigma))), last = Math.min(n, Math.floor(place(mu + 6 * sigma)));
+    for (let k = first; k <= last; k++) line[k] = Math.exp(-0.5 * ((k * step - extent - mu) / sigma) ** 2) / sigma;
+    return [first, last];
   };
   for (let i = 0; i < count; i++) {
     const [m1, m2, s1, s2] = points.subarray(4 * i, 4 * i + 4);
-    fill(across, m1, Math.max(s1, least));
-    fill(up, m2, Math.max(s2, least));
-    for (let row = 0, at = 0; row <= n; row++) {
-      const weight = up[row] / (2 * Math.PI * count);
-      if (weight < 1e-9) at += n + 1;
-      else for (let k = 0; k <= n; k++) q[at++] += weight * across[k];
+    const [left, right] = fill(across, m1, s1), [low, high] = fill(up, m2, s2);
+    for (let row = low; row <= high; row++) {
+      const weight = up[row] / (2 * Math.PI * count), at = row * (n + 1);
+      for (let k = left; k <= right; k++) q[at + k] += weight * across[k];
     }
   }
   return q;
@@ -38,6 +39,8 @@ export function contour(q, level, extent, n = SQUARES) {
   };
   for (let row = 0; row < n; row++)
     for (let k = 0; k < n; k++) {
+      const i = row * (n + 1) + k, above = (q[i] > level) + (q[i + 1] > level) + (q[i + n + 1] > level) + (q[i + n + 2] > level);
+      if (above % 4 === 0) continue; // the level passes it by
       const corners = [[row, k], [row, k + 1], [row + 1, k + 1], [row + 1, k]];
       const places = corners.flatMap((corner, i) => crossing(corner, corners[(i + 1) % 4]));
       for (let i = 0; i + 1 < places.length; i += 2) segments.push([...places[i], ...places[i + 1]]);
