@@ -48,6 +48,7 @@ def own_noise(change):
     return toy(with_methods(encode=encode, forward=forward))
 
 
+SameNoise = with_methods(forward=lambda self, x, generator=None: VAE.forward(self, x, torch.manual_seed(0)))
 Mean = with_methods(forward=lambda self, x: (self.decode(self.encode(x)[0]), *self.encode(x)))  # no noise at all
 Keywords = with_methods(forward=lambda self, x, **keywords: VAE.forward(self, x, **keywords))
 WithLabels = with_methods(forward=lambda self, x, labels: VAE.forward(self, x))
@@ -101,6 +102,8 @@ SAID = {
         gives(lambda a, m, v: (a.sigmoid(), m, v)),
         "gives x_logits in 0..1, as after a sigmoid",
     ),
+    "no noise": (toy(Mean), "draws no noise from its generator"),
+    "one noise": (toy(SameNoise), "draws no noise from its generator"),
     "z for mu": (gives(lambda a, m, v: (a, m + 1, v)), "which the lab shows, gives another mu or logvar than forward"),
 }
 WRONG_WEIGHTS = {
@@ -169,7 +172,6 @@ def test_what_the_lab_needs_beyond_forward(refuses, toys):
         toy(VAE),
         toy(vaekit.Autoencoder),
         toy(Keywords),
-        toy(Mean),
         gives(lambda a, m, v: [a, m, v]),
         with_layer(nn.BatchNorm1d(2)),
         with_layer(nn.utils.parametrizations.spectral_norm(nn.Linear(2, 2))),

@@ -101,6 +101,8 @@ CASES = {  # what a learner has, and what should be seen
     "ImageSet": (ImageSet(BYTES), GREY),
     "data set of torchvision": (Torchvisions(), GREY),
     "TensorDataset": (TensorDataset(GREY), GREY),
+    "dict": ({"labels": torch.arange(200), "pixels": GREY}, GREY),
+    "dict of arrays": ({"y": np.arange(200), "x_train": BYTES[:, 0].numpy()}, GREY),
     "DataLoader": (DataLoader(TensorDataset(GREY), 8), GREY),
     "part of a TensorDataset": (Subset(TensorDataset(GREY), range(50)), GREY[:50]),
     "part of torchvision's": (Subset(Torchvisions(), [3, 1]), GREY[[3, 1]]),

@@ -91,22 +91,25 @@ def _examine(model: nn.Module, x: Tensor, kind: str) -> str | None:
     """A line to be said of forward, or None. Refuses what is not finite, or a logvar that is none."""
     x = x.repeat(8, 1, 1, 1)  # so that what is drawn is not the same by chance
     passes, this = [], f"forward of this {type(model).__name__}"
-    for number in range(2):
+    for number, seed in enumerate((0, 0, 1)):
         with _put_back(model, x.device, training=True):
             torch.rand(number), torch.rand(number, device=x.device)  # torch's own generators stand elsewhere
-            passes.append(_outputs(model, "forward", x, x, **_dice(model, x)))
-    if not all(value.isfinite().all() for value in passes[0] if value is not None):
+            passes.append(_outputs(model, "forward", x, x, **_dice(model, x, seed)))
+    first, again, other = passes
+    if not all(value.isfinite().all() for value in first if value is not None):
         raise ValueError(f"{this} gives NaN or infinity before the first step: make the model anew")
-    if meant := _meant_by_logvar(model, *passes[0]):
+    if meant := _meant_by_logvar(model, *first):
         raise ValueError(f"{this} takes its logvar for {meant}: it must be log σ², as in mu + exp(logvar / 2) * eps")
     _examined.add(model)
-    low, high = passes[0][0].aminmax()
+    low, high = first[0].aminmax()
     if kind != "linear" and 0 < low < high <= 1:
         return f"{this} gives x_logits in 0..1, as after a sigmoid: leave it out, as the loss has one of its own"
-    if _alike(*passes):
-        return None
-    own = "gives something else each time (dropout? a counter?)" if _dice(model, x) else "takes no generator"
-    return f"{this} {own}: a twin, a replay or another run with its seed would not hold"
+    if not _alike(first, again):
+        own = "gives something else each time (dropout? a counter?)" if _dice(model, x) else "takes no generator"
+        return f"{this} {own}: a twin, a replay or another run with its seed would not hold"
+    if first[2] is not None and _alike(first, other):
+        return f"{this} draws no noise from its generator: decode mu + exp(logvar / 2) * eps, or σ has no effect"
+    return None
 
 
 def _meant_by_logvar(model: nn.Module, x_logits: Tensor, mu: Tensor, logvar: Tensor | None) -> str:
@@ -124,11 +127,11 @@ def _alike(some: Sequence, others: Sequence) -> bool:
     return all(torch.allclose(a, b, 1e-4, 1e-5, equal_nan=True) for a, b in pairs)
 
 
-def _dice(model: nn.Module, like: Tensor) -> dict[str, torch.Generator]:
+def _dice(model: nn.Module, like: Tensor, seed: int = 0) -> dict[str, torch.Generator]:
     """A fresh generator as forward takes one by its name; empty where it takes none."""
     parameters = inspect.signature(model.forward).parameters.values()
     takes_one = any(one.name == "generator" or one.kind is one.VAR_KEYWORD for one in parameters)
-    return {"generator": torch.Generator(like.device).manual_seed(0)} if takes_one else {}
+    return {"generator": torch.Generator(like.device).manual_seed(seed)} if takes_one else {}
 
 
 def _outputs(model: nn.Module, name: str, x: Tensor, given: Tensor, **keywords) -> tuple:

@@ -3,6 +3,7 @@
 import re
 import sys
 import warnings
+from collections.abc import Mapping
 from math import isfinite, isnan, isqrt
 from typing import NamedTuple
 
@@ -92,7 +93,10 @@ def _out_of_container(images) -> str:
     """The first expression that takes the pictures out of what holds them; "" where none does."""
     if isinstance(images, DataLoader):
         return re.sub(r"(?<![.\w])images\b", "images.dataset", _out_of_container(images.dataset))
-    if isinstance(images, tuple | list):
+    if isinstance(images, Mapping):  # an .npz, a dict: the array of most axes, by its name
+        names = sorted(images, key=lambda name: -getattr(images[name], "ndim", 0))
+        tries = [it for name in names[:1] for it in (f"images[{name!r}]", f"torch.as_tensor(images[{name!r}])")]
+    elif isinstance(images, tuple | list):
         are_two = len(images) == 2 and getattr(images[0], "ndim", 0) > getattr(images[1], "ndim", 0)
         tries = ("torch.stack(images)", *ARRAYS[1:], *ITEMS, *PAIR * are_two)
     else:
