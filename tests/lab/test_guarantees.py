@@ -166,8 +166,8 @@ def test_6_a_model_that_raises_where_another_ones_loss_is_nan_goes_back_to_good_
     class Strict(vaekit.VAE):
         def forward(self, x, generator=None):
             mu, logvar = self.encode(x)
-            z = torch.distributions.Normal(mu, torch.exp(0.5 * logvar), validate_args=True).loc  # raises on NaN
-            return self.decode(z), mu, logvar
+            torch.distributions.Normal(mu, torch.exp(0.5 * logvar), validate_args=True)  # raises on NaN
+            return self.decode(vaekit.reparameterize(mu, logvar, generator)), mu, logvar
 
     def make_model():
         return Strict(2, 16, init_generator=torch.Generator().manual_seed(0))
