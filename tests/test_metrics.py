@@ -222,6 +222,7 @@ def test_recall_at_its_ends():
     assert recall(whole[:40], whole[40:]).item() == pytest.approx(recall(whole[:40].float(), whole[40:].float()).item())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["bernoulli", "linear"])
 def test_many_samples_find_the_integral_over_z_from_below(kind):
     model = vaekit.VAE(1, 16, (1, 3, 3), init_generator=seeded()).double()

@@ -156,6 +156,7 @@ def test_convolutional_halves_take_images_of_any_size(shape):
     assert not any(torch.equal(a, b) for a, b in zip(model.parameters(), other.parameters(), strict=True))
 
 
+@pytest.mark.slow
 def test_convolutional_halves_learn_digits(digits):
     model, losses = convolutional((1, 28, 28)), []
     for step in train(model, digits.images, Knobs(lr=3e-3), generator=torch.Generator().manual_seed(0)):

@@ -88,6 +88,7 @@ def test_2_looking_changes_nothing_and_3_a_knob_acts_at_the_very_next_step(stare
     assert is_plain(lab.engine.run, make_model())  # each knob acted at the step it is recorded with
 
 
+@pytest.mark.slow
 def test_2_looking_leaves_modes_gradients_and_the_generators_of_others_alone(labs):
     lab = labs(model=Normed())
     before = torch.get_rng_state(), np.random.get_state()[1].copy(), random.getstate()

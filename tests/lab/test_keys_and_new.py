@@ -107,6 +107,7 @@ def test_dots_are_coloured_by_a_factor_of_the_images(labs, refuses):
         digits.colour_by("smile")
 
 
+@pytest.mark.slow
 def test_the_true_posterior_of_a_linear_decoder_is_the_gaussian_that_it_is_known_to_be(labs, refuses):
     """x = W z + b + noise of variance ½: p(z|x) has the precision I + 2 WᵀW and the mean 2 C Wᵀ (x − b)."""
     lab = labs(model=LinearVAE(), kind="linear", lr=0.01).run(200)

@@ -31,6 +31,7 @@ def test_each_sides_meters_measure_the_pair_that_is_shown_at_the_same_places_eve
     assert float(meters.measure_places(mu[:1], logvar[:1], 0)[1]) == 1.0  # one code: nowhere to walk
 
 
+@pytest.mark.slow
 def test_live_it_is_measured_no_oftener_than_its_interval_and_share(labs, monkeypatch):
     now, calls, cost = [time.monotonic() + 10], {0: [], 1: []}, 0.2
     lab = labs(twin=True, shown=20)
@@ -60,6 +61,7 @@ def sent(lab) -> tuple[list[str], list[np.ndarray]]:
     return parts["why"], [np.frombuffer(rows, "<f4").reshape(-1, 3) for rows in parts["rows"]]
 
 
+@pytest.mark.slow
 def test_the_parts_make_up_the_kl_and_are_kept_along_the_steps(labs):
     lab = labs(twin=True)
     lab.set(prior=True, beta=8.0)

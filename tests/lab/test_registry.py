@@ -47,6 +47,7 @@ def test_the_labs_of_a_cell_live_side_by_side_and_of_all_when_it_is_run_again_no
     lab.engine.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [{"hidden": 16}, {"model": Autoencoder(2, 16)}], ids=["vae", "autoencoder"])
 def test_outside_of_ipython_a_lab_is_freed_as_any_object_is(options):
     gc.collect()
@@ -59,6 +60,7 @@ def test_outside_of_ipython_a_lab_is_freed_as_any_object_is(options):
     wait_for(lambda: gc.collect() >= 0 and gone() is None and len(_instances) == before)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="how glibc keeps what is freed")
 def test_what_the_thread_of_a_retired_lab_has_freed_is_given_back_when_the_cell_ends():
     torch.ones(2**22)  # 16 MB: from here on glibc takes as much from a thread's own memory, and keeps 32 MB at its end

@@ -27,6 +27,7 @@ def test_tasks_are_ticked_in_their_order_by_what_is_measured(labs):
     assert not FAR.ticked and ticks(labs(tasks=[FAR])) == [False]  # another lab's are its own
 
 
+@pytest.mark.slow
 def test_a_task_is_solved_by_turning_knobs_and_training(labs):
     lab = labs(tasks=[FAR, POINTS])
     assert lab.solve() is lab and ticks(lab) == [True, False]
@@ -36,6 +37,7 @@ def test_a_task_is_solved_by_turning_knobs_and_training(labs):
         lab.solve()
 
 
+@pytest.mark.slow
 def test_what_is_shown_may_be_a_task_and_one_done_before_it_is_solved_is_the_one_that_is_solved(labs):
     shown = [Task("New digits", lambda lab: len(lab.plane.sheet) > 0), Task("q(z)", lambda lab: lab.plane.aggregated)]
     lab = labs(tasks=[*shown, FAR, POINTS])

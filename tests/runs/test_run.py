@@ -239,6 +239,7 @@ def test_a_replay_with_a_twin_gives_both():
     assert its.of_twin().settings["prior"] is False and its.of_twin().twin is None
 
 
+@pytest.mark.slow
 def test_twenty_knobs_turned_at_any_step_are_replayed_to_the_bit(tmp_path):
     """Drawn from a seed; also from a file, which needs nothing of the caller's own; and by the plain loop."""
     draw, run = random.Random(1), mnist_run()
