@@ -12,7 +12,7 @@ VERDICTS = {
     "prior": "Posterior = prior. All images share nearly one code: it says nothing about the image, "
     "however high the coverage.",
     "points": "σ → 0. The codes have shrunk to points: hardly any two overlap.",
-    "codes": "Points. An autoencoder's code is a point: nothing says what lies between two of them.",
+    "codes": "Points. An autoencoder's code is a point: its training asks nothing of the places between.",
     "cloud": "A cloud. The codes overlap ({overlap:.0%} with the nearest): a small step in z stays among codes.",
     "beside": "Beside the prior. The codes overlap, but only {completeness:.0%} of the prior's draws fall among them.",
     "cloud in part": "A cloud, in part. The codes overlap, but {silent} of {dims} units {say} nothing.",
