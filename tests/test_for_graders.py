@@ -24,7 +24,7 @@ FILLED = {  # one right, one wrong, one that is no Python; the others stay open
     "def reconstruction(": "def reconstruction(x_logits, x):\n    return x_logits +",
 }
 CHOICE = ("03a-sides", "KL(q ‖ p)")
-EARNED = 3  # the coins, and one choice
+EARNED, POINTS = 3, 15  # the coins, and one choice
 
 
 @pytest.fixture(scope="module")
@@ -51,9 +51,9 @@ def test_no_solution_is_left_in_what_a_learner_gets(for_graders, tmp_path):
     for cell in notebook.cells:
         if mark := cell.metadata.get("nbgrader"):
             by_kind["answer" if mark["solution"] else "graded" if mark["grade"] else "given"].append(cell)
-    assert [len(cells) for cells in by_kind.values()] == [6, 12, 14]
+    assert [len(cells) for cells in by_kind.values()] == [5, 10, 12]
     assert all("### BEGIN SOLUTION" in cell.source for cell in by_kind["answer"])
-    assert sum(cell.metadata.nbgrader.points for cell in by_kind["graded"]) == 18
+    assert sum(cell.metadata.nbgrader.points for cell in by_kind["graded"]) == POINTS
     assert not any(cell.get("outputs") or "claims" in cell.metadata.get("tags", ()) for cell in notebook.cells)
     assert "0.5 * (mu**2" in (source / "solutions" / "kl-solution.py").read_text(encoding="utf-8")
 
@@ -98,7 +98,7 @@ def test_nbgrader(for_graders, tmp_path):
     run("nbgrader", "autograde", NAME, folder=tmp_path)
     run("nbgrader", "generate_feedback", NAME, folder=tmp_path)
     run("nbgrader", "export", folder=tmp_path)
-    assert re.search(rf"(?m)^{NAME},.*,ada,.*,{EARNED}.0,18.0$", (tmp_path / "grades.csv").read_text())
+    assert re.search(rf"(?m)^{NAME},.*,ada,.*,{EARNED}.0,{POINTS}.0$", (tmp_path / "grades.csv").read_text())
     page = (tmp_path / "feedback" / "ada" / NAME / f"{NAME}.html").read_text(encoding="utf-8")
     assert "A sign is flipped" in page and "You expected:" in page
     eve = tmp_path / "submitted" / "eve" / NAME / "answers"  # who handed in nothing
@@ -121,4 +121,4 @@ def test_otter(for_graders, tmp_path):
     run("otter", "run", "ada.zip", "-a", str(autograder), folder=tmp_path)
     tests = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))["tests"]
     assert sum(test.get("score", 0) for test in tests) == EARNED
-    assert sum(test.get("max_score", 0) for test in tests) == 18
+    assert sum(test.get("max_score", 0) for test in tests) == POINTS
