@@ -1,5 +1,6 @@
 """Images that do not fit: each is refused in one line, and the code that the line ends with gives the true picture."""
 
+import io
 import re
 from pathlib import Path
 
@@ -41,6 +42,13 @@ class Labelled(Dataset):
     def __getitem__(self, i):
         self.asked.append(i)
         return self.pictures[i], i % 10  # it never says that there are no more
+
+
+def npz(**arrays):
+    """Arrays as np.load gives them; one of Python objects cannot be had."""
+    file = io.BytesIO()
+    np.savez(file, **arrays)
+    return np.load(io.BytesIO(file.getvalue()))
 
 
 CASES = {  # what a learner has, and what should be seen
@@ -102,7 +110,7 @@ CASES = {  # what a learner has, and what should be seen
     "data set of torchvision": (Torchvisions(), GREY),
     "TensorDataset": (TensorDataset(GREY), GREY),
     "dict": ({"labels": torch.arange(200), "pixels": GREY}, GREY),
-    "dict of arrays": ({"y": np.arange(200), "x_train": BYTES[:, 0].numpy()}, GREY),
+    ".npz": (npz(names=np.array([None, "cat"]), y=np.arange(200), x_train=BYTES[:, 0].numpy()), GREY),
     "DataLoader": (DataLoader(TensorDataset(GREY), 8), GREY),
     "part of a TensorDataset": (Subset(TensorDataset(GREY), range(50)), GREY[:50]),
     "part of torchvision's": (Subset(Torchvisions(), [3, 1]), GREY[[3, 1]]),

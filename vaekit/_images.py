@@ -4,6 +4,7 @@ import re
 import sys
 import warnings
 from collections.abc import Mapping
+from contextlib import suppress
 from math import isfinite, isnan, isqrt
 from typing import NamedTuple
 
@@ -94,7 +95,7 @@ def _out_of_container(images) -> str:
     if isinstance(images, DataLoader):
         return re.sub(r"(?<![.\w])images\b", "images.dataset", _out_of_container(images.dataset))
     if isinstance(images, Mapping):  # an .npz, a dict: the array of most axes, by its name
-        names = sorted(images, key=lambda name: -getattr(images[name], "ndim", 0))
+        names = sorted(images, key=lambda name: -_axes(images, name))
         tries = [it for name in names[:1] for it in (f"images[{name!r}]", f"torch.as_tensor(images[{name!r}])")]
     elif isinstance(images, tuple | list):
         are_two = len(images) == 2 and getattr(images[0], "ndim", 0) > getattr(images[1], "ndim", 0)
@@ -110,6 +111,12 @@ def _out_of_container(images) -> str:
         except Exception:  # whatever a stranger's container raises: the next one
             continue
     return ""
+
+
+def _axes(arrays: Mapping, name) -> int:
+    with suppress(Exception):  # one of Python objects, which an .npz does not give
+        return arrays[name].ndim
+    return 0
 
 
 def _layout_fault(shape: tuple[int, ...]) -> Fault:
