@@ -45,7 +45,7 @@ from vaekit.exercises.predictions import export  # noqa: E402
 LECTURE, LABS = "00_start_here.ipynb", ("prior-lab", "beta-lab", "new-lab")  # those with a prior and a β to turn
 KINDS = ("server", "kernel")
 FOLDER = "vaekit-lectures"  # in a learner's home: see deploy/jupyter_server_config.py
-EACH = 0.95  # GB of memory that a learner needs by the end of the lecture
+EACH = 1.05  # GB of memory that a learner needs by the end of the lecture
 PATIENCE = 600  # seconds that anything may take
 MARK = "VAEKIT_CLASS"  # in the environment of all processes of a learner
 CONFIG = """
