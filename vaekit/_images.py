@@ -95,8 +95,8 @@ def _out_of_container(images) -> str:
     if isinstance(images, DataLoader):
         return re.sub(r"(?<![.\w])images\b", "images.dataset", _out_of_container(images.dataset))
     if isinstance(images, Mapping):  # an .npz, a dict: the array of most axes, by its name
-        names = sorted(images, key=lambda name: -_axes(images, name))
-        tries = [it for name in names[:1] for it in (f"images[{name!r}]", f"torch.as_tensor(images[{name!r}])")]
+        held = f"images[{max(images, key=lambda name: _axes(images, name), default=None)!r}]"
+        tries = (held, f"torch.as_tensor({held})")
     elif isinstance(images, tuple | list):
         are_two = len(images) == 2 and getattr(images[0], "ndim", 0) > getattr(images[1], "ndim", 0)
         tries = ("torch.stack(images)", *ARRAYS[1:], *ITEMS, *PAIR * are_two)

@@ -39,7 +39,7 @@ export function contour(q, level, extent, n = SQUARES) {
   };
   for (let row = 0; row < n; row++)
     for (let k = 0; k < n; k++) {
-      const i = row * (n + 1) + k, above = (q[i] > level) + (q[i + 1] > level) + (q[i + n + 1] > level) + (q[i + n + 2] > level);
+      const j = row * (n + 1) + k, above = (q[j] > level) + (q[j + 1] > level) + (q[j + n + 1] > level) + (q[j + n + 2] > level);
       if (above % 4 === 0) continue; // the level passes it by
       const corners = [[row, k], [row, k + 1], [row + 1, k + 1], [row + 1, k]];
       const places = corners.flatMap((corner, i) => crossing(corner, corners[(i + 1) % 4]));
