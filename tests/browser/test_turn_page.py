@@ -56,7 +56,8 @@ def test_bands_under_the_kl_or_a_word_why_there_are_none(desk, lab):
     parts = ask(desk, "[lab.measured.information, lab.measured.aggregated_kl]")
     for name, nats in zip(("I(x; z)", "KL(q(z) ‖ p(z))"), parts, strict=True):
         wait_until(lambda: f"{name} {nats:.1f}" in legend.inner_text())  # noqa: B023
-    wait_until(lambda: (pixels(lab.curves) != plain).mean() > 0.1)
+    # 0.01 without what fills the bands; 0.07 where they know the first and the last step only, on a fast machine
+    wait_until(lambda: (pixels(lab.curves) != plain).mean() > 0.04)
     execute(desk, "lab.set(prior=False); lab.run(400)")
     why = "I(x; z) is near ln "
     wait_until(lambda: why in lab.curves.get_attribute("aria-label"))
