@@ -1,5 +1,6 @@
 """The trainer thread, without widgets: who may command it, what it shows and when, and that nobody waits for ever."""
 
+import itertools
 import threading
 import time
 from types import SimpleNamespace
@@ -11,6 +12,7 @@ from lab_helpers import SECONDS, CountingView, Flaky, in_python, is_plain, make_
 import vaekit.lab.engine
 from vaekit._checks import one_line
 from vaekit.lab import clock
+from vaekit.lab.engine import Engine
 
 
 def moves(engine, by: int = 3) -> bool:
@@ -36,6 +38,17 @@ def test_slow_motion_slows_steps_and_nothing_else(engines, monkeypatch):
     engine.set_knobs({"beta": 3.0}).result(SECONDS)
     engine.pause().result(SECONDS)
     assert engine.train_for(20).result(SECONDS) == engine.run.number
+
+
+def test_a_pace_that_changes_while_it_is_looked_at_leaves_a_thread_that_answers(engines, monkeypatch):
+    """A page's menu sets it on a thread of its own, between any two looks of the trainer's."""
+    paces = itertools.cycle([50.0, None])
+    monkeypatch.setattr(Engine, "pace", property(lambda _: next(paces), lambda *_: None), raising=False)
+    engine = engines()
+    engine.play().result(SECONDS)
+    assert moves(engine)
+    engine.pause().result(SECONDS)
+    assert engine.error is None
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 Everybody else posts a command, or reads what is published. No widgets here.
 """
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
@@ -131,13 +132,13 @@ class Engine(Worker):
     def _wait_seconds(self) -> float | None:
         if not (self.playing or self._goal):
             return None
-        slow = self.pace and not self._goal
-        return min(max(0.0, 1 / self.pace - self._clock.since("step")), clock.FRAME_SECONDS) if slow else 0.0
+        slow = not self._goal and self.pace  # read once: the page's menu may change it at any moment
+        return min(max(0.0, 1 / slow - self._clock.since("step")), clock.FRAME_SECONDS) if slow else 0.0
 
     def _work(self) -> None:
         """Take a step when it is due; then read numbers, show and keep, each when it is due."""
         try:
-            if self._goal or (self.playing and self._clock.due("step", 1 / self.pace if self.pace else 0.0)):
+            if self._goal or (self.playing and self._clock.due("step", 1 / (self.pace or math.inf))):
                 self._step()
             if self.playing or self._goal:
                 self._watch()

@@ -64,10 +64,10 @@ class Worker:
         self._thread.start()
 
     def _main(self) -> None:
-        self._begin_thread()
-        while self._do_commands(self._wait_seconds()):
-            self._work()
         try:
+            self._begin_thread()
+            while self._do_commands(self._wait_seconds()):
+                self._work()
             self._end_thread()
         finally:
             with self._worker_lock:
