@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from lab_helpers import same_bits, say_as_page, small_vae, upload, weights
+from lab_helpers import same_bits, say_as_page, small_vae, some_digits, upload, weights
 from traitlets import Dict, HasTraits
 
 import vaekit
@@ -53,6 +53,14 @@ def test_a_model_of_ones_own_goes_on_with_images_that_fit_and_refuses_others(lab
     assert lab.run(2).recording.events[-1] == (4, {"data": "own.npz"})
     upload(lab, "images", npz((60, 28, 28)))  # once more: the recording speaks of the earlier ones
     assert lab.settings["data"] == "own.npz (2)" and lab.run(1).error is None
+
+
+def test_no_name_hides_another(labs):
+    lab = labs(model=small_vae())
+    for name, known in (("x (2)", "x (2)"), ("x", "x"), ("x", "x (3)")):
+        lab.learn(replace(some_digits(150), name=name))
+        assert lab.settings["data"] == known
+    assert lab.data_names == ["digits", "x (2)", "x", "x (3)"]
 
 
 def test_ipywidgets_7_hands_uploads_over_in_another_form(labs):

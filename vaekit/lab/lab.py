@@ -186,8 +186,8 @@ class LatentLab(Display):
                 check_lab_model(each.model, images, self.view.pair)
         except (TypeError, ValueError):
             raise ValueError(f"this model learns images of {own}; it cannot learn these, of {theirs}") from None
-        again = sum(name.startswith(images.name) for name in run.sets)
-        name = f"{images.name} ({again + 1})" if again else images.name  # a recording may speak of the earlier one
+        names = [images.name, *(f"{images.name} ({again})" for again in range(2, len(run.sets) + 2))]
+        name = next(name for name in names if name not in run.sets)  # a recording may speak of the earlier ones
         for each in self.engine.runs:
             each.sets[name] = images
         return name
