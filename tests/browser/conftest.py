@@ -34,7 +34,7 @@ lab.controls.angle.value = 0.0
 lab.controls.new.value = lab.controls.aggregated.value = False
 lab.engine.patience = 120
 lab.reset()
-lab.engine.post(lambda: lab.view.choose(lab.engine, 0)).result()
+lab.choose(0)
 lab.run(300)
 """
 

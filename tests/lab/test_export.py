@@ -49,6 +49,11 @@ def test_what_it_holds_is_what_the_view_does(labs, tmp_path):
     assert state["images"] == to_bytes(lab.view.sides[0].images[:POINTS]).tobytes()
 
 
+def test_an_autoencoder_is_not_called_variational(labs, tmp_path):
+    text = exported(labs(model=vaekit.Autoencoder(2, 16)), tmp_path / "run.html")
+    assert "<title>An autoencoder in training: digits, 0 steps</title>" in text
+
+
 def test_colour_without_classes_and_a_decoder_that_the_page_cannot_run(labs, tmp_path):
     images = torch.randint(0, 256, (150, 3, 6, 5), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     state = unpacked(exported(labs(images), tmp_path / "run.html"))  # before its first step

@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import threading
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 
@@ -300,6 +301,12 @@ def test_the_bundle_has_the_widget_the_name_and_a_picture_the_same_whatever_styl
     assert bundle["image/png"].startswith(b"\x89PNG") and 10_000 < len(bundle["image/png"]) < 300_000
     with style.context(LECTURE):
         assert lab._repr_mimebundle_()[0]["image/png"] == bundle["image/png"]
+
+
+def test_a_still_is_drawn_between_two_steps_and_not_while_the_trainer_changes_what_it_shows(labs, monkeypatch):
+    lab = labs().run(1)
+    monkeypatch.setattr("vaekit.lab.display.draw_still", lambda view: threading.current_thread())
+    assert lab.figure() in trainers()
 
 
 def test_nothing_is_printed_and_no_warning_is_raised_on_the_way(labs, capfd):

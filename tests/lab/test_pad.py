@@ -5,7 +5,7 @@ import threading
 import numpy as np
 import pytest
 import torch
-from lab_helpers import done, say_as_page, small_vae, some_digits
+from lab_helpers import CountingView, done, say_as_page, small_vae, some_digits
 from PIL import Image
 from torch import nn
 
@@ -169,10 +169,15 @@ def test_the_lab_shows_the_drawing_in_the_chosen_images_place_and_follows_the_tr
 
 
 @pytest.mark.slow
-def test_the_lab_keeps_its_drawing_while_it_is_exported_and_a_posterior_that_is_no_number_has_no_mark(labs, tmp_path):
+def test_the_lab_keeps_its_drawing_while_it_is_exported_and_a_posterior_that_is_no_number_has_no_mark(
+    labs, tmp_path, monkeypatch
+):
     lab = labs().run(5).draw(ONE)
     drawn = lab.view.plane.pictures
     lab.export_html(tmp_path / "run.html")
+    with monkeypatch.context() as patched, pytest.raises(RuntimeError, match="no details"):
+        patched.setattr(lab.view, "details", CountingView("details").details)
+        lab.export_html(tmp_path / "run.html")
     done(lab)
     assert digit(lab.view.plane.strokes).equal(digit(ONE)) and lab.view.plane.pictures == drawn
     nn.init.constant_(lab.model.encoder.mu.bias, float("inf"))
@@ -190,8 +195,9 @@ def test_a_model_that_fails_on_the_drawing_loses_it_and_not_the_run(labs):
     lab.draw(SEVEN)
     assert lab.view.plane.message == "The model could not show your drawing (RuntimeError: no, not this)."
     assert lab.view.plane.drawn == {} and lab.error is None and lab.view.sides[0].drawing is None
+    assert lab.view.plane.strokes == []
     lab.model.broken = False
-    lab.draw(SEVEN)
+    assert lab.draw(SEVEN).view.plane.drawn  # the same strokes once more
     lab.model.broken = True  # from here on at the next frame
     assert lab.run(20).steps_taken == 25 and lab.error is None and lab.view.plane.drawn == {}
 

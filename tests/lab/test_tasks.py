@@ -1,6 +1,7 @@
 """Tasks in the lab: ticked by what is measured, in their order, with a page or without."""
 
 import pytest
+import torch
 from lab_helpers import done
 
 from vaekit.lab import LatentLab, Task
@@ -44,7 +45,7 @@ def test_what_is_shown_may_be_a_task_and_one_done_before_it_is_solved_is_the_one
     lab.new_digits()
     done(lab)
     assert ticks(lab) == [True, False, False, False]
-    lab.controls.aggregated.value = lab.plane.aggregated = True  # linked in the page
+    lab.controls.aggregated.value = True
     done(lab)
     assert ticks(lab) == [True, True, False, False]
     for _ in shown:
@@ -103,3 +104,12 @@ def test_to_solve_ends_where_a_run_is_interrupted(labs):
 def test_a_task_that_is_none(labs, make, line, refuses):
     with refuses(TypeError, line):
         make(labs)
+
+
+@pytest.mark.slow
+def test_a_task_that_turns_knobs_may_be_asked_while_the_controls_are_shown(labs):
+    """Images that have no pad take the drawing away, which is shown, whereupon the task is asked."""
+    turned = Task("Turn", lambda lab: lab.plane.shape[0] == 3 and not lab.plane.strokes and lab.set(beta=2.0))
+    lab = labs(tasks=[turned]).draw([[(0.5, 0.1), (0.5, 0.9)]])
+    lab.learn(torch.zeros(150, 3, 6, 5))
+    assert lab.view.plane.strokes == [] and lab.knobs.beta == 2.0 and lab.run(2).error is None

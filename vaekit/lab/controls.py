@@ -52,8 +52,8 @@ class Controls:
 
     def __init__(self, lab, latent_dim: int, has_prior: bool):
         self.lab, self.latent_dim, self.has_prior = lab, latent_dim, has_prior
-        self._shown: list = []
-        self._showing, self._quiet = threading.Lock(), threading.local()  # page and trainer have threads of their own
+        self._shown: tuple | None = None
+        self._showing, self._quiet = threading.RLock(), threading.local()  # page and trainer have threads of their own
         self.knobs = [{name: make_control(name, run, name in SLIDERS) for name in KNOBS} for run in lab.side_names]
         self.play = _button("Play", "play", "6.2em", button_style="primary")
         self.step = _button("Step", "step-forward", "5.2em")
@@ -64,7 +64,7 @@ class Controls:
         self.keys.add_class("vk-help")
         self.kind = _menu({row.label: kind for kind, row in LIKELIHOODS.items()}, "11em")
         self.data = _menu(lab.data_names, "11.7em")
-        self.pace, self.pair = _menu(PACES, "6.6em"), _menu(_pairs(latent_dim), "8.8em")
+        self.pace, self.pair = _menu(PACES, "6.6em"), _menu(_pairs(latent_dim, has_prior), "8.8em")
         self.angle = widgets.FloatSlider(min=0, max=90, step=1, readout_format=".0f", layout={"width": "11em"})
         self.angle.add_class("vk-turn")
         self.digits, self.posterior, self.aggregated = _box("numerals"), _box("p(z|x)"), _box("q(z)")
@@ -83,7 +83,7 @@ class Controls:
         for name, tip in TIPS.items():
             getattr(self, name).tooltip = tip
         self.rows = self._rows()
-        self.links = self._link([side.plane for side in lab.view.sides])
+        self._link([side.plane for side in lab.view.sides])
         self._listen()
 
     def _rows(self) -> list[widgets.HBox]:
@@ -114,15 +114,13 @@ class Controls:
         parts = [part for name in names for part in self.knobs[number][name].parts]
         return [_label(self.lab.side_names[number]), *parts] if named else parts
 
-    def _link(self, planes: list) -> list:
-        """Tie the controls of what is shown to the planes' traits, in the page what it can do without the kernel."""
-        alike = {"turn": self.angle, "noise": self.noise, "factor": self.colour}
-        alike |= {"with_posterior": self.posterior, "pad": self.draw}
+    def _link(self, planes: list) -> None:
+        """Tie the controls of what is shown to the planes' traits."""
+        alike = {"turn": self.angle, "noise": self.noise, "factor": self.colour, "digits": self.digits}
+        alike |= {"with_posterior": self.posterior, "pad": self.draw, "aggregated": self.aggregated}
         for plane in planes:
             for trait, box in alike.items():
                 widgets.link((plane, trait), (box, "value"))
-        in_page = {"digits": self.digits, "aggregated": self.aggregated}.items()
-        return [widgets.jslink((box, "value"), (plane, trait)) for plane in planes for trait, box in in_page]
 
     # -- what the learner does ----------------------------------------------------------------------------
 
@@ -145,7 +143,7 @@ class Controls:
         self._on_value(self.pace, lambda c, pace: setattr(c.lab.engine, "pace", pace or None))
         self._on_value(self.more, lambda c, more: setattr(c.looks.layout, "display", None if more else "none"))
         self._on_value(self.new, lambda c, shown: c.lab.new_digits(shown, c.source.value))
-        self._on_value(self.source, lambda c, source: c.new.value and c.lab.new_digits(source=source))
+        self._on_value(self.source, lambda c, source: c.lab.new_digits(c.new.value, source))
         self._on_value(self.pair, lambda c, pair: c.lab.show_pair(pair or None))
 
     def _on_click(self, button, answer) -> None:
@@ -189,8 +187,8 @@ class Controls:
             return
         elif key == "p":
             self.turn(side, "prior", not settings["prior"])
-        elif key == "n" and self.new.value:
-            self.lab.new_digits(source=self.source.value)
+        elif key == "n" and self.lab.plane.draw_number:
+            self.lab.engine.ask("draw_new")
         elif key == "n":
             self.new.value = True
         elif key in "[]":
@@ -220,16 +218,17 @@ class Controls:
     def show(self, only_news: bool = False) -> None:
         """Set the controls to the lab's settings; on any thread. only_news: when they are others than last time."""
         with self._showing:
-            every = [side.settings for side in self.lab.sides]
-            if only_news and every == self._shown:
+            every, new = [side.settings for side in self.lab.sides], self.lab.view.new
+            if only_news and (every, new) == self._shown:
                 return
-            self._shown, self._quiet.now = every, True
+            self._shown, self._quiet.now = (every, new), True
             try:
-                self._show(every)
+                self._show(every, new)
             finally:
                 self._quiet.now = False
 
-    def _show(self, every: list) -> None:
+    def _show(self, every: list, new: tuple[bool, str]) -> None:
+        self.new.value, self.source.value = new
         for knobs, settings in zip(self.knobs, every, strict=True):
             for name, control in knobs.items():
                 control.show(settings[name])
@@ -300,8 +299,9 @@ def _named(name: str, widget) -> widgets.HBox:
     return _group("vk-named", _label(name), widget)
 
 
-def _pairs(latent_dim: int) -> dict[str, tuple[int, ...]]:
+def _pairs(latent_dim: int, has_kl: bool) -> dict[str, tuple[int, ...]]:
     """Return the pairs there are to choose; of very many dimensions, those of the first twelve."""
     dims = range(min(latent_dim, 12))
     pairs = {f"z{i + 1}, z{j + 1}": (i, j) for i in dims for j in dims if i < j}
-    return {"most active": ()} | pairs  # None would leave the menu blank: to ipywidgets it is no choice
+    most = [("most active", ())] * has_kl  # None would leave the menu blank: to ipywidgets it is no choice
+    return dict(most) | pairs

@@ -1,6 +1,5 @@
 """What a lab shows of its runs, and what its page asks of it."""
 
-import threading
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -18,6 +17,8 @@ from vaekit.lab.recipe import check_pair
 from vaekit.lab.registry import check_kernel
 from vaekit.lab.still import draw_still
 from vaekit.lab.words import Measured
+
+TITLES = (("A variational autoencoder", "Two variational autoencoders"), ("An autoencoder", "Two autoencoders"))
 
 
 class LabRun:
@@ -56,21 +57,16 @@ class Display(LabRun):
         source: "prior", or "mixture", thirty Gaussians fitted to the codes as they are now; that takes seconds, in a
         thread of its own, and scikit-learn.
         """
-        if check_choice("source", source, SOURCES.values()) == "prior" or not shown:
-            self.engine.ask("show_new", shown)
-            return
-        self.say("Fitting a mixture to the codes …")
-        codes = self.engine.post(lambda: self.view.each(self.engine, "codes"), report=False).result()
-        threading.Thread(target=self._fit, args=(codes,), daemon=True).start()
+        self.view.new = bool(shown), check_choice("source", source, SOURCES.values())
+        self.engine.ask("show_new", self._fit)
 
-    def _fit(self, codes: list) -> None:
+    def _fit(self, codes: list, trail) -> None:
         try:
             mixtures = [fit(some, self.engine.run.seed) for some in codes]
+            said = "New digits from a mixture of Gaussians, fitted to the codes as they were."
         except Exception as error:
-            self.say(f"No mixture could be fitted ({one_line(error)}).")
-        else:
-            self.engine.ask("show_new", True, mixtures)
-            self.say("New digits from a mixture of Gaussians, fitted to the codes as they were.")
+            mixtures, said = None, f"No mixture could be fitted ({one_line(error)})."
+        self.engine.ask("show_fitted", mixtures, trail, said)
 
     def choose(self, index: int) -> None:
         """Show this image of the plane in full, as a click on its dot does.
@@ -78,7 +74,7 @@ class Display(LabRun):
         Raises ValueError when index is no whole number below the number of images in the plane.
         """
         index = check_whole("index", index, 0, len(self.view.sides[0].images) - 1)
-        self.engine.ask("choose", index).result()
+        self.engine.ask("each", "put", "chosen", index).result()
 
     def add_noise(self, sigma: float) -> None:
         """Show what an autoencoder's codes + sigma · ε decode to; 0: no noise. Its training does not see it.
@@ -114,7 +110,7 @@ class Display(LabRun):
         self._put("factor", check_choice("factor", factor, ["", *self.view.sides[0].factors]))
 
     def show_pair(self, pair: tuple[int, int] | None) -> None:
-        """Show these two latent dimensions in the plane; None: the two that say most at the time."""
+        """Show these two latent dimensions in the plane; None: the two that say most now, else the first."""
         self.engine.ask("show_pair", check_pair(pair, self.view.sides[0].latent_dim))
 
     def draw(self, strokes) -> "Display":
@@ -147,22 +143,18 @@ class Display(LabRun):
         return self.engine.post(lambda: self._export(path), report=False).result()
 
     def _export(self, path: str | Path) -> Path:
-        drawing, self.view.plane.strokes = self.view.plane.strokes, []  # no pad in a file: nothing there can encode
         self.view.frame(self.engine, whole=True)  # a run that plays unseen has not been looked at for long
         self.view.details(self.engine)
         self.view.status(self.engine)
-        try:
-            return write_html(path, self.view, self._title())
-        finally:
-            self.view.plane.strokes = drawing
+        return write_html(path, self.view, self._title())
 
     def figure(self):
         """Return a still picture of the lab as it is, a matplotlib Figure: plane, curves and meters."""
-        return draw_still(self.view)
+        return self.engine.post(lambda: draw_still(self.view), report=False).result()
 
     def _title(self) -> str:
-        twin = "Two variational autoencoders" if len(self.sides) == 2 else "A variational autoencoder"
-        return f"{twin} in training: {self.settings['data'].lower()}, {self.steps_taken:,} steps"
+        what = TITLES[self.plane.autoencoder][len(self.sides) - 1]
+        return f"{what} in training: {self.settings['data'].lower()}, {self.steps_taken:,} steps"
 
     def _repr_mimebundle_(self, **_):
         self.say(check_kernel())
@@ -179,9 +171,9 @@ class Display(LabRun):
         if kind == "seen":
             self.engine.heartbeat(bool(content.get("visible")))
         elif kind == "choose":
-            self.engine.ask("choose", content.get("index"))
+            self.controls.try_to(lambda c: c.lab.choose(content.get("index")))
         elif kind == "decode":
-            self.engine.ask("decode", content.get("z"))
+            self.engine.ask("each", "decode", content.get("z"))
         elif kind == "pair":
             self.controls.try_to(lambda c: c.choose_pair(tuple(sorted(int(dim) for dim in content["pair"]))))
         elif kind == "key":

@@ -1,6 +1,7 @@
 """What the page is sent: one side for each run, the curves they share, and the timeline to look back on."""
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable
 
 import torch
 
@@ -28,7 +29,9 @@ class View:
         check_whole("shown", n_shown)
         self.pair = check_pair(pair)  # None: the two dimensions that say most
         self.sides = [Side(n_shown, self.pair or (0, 1), MEASURE_SHARE / runs) for _ in range(runs)]
-        self.trail, self.data, self.n_draws = Trail(), None, 0
+        self.trail, self._images = Trail(), None
+        self.new, self.n_draws = (False, "prior"), 0  # are new images wanted, and drawn from what?
+        self._fitting: Trail | None = None  # of the images to whose codes a mixture is being fitted
         self._followed: dict = {}  # of traits of the plane, the values that are shown
         self.tasks, self.lab = tasks, lambda: None  # lab(): what they are asked of, when it is there
         self.plane = self.sides[0].plane  # the page draws the other's as well
@@ -61,6 +64,7 @@ class View:
             "step": run.number,
             "epoch": run.batches.epoch,
             "playing": engine.playing,
+            "new": list(self.new),
             "replaying": run.replaying is not None,
             "speed": engine.speed,
             "device": _describe(run.images.device),
@@ -74,10 +78,10 @@ class View:
 
     # -- what somebody asks to see: see Engine.ask --------------------------------------------------------
 
-    def each(self, engine, method: str, *arguments) -> list:
-        """Have each side do what is asked for. Returns what each `side.method(run, *arguments)` does."""
-        pairs = zip(self.sides, engine.runs, strict=True)
-        return [getattr(side, method)(run, *arguments) for side, run in pairs]
+    def each(self, engine, method: str, *arguments) -> None:
+        """Have each side do what is asked for: `side.method(run, *arguments)`."""
+        for side, run in zip(self.sides, engine.runs, strict=True):
+            getattr(side, method)(run, *arguments)
 
     def follow(self, engine, trait: str) -> str | None:
         """Show what hangs on a trait of the plane that was set; of many who ask for the same, the first has it done."""
@@ -90,26 +94,37 @@ class View:
             return self._send_drawing(engine, *HANGS_ON[trait])
         self.each(engine, "send", *HANGS_ON[trait])
 
-    def choose(self, engine, index: int) -> None:
-        """Show the image `index` in full."""
-        if 0 <= index < len(self.sides[0].images):
-            self.each(engine, "put", "chosen", index)
-
-    def decode(self, engine, z: list[float]) -> None:
-        """Send a page that cannot decode the images at `z` on the shown pair."""
-        self.each(engine, "decode", z)
-
     def show_pair(self, engine, pair: tuple[int, int] | None) -> None:
         """Show these two dimensions; None: the two that say most, whichever they are."""
         self.pair = pair
         self._choose_pair(engine, at_once=True)
 
-    def show_new(self, engine, shown: bool, mixtures: Sequence | None = None) -> None:
-        """Show new images, of a twin from the same z; each time from another draw, of the prior or of mixtures."""
-        for side, mixture in zip(self.sides, mixtures or [None] * len(self.sides), strict=True):
+    def show_new(self, engine, fit: Callable) -> str | None:
+        """Show new images, or none, as `new` says. From a mixture: `fit(codes, trail)` has it shown, on a thread."""
+        if self.new != (True, "mixture"):
+            return self.draw_new(engine, [None] * len(self.sides))
+        if self._fitting is not self.trail:  # else one is under way
+            codes = [side.codes(run) for side, run in zip(self.sides, engine.runs, strict=True)]
+            self._fitting = self.trail
+            threading.Thread(target=fit, args=(codes, self.trail), daemon=True).start()
+        return "Fitting a mixture to the codes …"
+
+    def show_fitted(self, engine, mixtures: list | None, trail: Trail, said: str) -> str | None:
+        """Show draws of mixtures, or where there are none of the prior, unless something else is wanted by now."""
+        self._fitting = None if self._fitting is trail else self._fitting
+        if self.new != (True, "mixture") or trail is not self.trail:
+            return None
+        if not mixtures:
+            self.new = (True, "prior")
+        self.draw_new(engine, mixtures or [None] * len(self.sides))
+        return said
+
+    def draw_new(self, engine, mixtures: list | None = None) -> None:
+        """Show another draw of the new images, of a twin from the same z; from mixtures, where there are new ones."""
+        for side, mixture in zip(self.sides, mixtures or (), strict=False):
             side.mixture = mixture
         self.n_draws += 1
-        self.each(engine, "put", "draw_number", self.n_draws if shown else 0)
+        self.each(engine, "put", "draw_number", self.n_draws if self.new[0] else 0)
 
     def send_trail(self, engine) -> None:
         """Send a page that looks back the frames along the run, and the decoders kept on the way."""
@@ -122,8 +137,7 @@ class View:
         try:
             self.each(engine, "send", *parts)
         except Exception as error:
-            self.each(engine, "draw", [])
-            self.each(engine, "send", *HANGS_ON["strokes"])
+            self.plane.strokes = []  # which `follow` hears of at once
             return f"The model could not show your drawing ({one_line(error)})."
 
     def _choose_pair(self, engine, at_once: bool = False) -> None:
@@ -143,8 +157,9 @@ class View:
 
     def _add_to_trail(self, engine) -> None:
         run = engine.runs[0]
-        if self.data != run.settings["data"]:  # the points were other images'
-            self.trail, self.data = Trail(), run.settings["data"]
+        images = run.sets[run.settings["data"]]
+        if self._images is not images:  # the points were other images', and so were the codes
+            self.trail, self._images, self.new = Trail(), images, (self.new[0], "prior")
         turned = max((run.recording.events[-1][0] for run in engine.runs if run.recording.events), default=0)
         self.trail.add(run.number, [side.last for side in self.sides], self.sides[0].pair, turned)
 

@@ -48,6 +48,7 @@ function choose(models, images, index) {
     const decoded = [[m1, m2], ...draws].map((z) => decode(decoder, z, [0, 1]));
     const original = images.subarray(index * size, (index + 1) * size);
     model.set("pictures", Uint8Array.from([original, ...decoded].flatMap((image) => [...image])));
+    model.set("drawn", {}); // else what was drawn stays in view: no pad here, as nothing can encode
   }
 }
 
@@ -67,7 +68,7 @@ function tellHeight() {
 }
 
 async function start() {
-  const run = await readRun(), nothing = { sheet: null, posterior: null, parts: null, tasks: [], digits: false, aggregated: false, scrub: -1, pad: false, strokes: [], drawn: {} };
+  const run = await readRun(), nothing = { sheet: null, posterior: null, parts: null, tasks: [], digits: false, aggregated: false, scrub: -1, pad: false, strokes: [] };
   const models = run.planes.map((state) => stillModel({ ...state, ...nothing }));
   const [first, second = null] = models;
   first.set("twin", second);
