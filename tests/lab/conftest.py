@@ -39,7 +39,7 @@ def engines(no_trainer_left):
     made = []
 
     def make(run=make_run, view=None, **options) -> Engine:
-        made.append(Engine(run, view, **{"threads": 1} | options))
+        made.append(Engine(lambda: (run(),), view, **{"threads": 1} | options))
         return made[-1]
 
     yield make

@@ -159,7 +159,7 @@ from concurrent.futures import ThreadPoolExecutor
 from lab_helpers import make_run
 from vaekit.lab.engine import Engine
 
-one, three = Engine(make_run, threads=1), Engine(make_run, threads=3)
+one, three = (Engine(lambda: (make_run(),), threads=threads) for threads in (1, 3))
 assert one.post(torch.get_num_threads).result() == 1
 assert three.post(torch.get_num_threads).result() == 3
 one.train_for(3).result()

@@ -99,16 +99,6 @@ def test_the_deaths_follow_the_kind_and_the_data(labs):
     np.testing.assert_allclose(few, [deaths_of(some_digits(500).images, 2)] * 2, rtol=1e-6)
 
 
-@pytest.mark.slow
-def test_of_large_images_a_thousand_tell_the_deaths(labs):
-    """Of all, from the darkest to the brightest: the first thousand alone would be 40 % off."""
-    images = vaekit.faces(2500, 20, device="cpu").images  # 1,200 values each
-    images = images[images.float().mean((1, 2, 3)).argsort()]
-    lab = labs(images, model=vaekit.LinearVAE(2, (3, 20, 20)), kind="linear")
-    done(lab)
-    np.testing.assert_allclose(lab.view.sides[0].plane.deaths, deaths_of(images, 2), rtol=0.05)
-
-
 MEAN = {"bernoulli": torch.sigmoid, "gaussian": torch.sigmoid, "linear": lambda x: x.clamp(0, 1)}
 
 

@@ -43,9 +43,6 @@ class Clock:
         if visible:
             self.mark("page visible")
 
-    def page_is_visible(self) -> bool:
-        return self.since("page visible") < SILENCE_SECONDS
-
     def page_is_gone(self, patience: float) -> bool:
         """Return whether a page was once open, and none has been in sight for longer than `patience`."""
         return patience < self.since("page open") < math.inf
@@ -64,14 +61,13 @@ class Pace:
 
     def __init__(self, least: float, share: float):
         self.least, self.share = least, share
-        self._began = self._ended = -math.inf
-        self._cost = 0.0
+        self._began = self._next = -math.inf
 
     def begins(self, playing: bool) -> bool:
         """Return whether it is due; if so, it begins now."""
         self._began = time.monotonic()
-        return not playing or self._began - self._ended >= max(self.least, self._cost / self.share)
+        return not playing or self._began >= self._next
 
     def ends(self) -> None:
-        self._ended = time.monotonic()
-        self._cost = self._ended - self._began
+        now = time.monotonic()
+        self._next = now + max(self.least, (now - self._began) / self.share)

@@ -53,13 +53,8 @@ def check_strokes(strokes) -> list[list[list[float]]]:
         made = [np.asarray(stroke, float) for stroke in strokes]
     except (TypeError, ValueError):
         raise TypeError(f"{wanted}; not {short_repr(strokes)}") from None
-    for stroke in made:
-        if stroke.ndim != 2 or stroke.shape[1] != 2 or not len(stroke):
-            raise ValueError(f"{wanted}; one of these has the shape {stroke.shape}")
-        if not ((stroke >= 0) & (stroke <= 1)).all():
-            raise ValueError(f"{wanted}; one of these has a point outside, or one that is no number")
-    if not made:
-        raise ValueError(f"{NOTHING}: {wanted}")
+    if not made or not all(s.shape == (len(s), 2) and len(s) and ((s >= 0) & (s <= 1)).all() for s in made):
+        raise ValueError(f"{wanted}; not {short_repr(strokes)}")
     return [stroke.tolist() for stroke in made]
 
 

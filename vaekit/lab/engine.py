@@ -19,7 +19,6 @@ from vaekit.lab.progress import Progress, explain
 from vaekit.lab.threads import choose
 from vaekit.lab.worker import Worker
 from vaekit.runs.recording import Recording
-from vaekit.runs.run import Run
 from vaekit.training import Step
 
 EVERYTHING = ("frame", "details", "status")  # that a view can show
@@ -35,7 +34,7 @@ def command(report: bool = True) -> Callable:
 
 
 class Engine(Worker):
-    """Trains what `make_runs()` returns, a Run or two of them in lockstep (a twin), and shows it through `view`.
+    """Trains what `make_runs()` returns, a tuple of a Run or of two in lockstep (a twin), and shows it through `view`.
 
     notice, error: one line each for the page, or None. settings: see `Lockstep`.
     view: None, or an object with frame(engine), details(engine) and status(engine), called on the trainer thread
@@ -99,13 +98,9 @@ class Engine(Worker):
     history = property(lambda self: self._progress.history)
     speed = property(lambda self: self._progress.speed, doc="Steps per second.")
 
-    def shut_down(self) -> None:
-        self.view = None  # nobody is there to look any more
-        super().shut_down()
-
     @property
     def looked_at(self) -> bool:
-        return self.view is not None and self._clock.page_is_visible()
+        return self.view is not None and self._clock.since("page visible") < clock.SILENCE_SECONDS
 
     # -- the trainer thread -------------------------------------------------------------------------------
 
@@ -121,13 +116,9 @@ class Engine(Worker):
 
     def _do(self, command: Callable[[], object]):
         if not self.runs:
-            self._adopt(self._make_runs())
+            self._lockstep.adopt(self._make_runs())
+            self._progress = Progress(len(self.runs))
         return command()
-
-    def _adopt(self, runs: Run | tuple[Run, ...], changes: Mapping | None = None) -> None:
-        """Train these runs from here on: see Lockstep.adopt."""
-        self._lockstep.adopt(runs if isinstance(runs, tuple) else (runs,), changes)
-        self._progress = Progress(len(self.runs))
 
     def _wait_seconds(self) -> float | None:
         if not (self.playing or self._goal):
@@ -238,7 +229,7 @@ class Engine(Worker):
     def replace(self, make_runs: Callable, changes: Mapping) -> None:
         """Go on with other runs under the same knobs, but for `changes`. Where it fails, nothing changes."""
         was_playing = self.playing
-        self._adopt(make_runs(), changes)
+        self._lockstep.adopt(make_runs(), changes)
         self._restart()
         if was_playing:
             self.play()

@@ -100,7 +100,8 @@ def pack_decoder(decoder: nn.Module, step: int, latent_dim: int, kind: str) -> b
     plain = type(decoder).forward is nn.Sequential.forward  # a subclass may do something else with its parts
     for module in decoder if plain else [decoder]:
         if type(module) is nn.Linear and module.bias is not None:
-            layers.append({"kind": "linear"} | {name: _halves(p) for name, p in module.named_parameters()})
+            halves = {name: p.detach().half().cpu().numpy().tobytes() for name, p in module.named_parameters()}
+            layers.append({"kind": "linear"} | halves)
         elif isinstance(module, nn.ReLU | nn.Tanh):
             layers.append({"kind": type(module).__name__.lower()})
         elif not isinstance(module, nn.Flatten | nn.Unflatten | nn.Identity):
@@ -108,10 +109,6 @@ def pack_decoder(decoder: nn.Module, step: int, latent_dim: int, kind: str) -> b
     if not any("weight" in layer for layer in layers):
         return b""
     return pack_json({"step": step, "latent_dim": latent_dim, "kind": kind, "layers": layers})
-
-
-def _halves(parameter: Tensor) -> bytes:
-    return parameter.detach().to(torch.float16).cpu().numpy().tobytes()
 
 
 def shrink_decoder(packed: bytes, least: int = 4096) -> bytes:

@@ -10,27 +10,20 @@ import traitlets
 from vaekit.plotting import PALETTE, RAMP
 
 STATIC = Path(__file__).parent / "static"
-IMPORT = re.compile(r'^import [^;]* from "\./(\w+\.js)";\n', re.MULTILINE)
+ENTRIES = {"lab.js": (), "alone.js": (), "still.js": ("lab.js",)}  # modules that no other asks for but these
+IMPORT = re.compile(r'^import [^;]* from "\./\w+\.js";\n', re.MULTILINE)
 EXPORT = re.compile(r"^export (default .*\n)?", re.MULTILINE)
 
 
 def bundle(entry: str) -> str:
-    """The ES module `entry` of static/ and all it imports, as a single module: anywidget takes no more than one.
+    """The ES module `entry` of static/ and those that it may import, as a single one: anywidget takes no more than one.
 
-    They come into one scope: what they name at their top level must be unique, which a test sees to.
+    They come into one scope, in any order: what they name at their top level must be unique, which a test sees to, and
+    need none of the others there.
     """
-    *imported, (_, last) = _modules(entry, {}).items()
-    return "\n".join([EXPORT.sub("", text) for _, text in imported] + [last])
-
-
-def _modules(name: str, found: dict[str, str]) -> dict[str, str]:
-    """`found`, and in it a module's text by its name, after those that it imports."""
-    text = (STATIC / name).read_text(encoding="utf-8")
-    for other in IMPORT.findall(text):
-        if other not in found:
-            _modules(other, found)
-    found[name] = IMPORT.sub("", text)
-    return found
+    parts = [*sorted({path.name for path in STATIC.glob("*.js")} - ENTRIES.keys()), *ENTRIES[entry], entry]
+    *others, last = [IMPORT.sub("", (STATIC / name).read_text(encoding="utf-8")) for name in parts]
+    return "\n".join([EXPORT.sub("", text) for text in others] + [last])
 
 
 STYLE = (STATIC / "lab.css").read_text(encoding="utf-8")

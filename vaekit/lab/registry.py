@@ -91,7 +91,8 @@ def take_down_with(lab, parts) -> None:
 
 
 def _take_down(engine, found: dict) -> None:
-    engine.shut_down()
+    engine.view = None
+    engine.close()
     if _ending.is_set():
         return  # the page has already forgotten them, and would report each
     for widget in found.values():
@@ -106,7 +107,7 @@ def _glibc(function: str, *arguments: int) -> None:
 
 
 def _with_parts(value, found: dict) -> dict:
-    """Return all the widgets in a value, by id: a widget's children, layout and style, and the ends of a link."""
+    """Return all the widgets in a value, by id: a widget's children, layout and style."""
     if isinstance(value, Widget) and id(value) not in found:
         found[id(value)] = value
         _with_parts(value.trait_values(), found)

@@ -26,8 +26,7 @@ MEASURE_SHARE = 0.03  # of the time may go into what is dear to measure, and wha
 MEASURE_SECONDS = 1.0  # between two such measurements while playing, at least
 TRAVERSED = 5  # latent dimensions that are traversed: those that say most
 NEW = 20  # images on the sheet of new ones
-LARGE = 1024  # values in an image, beyond which the variances of all images take seconds
-ENOUGH = 1000  # of such images: their variances are within a few per cent of those of all
+LARGE = 1024  # values in an image, beyond which the variances take seconds: no deaths are marked
 
 # What hangs on a trait of the plane, and is sent anew when that changes: see Side.send.
 TURNED = ("cloud", "meters", "backdrop", "traversals", "drawing")
@@ -58,8 +57,6 @@ class Side:
         self.meters = Meters()
         self.number, self.extent = 0, 3.8
         self.last: Frame | None = None
-        self.last_backdrop: tuple[np.ndarray, float] | None = None
-        self.labels: np.ndarray | None = None
         self.images, self._source, self._code = None, None, None
         self.drawing: torch.Tensor | None = None  # (1, 1, 28, 28): it is shown in the chosen image's place
         self.factors: dict[str, np.ndarray] = {}  # of each shown image, 0 to 1, where the data set knows them
@@ -116,9 +113,8 @@ class Side:
         self._source, self.mixture, shown = images, None, images.first(self.n_shown)
         self.images = as_floats(shown.images).to(next(run.model.parameters()).dtype)
         has_classes = shown.labels is not None and shown.labels.max() < 256  # the page has a byte for each
-        self.labels = shown.labels.cpu().numpy() if has_classes else None
         self.plane.shape = list(self.images.shape[1:])
-        self.plane.classes = b"" if self.labels is None else self.labels.astype(np.uint8).tobytes()
+        self.plane.classes = shown.labels.cpu().numpy().astype(np.uint8).tobytes() if has_classes else b""
         factors = getattr(shown, "factors", None)
         names = () if factors is None else shown.factor_names
         self.factors = {name: factors[:, i].cpu().numpy() for i, name in enumerate(names)}
@@ -164,8 +160,8 @@ class Side:
         now = (run.settings["data"], run.settings["kind"])
         if self._predicted != now:
             self._predicted, self.plane.deaths = now, []
-            if theory.applies_to(run.model, run.settings["kind"]):
-                variances = theory.eigenvalues(_enough(run.images))
+            if run.images[0].numel() <= LARGE and theory.applies_to(run.model, run.settings["kind"]):
+                variances = theory.eigenvalues(run.images)
                 self.plane.deaths = theory.linear_vae(variances, self.latent_dim, NOISE_VARIANCE).deaths.tolist()
 
     def _send_decoder(self, run) -> None:
@@ -176,7 +172,6 @@ class Side:
     def _send_backdrop(self, run) -> None:
         places = self._place(grid(self.extent, TILES, device=self.images.device))
         picture = mosaic(pictures.decoded(run, places), TILES)
-        self.last_backdrop = (picture, self.extent)
         about = {"extent": self.extent, "size": picture.shape[:2], "channels": picture.shape[2]}
         self.plane.backdrop = pack_json(about | {"pixels": picture.tobytes()})
 
@@ -220,10 +215,3 @@ class Side:
         finite = all(math.isfinite(v) for v in mark)
         logvar = None if logvar is None else self.turn.logvar(logvar)
         return {"mark": mark if finite else [], "words": in_words(self.turn.codes(mu), logvar, self.pair)}
-
-
-def _enough(images: torch.Tensor) -> torch.Tensor:
-    """All images, or of large ones a thousand, from first to last: they may be sorted by class."""
-    if images[0].numel() <= LARGE or len(images) <= ENOUGH:
-        return images
-    return images[torch.linspace(0, len(images) - 1, ENOUGH).round().long()]

@@ -58,15 +58,18 @@ def _cut_below(figure: Figure, share: float) -> None:
 def _draw_plane(ax, side, name: str = "") -> None:
     frame, knobs, shades = side.last, side.plane.status["settings"], side.plane.shades
     look = {"extent": frame.extent, "rings": not side.plane.autoencoder, "tilt": side.plane.turn}
-    look |= {"values": np.frombuffer(shades, np.uint8) / 255} if shades else {"labels": side.labels}
+    classes = np.frombuffer(side.plane.classes, np.uint8) if side.plane.classes else None
+    look |= {"values": np.frombuffer(shades, np.uint8) / 255} if shades else {"labels": classes}
     plot_latent(frame.mu @ side.turn.matrix.T, frame.std, **look, ax=ax)
     if shades:
         ax.annotate(f"{side.plane.factor}: 0 dark, 1 light", (0.02, 0.94), xycoords="axes fraction", fontsize=10)
     prime = "'" if side.plane.turn else ""
     ax.set(**{f"{axis}label": f"$z_{{{dim + 1}}}{prime}$" for axis, dim in zip("xy", side.pair, strict=True)})
-    if side.last_backdrop:
-        picture, extent = side.last_backdrop
-        ax.imshow(picture.squeeze(), cmap="Greys", alpha=0.16, extent=(-extent, extent, -extent, extent), zorder=-1)
+    if side.plane.backdrop:
+        sent = unpack_json(side.plane.backdrop)
+        picture = np.frombuffer(sent["pixels"], np.uint8).reshape(*sent["size"], sent["channels"])
+        edges = [sign * sent["extent"] for sign in (-1, 1, -1, 1)]
+        ax.imshow(picture.squeeze(), cmap="Greys", alpha=0.16, extent=edges, zorder=-1)
         ax.set(xlim=(-frame.extent, frame.extent), ylim=(-frame.extent, frame.extent))
     if side.plane.posterior:
         _draw_truth(ax, unpack_json(side.plane.posterior), side.turn)

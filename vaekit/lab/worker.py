@@ -14,7 +14,8 @@ _workers: weakref.WeakSet = weakref.WeakSet()
 def _shut_all_down() -> None:
     """End all threads: one that Python kills in the midst of torch's work takes the process down with a core dump."""
     for worker in list(_workers):
-        worker.shut_down()
+        worker.view = None  # nobody is there to look any more
+        worker.close()
 
 
 class Worker:
@@ -54,10 +55,6 @@ class Worker:
                 self._commands.put(None)
         if thread is not None and not self.is_here():
             thread.join(timeout=10)
-
-    def shut_down(self) -> None:
-        """End the thread for good."""
-        self.close()
 
     def _start(self) -> None:
         self._thread = threading.Thread(target=self._main, name=self._name, daemon=True)
