@@ -21,6 +21,7 @@ def exports(tmp_path_factory) -> list[tuple]:
         labs[0].set(prior=part < 3)
         for lab in labs:
             lab.run(100)
+    labs[0].draw([[(0.5, 0.1), (0.5, 0.9)]])
     folder = tmp_path_factory.mktemp("export")
     yield [(lab, lab.export_html(folder / f"{len(lab.sides)}.html")) for lab in labs]
     for lab in labs:
@@ -79,10 +80,13 @@ def test_a_run_in_a_window(opened, exports):
         assert lab.marks() == "301: prior off"
         check_decoded(lab, lab.drag(-1.5, 0.9), made.model)
 
-        # a click chooses an image: x is the very one
+        # what was drawn is in view until a click chooses an image: x is the very one
+        title = lab.root.get_by_text("Chosen image", exact=True)
+        assert lab.root.get_by_text("Your drawing").is_visible() and not title.count()
         page.mouse.click(*lab.client(*made.view.sides[0].last.mu[7].tolist()))
         images = (made.view.sides[0].images[:400, 0] * 255).round().numpy()
         wait_until(lambda: (images == lab.thumb(0)).all((1, 2)).any())
+        assert title.is_visible() and lab.root.locator(".vk-words").inner_text() == ""
 
         # the keys that are left, and no others
         page.keyboard.press("?")
