@@ -149,6 +149,20 @@ def test_a_model_is_watched_as_it_is():
     assert diagnose(model=KeepsItsNoise).faults == ("noise_reused",)
 
 
+class OnlyForward(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.inside = vaekit.VAE(2, 8)
+
+    def forward(self, x):
+        return self.inside(x)
+
+
+def test_a_model_without_encode_is_no_open_gap_and_what_came_is_named():
+    assert "It has no method `encode`." in diagnose(model=OnlyForward).text()
+    assert "came a NoneType as logvar, 2 tensors" in diagnose(model=vaekit.Autoencoder).findings[0].words
+
+
 def test_the_evidence_can_be_worked_out_by_hand():
     (finding,) = diagnose(kl=lambda mu, logvar: -m.kl(mu, logvar)).findings
     # μ = 0, σ = 2 twice: 2 · ½ (4 − 1 − ln 4) = 1.614; μ = (1, 0), σ = 1: ½

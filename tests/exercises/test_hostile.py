@@ -151,6 +151,15 @@ def test_the_notebooks_state_is_left_alone(exercise):
     assert torch.get_default_dtype() == torch.float32
 
 
+def test_a_generator_of_another_device_has_one_likeness_on_the_cpu():
+    class Elsewhere(torch.Generator):
+        device = torch.device("cuda")
+
+    mode, other = calling.OnCPU(), Elsewhere().manual_seed(7)
+    here = mode.here(other)
+    assert (here.device.type, here.initial_seed()) == ("cpu", 7) and mode.here(other) is here
+
+
 def test_a_model_without_parameters():
     assert diagnose(model=type("Empty", (torch.nn.Module,), {"encode": deep, "decode": deep})).faults == (
         "unrecognized",

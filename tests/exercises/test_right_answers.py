@@ -71,6 +71,10 @@ RECONSTRUCTION = [
     lambda x_logits, x: F.binary_cross_entropy(x_logits.sigmoid(), x, reduction="none").view(len(x), -1).sum(-1),
     lambda target, output: reconstruction(output, target),
     lambda input, target: reconstruction(input, target),
+    lambda x_true, x_pred: reconstruction(x_pred, x_true),
+    lambda labels, output_logits: reconstruction(output_logits, labels),
+    lambda y, rec: reconstruction(rec, y),
+    lambda ground_truth, recons: reconstruction(recons, ground_truth),
     lambda x, x_hat: reconstruction(x, x_hat),  # right as it is called, whatever the names say
     lambda x_logits, x: reconstruction(x_logits.bfloat16(), x.bfloat16()),
 ]
@@ -91,6 +95,7 @@ REPARAMETERIZE = [
     lambda mu, logvar: reparameterize(mu, logvar.clamp(-6, 2)),
     # a notebook on a machine with a GPU names its device; the doctor's own is the CPU
     lambda mu, logvar: mu + std_of(logvar) * torch.randn(mu.shape, device=torch.device("cuda")),
+    lambda mu, logvar: mu.to(0) + std_of(logvar) * torch.randn(mu.shape, device=0),
 ]
 
 
@@ -282,6 +287,12 @@ class MeanAtEval(OneHead):
         return self.decode(self.reparameterize(mu, logvar)), mu, logvar
 
 
+class MustHaveGenerator(vaekit.VAE):
+    def forward(self, x, generator):
+        assert generator.device.type == "cpu"
+        return super().forward(x, generator)
+
+
 class Normalized(nn.Module):
     """Batch norm and dropout, and a forward that calls neither encode nor decode."""
 
@@ -435,7 +446,7 @@ def drawn(draw):
 
 
 MODEL = [vaekit.VAE, OneHead, MeanAtEval, Normalized, OneWidthForAll, Lazy, LargeImages()]
-MODEL += [HalfPrecision, KeepsEverything, LooksThrice, Backbone, ByAttribute]
+MODEL += [HalfPrecision, KeepsEverything, LooksThrice, Backbone, ByAttribute, MustHaveGenerator]
 MODEL += [
     drawn(lambda self, mu, logvar: reparameterize(mu, logvar.clamp(-8, 2))),
     drawn(lambda self, *q: F.dropout(reparameterize(*q), 0.2, self.training)),

@@ -19,8 +19,9 @@ LIMIT_S = 40.0  # for all calls of the learner's code together
 # The roles of an exercise's arguments, and the other names that are usual for them.
 ROLES = {
     "x_logits": "logits logit output outputs out pred preds prediction predictions y_pred y_hat "
-    "recon recon_x x_recon reconstruction reconstructed x_hat decoded",
-    "x": "target targets input inputs image images img imgs y_true true truth batch data original",
+    "recon recons recon_x x_recon x_rec rec reconstruction reconstructed x_hat x_pred decoded output_logits",
+    "x": "target targets input inputs image images img imgs y y_true x_true true truth gt ground_truth batch data "
+    "original orig label labels",
     "mu": "mean means m loc mus z_mean z_mu q_mu",
     "logvar": "log_var lv log_variance logvars log_sigma2 logsigma2 z_log_var z_logvar q_logvar",
     "beta": "b weight kl_weight",
@@ -45,14 +46,24 @@ class Stopped(SystemExit):
 class OnCPU(TorchFunctionMode):
     """Whatever device code asks for, it gets the CPU, where the examination is: one verdict on all machines."""
 
-    def __torch_function__(self, function, types, args=(), kwargs=None):
-        def here(value):
-            is_device = isinstance(value, str | torch.device) and str(value).startswith(("cuda", "mps"))
-            return "cpu" if is_device else value
+    def __init__(self):
+        super().__init__()
+        self.generators: dict[torch.Generator, torch.Generator] = {}  # made elsewhere → its likeness here
 
+    def here(self, value, name: str = ""):
+        """A value as it would be on the CPU: a device, by a number too, or a generator."""
+        if isinstance(value, torch.Generator) and value.device.type != "cpu":
+            return self.generators.setdefault(value, torch.Generator().manual_seed(value.initial_seed()))
+        is_device = isinstance(value, str | torch.device) and str(value).startswith(("cuda", "mps"))
+        return "cpu" if is_device or (name == "device" and isinstance(value, int)) else value
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
         if function is Tensor.cuda:
             return args[0]
-        return function(*map(here, args), **{name: here(value) for name, value in (kwargs or {}).items()})
+        if function is Tensor.to and len(args) > 1 and isinstance(args[1], int):
+            args = (args[0], "cpu", *args[2:])
+        named = {name: self.here(value, name) for name, value in (kwargs or {}).items()}
+        return function(*map(self.here, args), **named)
 
 
 def examined(work: Callable):

@@ -4,6 +4,7 @@ import copy
 import gc
 import inspect
 import math
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 
@@ -69,10 +70,12 @@ def _made(candidate) -> nn.Module:
     else:  # what it keeps of earlier results is kept without its history, which cannot be copied
         results = [one for one in gc.get_objects() if type(one) is Tensor and one.grad_fn is not None]
         model = guarded(lambda: copy.deepcopy(candidate, {id(one): one.detach() for one in results}))
+    has_weights = bool(list(model.parameters()))
     for name in METHODS:
         if not callable(getattr(model, name, None)):
-            raise Halt("not_started", came=f"no method {name}", expected="encode(x), decode(z), forward(x)")
-    if not list(model.parameters()):
+            code, note = ("wrong_type", f"It has no method `{name}`.") if has_weights else ("not_started", "")
+            raise Halt(code, came=f"no method {name}", expected="encode(x), decode(z), forward(x)", note=note)
+    if not has_weights:
         raise Halt("unrecognized", came="a model without parameters", expected="weights to train")
     return nn.Module.train(model.cpu().float())
 
@@ -100,15 +103,26 @@ def _checked(candidate, shape: tuple[int, ...]) -> tuple[nn.Module, Tensor]:
 def outputs(model: nn.Module, method: str, given: Tensor) -> tuple[Tensor, ...]:
     """What a method gives back, as many tensors as METHODS says; else Halt."""
     names, call = METHODS[method], model if method == "forward" else getattr(model, method)
-    out = guarded(lambda: call(given), f"{method}: {tuple(given.shape)}")
+    dice = {"generator": torch.default_generator} if method == "forward" and _must_have_generator(model) else {}
+    out = guarded(lambda: call(given, **dice), f"{method}: {tuple(given.shape)}")
     if is_open(out):
         raise Halt("not_started", input=method, came=type(out).__name__, expected=", ".join(names))
     parts = (out,) if isinstance(out, Tensor) else tuple(out) if isinstance(out, tuple | list) else ()
-    if len(parts) == len(names) and all(isinstance(one, Tensor) for one in parts):
-        return parts
     came = f"{len(parts)} things" if len(parts) > 1 else f"a {type(out).__name__}"
+    if len(parts) == len(names):
+        pairs = zip(names, parts, strict=True)
+        came = next((f"a {type(one).__name__} as {name}" for name, one in pairs if not isinstance(one, Tensor)), "")
+        if not came:
+            return parts
     note = f"From `{method}` came {came}, {len(names)} tensors are wanted: {', '.join(names)}."
     raise Halt("wrong_type", input=method, came=came, expected=", ".join(names), note=note)
+
+
+def _must_have_generator(model: nn.Module) -> bool:
+    """Has forward a parameter `generator` without a default? `train` gives it by its name."""
+    with suppress(Exception):  # some have no signature
+        return inspect.signature(model.forward).parameters["generator"].default is inspect.Parameter.empty
+    return False
 
 
 def _decoded_shape(model: nn.Module) -> tuple[int, ...] | None:
