@@ -93,6 +93,18 @@ def test_a_choice_is_kept_with_the_line_of_ones_own_and_opens_the_answer():
     assert [b.button_style for b in again.widget.children[1].children] == ["", "", "primary"]
 
 
+def test_a_reason_before_a_choice_is_none():
+    guess = Prediction("Q?", ["a", "b"], key="k")
+    guess.keep("because\nof this")
+    again = Prediction("Q?", ["a", "b"], key="k")
+    assert (again.choice, again.text) == (None, "because\nof this")
+    (row,) = answers = export()
+    assert (row["choice"], row["text"]) == ("", "because\nof this") and answers.counts() == {"k": {}}
+    assert "k (0 of 1)" in answers._repr_html_() and "<span" not in answers._repr_html_()
+    again.pick("b")
+    assert (Prediction("Q?", ["a", "b"], key="k").choice, export()[0]["choice"]) == ("b", "b")
+
+
 def test_an_answer_that_is_no_choice(refuses):
     with refuses(ValueError, "answer must be one of it grows, it shrinks, nothing; not 'more'"):
         Prediction("What?", CHOICES, "more")

@@ -30,7 +30,7 @@ def answers_folder() -> Path:
 
 
 def kept_answers(folder: str | Path | None = None) -> dict[str, str]:
-    """All answers in a folder by key, a choice as the first line; what cannot be read counts as empty."""
+    """All answers in a folder by key, a choice as the first line, empty before one is picked; unread ones are empty."""
     answers = {}
     for path in sorted(Path(folder or answers_folder()).glob("*.txt")):
         try:
@@ -59,7 +59,8 @@ class Prediction:
             self.key = f"{self.key[:16]}… {zlib.crc32(self.key.encode()):08x}"
         self.answer = None if answer is None else check_choice("answer", str(answer), self.choices)
         first, _, rest = (text := kept_answers().get(self.key, "")).partition("\n")
-        self.choice, self.text = (first, rest) if first in self.choices else (None, text)
+        has_choice = first in self.choices or bool(self.choices and not first)  # its line may be empty
+        self.choice, self.text = (first or None, rest) if has_choice else (None, text)
         self.listeners: list[Callable[[], None]] = []  # called when something else is picked or written
 
     def pick(self, choice: str) -> None:
@@ -72,7 +73,7 @@ class Prediction:
         self.text = text
         for tell in self.listeners:
             tell()
-        kept = f"{self.choice}\n{text}" if self.choice else text
+        kept = f"{self.choice or ''}\n{text}" if self.choices else text
         try:
             answers_folder().mkdir(parents=True, exist_ok=True)
             write_whole(answers_folder() / f"{quote(self.key, safe='')}.txt", kept.encode(errors="replace"))
@@ -180,11 +181,11 @@ class ClassAnswers(list):
         return Path(path)
 
     def counts(self) -> dict[str, Counter]:
-        """Return of each key how many learners gave each first line."""
+        """Return of each key how many learners gave each first line; an empty one is none."""
         counts: dict[str, Counter] = {}
         for row in self:
-            counts.setdefault(row["key"], Counter())[row["choice"]] += 1
-        return counts
+            counts.setdefault(row["key"], Counter())[row["choice"]] += bool(row["choice"])
+        return {key: +those for key, those in counts.items()}
 
     def _repr_html_(self) -> str:
         parts = []
