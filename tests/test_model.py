@@ -3,6 +3,7 @@
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils.parametrizations import weight_norm
 
 from vaekit import VAE, Autoencoder, ConvDecoder, ConvEncoder, Knobs, reparameterize, train
 from vaekit.model import LinearVAE, initialize
@@ -74,6 +75,16 @@ def test_first_weights_come_from_the_generator_alone():
     b, c = VAE(2, 16, init_generator=seeded(1)), VAE(2, 16, init_generator=seeded(2))
     assert all(torch.equal(p, q) for p, q in zip(a.parameters(), b.parameters(), strict=True))
     assert not any(torch.equal(p, q) for p, q in zip(a.parameters(), c.parameters(), strict=True))
+
+
+def test_first_weights_of_any_convolution_come_from_the_generator_too():
+    def make():
+        layers = [nn.ConvTranspose2d(2, 3, 3), nn.ConvTranspose1d(2, 3, 3), nn.Conv3d(2, 3, 3)]
+        return initialize(nn.ModuleList([*layers, weight_norm(nn.Linear(3, 4))]), seeded()).state_dict().values()
+
+    assert all(torch.equal(a, b) for a, b in zip(make(), make(), strict=True))
+    layer = initialize(nn.ConvTranspose2d(20, 5, 4), seeded())  # torch counts 5 · 4 · 4 inputs
+    assert 0.95 / 80**0.5 < layer.weight.abs().max() <= 1 / 80**0.5
 
 
 def test_first_weights_are_spread_as_pytorch_s_own():
