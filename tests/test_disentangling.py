@@ -57,6 +57,14 @@ def test_a_collapsed_latent_knows_nothing():
     assert found.latent.tolist() == [1, 2]
 
 
+@pytest.mark.parametrize("most", [0.0, 0.5, 1.0])
+def test_a_factor_of_mostly_one_value_is_that_and_the_rest(most):
+    values = draws(1)
+    values[draws(1, 1) < 0.97] = most
+    found = mutual_information_gap(torch.cat([values, draws(1, 2)], 1), values)
+    assert 0.9 < found.gap.item() <= 1 + 1e-5
+
+
 def test_a_lone_latent_has_no_rival():
     found = mutual_information_gap(draws(2)[:, :1], draws(2))
     assert (found.gap.shape, found.information.shape, found.latent.tolist()) == ((2,), (1, 2), [0, 0])

@@ -284,6 +284,8 @@ def _binned(values: Tensor, bins: int) -> Tensor:
         if len(distinct) > bins:
             edges = column.sort().values[torch.arange(1, bins, device=column.device) * len(column) // bins]
             place = torch.searchsorted(edges, column, right=True)
+            if place.min() == place.max():  # most are the smallest: these, and all others
+                place = (column > column.min()).long()
         columns.append(place)
     return torch.stack(columns, 1)
 
