@@ -117,6 +117,8 @@ def test_image_set():
     few = ImageSet(images, labels, "Handwritten digits").first(3)
     assert (len(few), few.labels.tolist(), few.name) == (3, [0, 1, 2], "3 handwritten digits")
     assert ImageSet(images).first(3).labels is None
+    for name in ("CIFAR-10", "Photos.zip", "Fashion-MNIST"):
+        assert ImageSet(images, name=name).first(3).name == f"3 {name}"
     moved = ImageSet(images, labels).to("meta")
     assert moved.images.device.type == moved.labels.device.type == "meta"
     assert ImageSet(images).to("cpu").labels is None

@@ -93,6 +93,17 @@ def test_pictures_of_every_mode_are_read_as_they_look():
 LEVELS = RANDOM.integers(0, 10, (3, 28, 28))
 
 
+def test_pictures_brighter_than_any_camera_s_and_with_holes():
+    for pixels, white in ((LEVELS * 110_000).astype(np.int32), 990_000), ((LEVELS / 9 * 1.05).astype(np.float32), 1):
+        holed = [one.copy() for one in pixels]
+        if white == 1:
+            holed[0][0, :3] = np.nan, np.inf, -np.inf
+        found = read_images({f"{i}.tif": packed(Image.fromarray(one), "TIFF") for i, one in enumerate(holed)})
+        expected = pixels.clip(0, white) * (255 / white)
+        expected[0, 0, :3] = (0, 255, 0) if white == 1 else expected[0, 0, :3]
+        np.testing.assert_allclose(found.images[:, 0], expected, atol=0.51)
+
+
 @pytest.mark.parametrize(
     ("pixels", "white", "kind"),
     [

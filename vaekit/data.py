@@ -53,7 +53,9 @@ class ImageSet:
         """The first `n` images, as a set of its own."""
         n = min(check_whole("n", n, 0), len(self))
         few = {field: rows[:n] for field, rows in self._tensors()}
-        return replace(self, name=f"{n} {self.name[:1].lower()}{self.name[1:]}", **few)
+        is_phrase = self.name[1:].replace(" ", "").isalpha() and self.name[1:].islower()  # and not CIFAR-10
+        name = self.name[:1].lower() + self.name[1:] if is_phrase else self.name
+        return replace(self, name=f"{n} {name}", **few)
 
     def to(self, where: str | torch.device) -> "ImageSet":
         """The same set on another device."""

@@ -145,10 +145,13 @@ def _as_one(pictures: list[Image.Image], size: int | None) -> tuple[torch.Tensor
 
 
 def _white(picture: Image.Image) -> float:
-    """White in pictures of more than 8 bits such as this: 1 for fractions, 2ᵏ − 1 as cameras have it, or 65,535."""
+    """White in pictures of more than 8 bits such as this: 1 for fractions, 2ᵏ − 1 as cameras have it, or 65,535 up."""
     try:
-        top = float(np.asarray(picture).max())
-        return max(1, 2 ** math.ceil(math.log2(top + 1) - 1e-6) - 1) if top < 4096 else 65535
+        pixels = np.asarray(picture)
+        top = float(pixels[np.isfinite(pixels)].max())
+        if top <= 1.1:  # a resize overshoots a little
+            return 1
+        return 2 ** math.ceil(math.log2(top + 1) - 1e-6) - 1 if top < 4096 else max(65535, top)
     except Exception as error:
         raise DataError(_unreadable(picture.info["name"], error)) from None
 
@@ -157,7 +160,8 @@ def _square(picture: Image.Image, side: int, white: float) -> np.ndarray:
     """A picture as (side, side, 3), uint8: upright, on white where it is transparent, cut from the middle."""
     try:
         if picture.mode[0] in DEEP:
-            picture = Image.fromarray((np.asarray(picture).clip(0, white) * (255 / white)).round().astype(np.uint8))
+            pixels = np.nan_to_num(np.asarray(picture)).clip(0, white)
+            picture = Image.fromarray((pixels * (255 / white)).round().astype(np.uint8))
         picture.draft("RGB", (2 * side, 2 * side))  # a large .jpg need not be read in full
         picture = ImageOps.exif_transpose(picture)
         if picture.has_transparency_data:
