@@ -126,16 +126,20 @@ def _layout_fault(shape: tuple[int, ...]) -> Fault:
             words = "this data set is empty: give at least one batch of images"
         case (_, c, _, w) if 0 not in shape and (w in (1, 3) or w <= 4 < c):
             words, mending = f"{words}, which looks like (N, H, W, C)", "images.permute(0, 3, 1, 2)"
-        case (h, w, *c, n) if h == w < n and tuple(c) in ((), (1,), (3,)):  # as Matlab has them
+        case (h, w, *c, n) if 2 * h < n and h == w and tuple(c) in ((), (1,), (3,)):  # as Matlab has them
             mending = "images.movedim(-1, 0)"
+        case (1 | 3, h, w, n) if h == w and n > 4:
+            words, mending = f"{words}, which looks like (C, H, W, N)", "images.movedim(-1, 0)"
         case (_, 2 | 4 as c, _, _):
             words, mending = f"{words}: {c} channels, not 1 or 3", f"images[:, :{c - 1}]"
+        case (*_, h, w, 1 | 3) if len(shape) > 4 and h == w:
+            mending = "images.flatten(0, -4)"
         case (*_, 1 | 3, _, _) if len(shape) > 4:
             mending = "images.flatten(0, -4)"
-        case (n, 1 | 3, d) | (n, d, 1) if n != d > 3 and isqrt(d) ** 2 == d:  # pixels in one row
-            mending = f"images.unflatten({shape.index(d)}, {(isqrt(d), isqrt(d))})"
+        case (n, 1 | 3, d) | (n, d, 1) if d > 3 and isqrt(d) ** 2 == d and (n != d or shape[2] == d):  # in one row
+            mending = f"images.unflatten({1 if shape[2] == 1 else 2}, {(isqrt(d), isqrt(d))})"
         case (_, h, c):  # a single picture in colour, or many grey ones
-            mending = "images[None]" if c <= 4 < h else "images.unsqueeze(1)"
+            mending = "images[None]" if c <= 4 < h or shape[0] == 3 else "images.unsqueeze(1)"
         case (_, d):
             sizes = [(c, isqrt(d // c), isqrt(d // c)) for c in (1, 3) if d > 3 and c * isqrt(d // c) ** 2 == d]
             mending = f"images.unflatten(1, {sizes[0]})" if sizes else ""
