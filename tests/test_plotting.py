@@ -91,6 +91,10 @@ def test_little_or_nothing_to_draw(ax):
     plot_latent(torch.zeros(5, 2), extent=7.0, rings=False, ax=ax)
     assert (len(ax.collections), len(ax.patches), texts(ax), ax.get_xlim()) == (1, 0, [], (-7, 7))
     assert plot_curves(np.zeros((0, 3)), ax=ax) is ax
+    for bad in (np.nan, np.inf):  # as a training that diverges has them
+        low, high = plot_curves([*ROWS, [4, bad, bad]], ax=ax).get_ylim()
+        assert (low, high) == pytest.approx((167, 198.8))
+    assert plot_curves([[1, np.nan, np.nan]], ax=ax) is ax
     plot_images(np.zeros((3, 1, 4, 5)), columns=10, ax=ax)
     assert ax.get_images()[0].get_array().shape == (4, 15)
 

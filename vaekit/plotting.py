@@ -227,8 +227,8 @@ def plot_curves(rows, marks=(), *, ax: Axes | None = None):
         for column, line in zip(first_columns, ("-", "--"), strict=False):
             axis.plot(rows[:, 0], rows[:, column + offset], line, color=colour)
         axis.set_ylabel(f"{name}, nats", color=colour)
-    if len(rows):
-        reconstruction = rows[:, first_columns]
+    reconstruction = rows[:, first_columns]
+    if len(reconstruction := reconstruction[np.isfinite(reconstruction)]):
         low = reconstruction.min()
         ax.set_ylim(low - 3, max(np.quantile(reconstruction, 0.97), low + 10))
     for step, label in marks:

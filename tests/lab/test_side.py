@@ -99,6 +99,12 @@ def test_the_deaths_follow_the_kind_and_the_data(labs):
     np.testing.assert_allclose(few, [deaths_of(some_digits(500).images, 2)] * 2, rtol=1e-6)
 
 
+def test_more_dimensions_than_pixels_have_as_many_deaths_as_there_are(labs):
+    images = torch.rand(200, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    lab = labs(images, model=vaekit.LinearVAE(80, (1, 8, 8)), kind="linear").run(2)
+    assert len(lab.view.sides[0].plane.deaths) == 64 and lab.view.plane.message == ""
+
+
 MEAN = {"bernoulli": torch.sigmoid, "gaussian": torch.sigmoid, "linear": lambda x: x.clamp(0, 1)}
 
 

@@ -162,7 +162,8 @@ class Side:
             self._predicted, self.plane.deaths = now, []
             if run.images[0].numel() <= LARGE and theory.applies_to(run.model, run.settings["kind"]):
                 variances = theory.eigenvalues(run.images)
-                self.plane.deaths = theory.linear_vae(variances, self.latent_dim, NOISE_VARIANCE).deaths.tolist()
+                dims = min(self.latent_dim, len(variances))  # those beyond have nothing to say
+                self.plane.deaths = theory.linear_vae(variances, dims, NOISE_VARIANCE).deaths.tolist()
 
     def _send_decoder(self, run) -> None:
         decoder = pictures.page_decoder(run.model, self.latent_dim, self.images)
