@@ -1,7 +1,6 @@
 """One check of a value, at the door; and how a message of one line is written."""
 
 import math
-import sys
 from collections.abc import Callable, Iterable
 from numbers import Integral, Real
 
@@ -23,12 +22,6 @@ def one_line(error: BaseException) -> str:
     """An error's kind, and the first line of what it says."""
     kind = type(error).__name__
     return f"{kind}: {first_line(error)}" if str(error).strip() else kind
-
-
-def printable(text: str) -> str:
-    """Text as the terminal can print it: what its encoding lacks becomes a name, such as \\N{CHECK MARK}."""
-    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
-    return text.encode(encoding, "namereplace").decode(encoding)
 
 
 def check_whole(name: str, value, least: int = 1, most: float = math.inf) -> int:

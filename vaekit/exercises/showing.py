@@ -4,7 +4,7 @@ import inspect
 import sys
 from collections.abc import Callable
 
-from vaekit._checks import one_line, printable, short_repr
+from vaekit._checks import one_line, short_repr
 from vaekit._pictures import as_bundle
 from vaekit.exercises.diagnosis import as_html
 from vaekit.exercises.doctor import diagnose
@@ -23,7 +23,8 @@ class Checked:
         return self.verdict.startswith("✓")
 
     def __repr__(self) -> str:
-        return printable(self.verdict)
+        encoding = getattr(sys.stdout, "encoding", None) or "utf-8"  # what it lacks becomes a name
+        return self.verdict.encode(encoding, "namereplace").decode(encoding)
 
     def _repr_html_(self) -> str:
         return as_html(self.verdict)

@@ -17,10 +17,9 @@ DATA_SETS: dict[str, Load] = {
     "Handwritten digits": lambda device: mnist(device=device),
     "Cartoon faces": lambda device: faces(10_000, device=device),
 }
-# The source that a recording may name → where to look; the sha256 decides. The digits' first names are older.
+# The source that a recording may name → where to look; the sha256 decides.
 SOURCES: dict[str, list[Load]] = {name: [load] for name, load in DATA_SETS.items()}
 SOURCES["Handwritten digits"].append(lambda device: mnist(train=False, device=device))
-SOURCES["mnist"] = SOURCES["mnist test"] = SOURCES["Handwritten digits"]
 
 
 def describe_images(images: ImageSet) -> dict:
