@@ -1,6 +1,7 @@
 """What a model must be: every other one is understood, or refused in one line before a weight has moved."""
 
 import copy
+import re
 import warnings
 from functools import wraps
 
@@ -8,6 +9,7 @@ import pytest
 import torch
 from lab_helpers import with_methods
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 import vaekit
 from vaekit import VAE, train
@@ -58,6 +60,75 @@ NoGenerator = with_methods(forward=lambda self, x: VAE.forward(self, x))
 Deaf = with_methods(forward=lambda self, x, generator=None: VAE.forward(self, x))  # it draws from torch's own,
 OWN = torch.Generator()
 Private = with_methods(forward=lambda self, x, generator=None: VAE.forward(self, x, OWN))  # or from this
+
+
+Detached = with_methods(encode=lambda self, x: (VAE.encode(self, x)[0].detach(), VAE.encode(self, x)[1]))
+SigmaDetached = with_methods(encode=lambda self, x: (VAE.encode(self, x)[0], VAE.encode(self, x)[1].data))
+NoGradInside = with_methods(encode=torch.no_grad()(VAE.encode))
+BodyDetached = with_methods(__init__=lambda self, *sizes: (VAE.__init__(self, *sizes), detach_body(self))[0])
+FixedSigma = with_methods(encode=lambda self, x: (VAE.encode(self, x)[0], torch.full((len(x), 2), -2.0)))
+
+
+def detach_body(model):
+    model.encoder.hidden.register_forward_hook(lambda layer, given, out: out.detach())
+
+
+def code_detached(self, x, generator=None):
+    mu, logvar = self.encode(x)
+    return self.decode(vaekit.reparameterize(mu, logvar, generator).detach()), mu, logvar
+
+
+class Half(VAE):
+    """As trained on a GPU of today: forward is in half precision, encode and decode alone are not."""
+
+    def forward(self, x, generator=None):
+        with torch.autocast("cpu", torch.bfloat16):
+            return super().forward(x, generator)
+
+
+class HalfInside(Half):
+    def forward(self, x, generator=None):
+        return tuple(one.float() for one in super().forward(x, generator))
+
+
+class Replaces(VAE):
+    """Its buffer is counted up in a tensor of its own each time."""
+
+    def __init__(self, *sizes):
+        super().__init__(*sizes)
+        self.register_buffer("n", torch.zeros(()))
+
+    def forward(self, x, generator=None):
+        self.n = self.n + 1
+        return super().forward(x, generator)
+
+
+class Checkpointed(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.inside = nn.Linear(2, 2)
+
+    def forward(self, x):
+        return checkpoint(self.inside, x, use_reentrant=True) if x.requires_grad else self.inside(x)
+
+
+class Scripted(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.mu, self.logvar, self.back = nn.Linear(64, 2), nn.Linear(64, 2), nn.Linear(2, 64)
+
+    @torch.jit.export
+    def encode(self, x: torch.Tensor):
+        return self.mu(x.flatten(1)), self.logvar(x.flatten(1))
+
+    @torch.jit.export
+    def decode(self, z: torch.Tensor):
+        return self.back(z).view(-1, 1, 8, 8)
+
+    def forward(self, x: torch.Tensor, generator: torch.Generator | None = None):
+        mu, logvar = self.encode(x)
+        eps = torch.randn(mu.shape, generator=generator)
+        return self.decode(mu + torch.exp(0.5 * logvar) * eps), mu, logvar
 
 
 class OnlyForward(nn.Module):
@@ -176,6 +247,11 @@ def test_what_the_lab_needs_beyond_forward(refuses, toys):
         with_layer(nn.BatchNorm1d(2)),
         with_layer(nn.utils.parametrizations.spectral_norm(nn.Linear(2, 2))),
         toy(VAE).double(),
+        toy(Half),
+        toy(HalfInside),
+        toy(Replaces),
+        toy(FixedSigma),
+        with_layer(Checkpointed()),
         torch.compile(toy(VAE)),  # looked at underneath: nothing is compiled here
     ],
     ids=lambda model: type(model).__name__,
@@ -209,6 +285,34 @@ def test_noise_from_elsewhere_is_told_once_and_trained_on(toys, make):
     with warnings.catch_warnings(action="error"):
         next(train(model, toys))
         next(train(told, toys))
+
+
+CUT = [
+    (Detached, "mu"),
+    (NoGradInside, "mu"),
+    (SigmaDetached, "logvar"),
+    (BodyDetached, "mu"),
+    (with_methods(forward=code_detached), "x_logits"),
+]
+
+
+@pytest.mark.parametrize(("kind", "symbol"), CUT)
+def test_an_encoder_cut_from_the_loss_is_told_and_trained_on(toys, kind, symbol):
+    words = f"^no gradient flows back from the {symbol} of this Learners to all weights .*: some learn nothing"
+    with pytest.warns(UserWarning, match=words):
+        assert next(train(toy(kind), toys)).loss.isfinite()
+    assert re.search(words, check_model(toy(kind), toys)[1])
+    frozen = toy(kind)
+    frozen.encoder.requires_grad_(False)  # on purpose: it says so itself
+    with warnings.catch_warnings(action="error"):
+        next(train(frozen, toys))
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")  # of torch.jit itself
+def test_a_scripted_model_is_understood(toys):
+    model = torch.jit.script(Scripted())
+    assert check_model(model, toys) == (2, None)
+    assert next(train(model, toys)).loss.isfinite()
 
 
 def test_a_model_left_in_eval_mode_trains_in_training_mode(toys):

@@ -1,5 +1,6 @@
 """What a model must be for `train`, the lab and a sweep: how it is called, and what it gives back."""
 
+import copy
 import inspect
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -19,6 +20,7 @@ CONTRACT = (
     "decode(z) → x_logits; a plain autoencoder's logvar is None"
 )
 GIVES = {"forward": ("x_logits", "mu", "logvar"), "encode": ("mu", "logvar"), "decode": ("x_logits",)}
+NO_GRADIENT = f"{CONTRACT}; no gradient flows back from the x_logits of this {{}}: is there a no_grad() or a detach()?"
 _examined: WeakSet[nn.Module] = WeakSet()  # models of which all has been said
 
 
@@ -36,7 +38,7 @@ def check_model(model: nn.Module, images: Tensor, kind: str = "bernoulli") -> tu
             _outputs(model, "decode", some, shown[0])
         trained = _outputs(plain, "forward", x, x, **_dice(plain, x))[1:]
     line, this = _examine(plain, x, kind), f"this {type(plain).__name__}"
-    if not _alike(shown, trained):
+    if not _alike(shown, trained, rough=True):
         line = f"encode of {this}, which the lab shows, gives another mu or logvar than forward, which is trained"
     return shown[0].shape[1], line
 
@@ -55,8 +57,7 @@ def forward_of(model: nn.Module, images: Tensor, kind: str) -> Callable[[Tensor,
     def forward(x: Tensor, generator: torch.Generator) -> tuple:
         x_logits, mu, logvar = model(x, **({"generator": generator} if takes_generator else {}))
         if not x_logits.requires_grad:
-            what = f"no gradient flows back from the x_logits of this {type(plain).__name__}"
-            raise ValueError(f"{CONTRACT}; {what}: is there a no_grad() or a detach()?")
+            raise ValueError(NO_GRADIENT.format(type(plain).__name__))
         return x_logits, mu, logvar
 
     return forward
@@ -81,7 +82,8 @@ def _check_weights(model, images: Tensor) -> Tensor:
         raise ValueError("the model has no weights to train: if they are frozen, use model.requires_grad_(True)")
     if elsewhere := {weight.device for weight in weights} - {images.device}:
         where = f"the model is on {elsewhere.pop()}, the images on {images.device}"
-        raise ValueError(f"{where}: use model.to(images.device)")
+        way = "to_empty(device=images.device), and give it weights" if weights[0].is_meta else "to(images.device)"
+        raise ValueError(f"{where}: use model.{way}")
     if weights[0].dtype not in (torch.float32, torch.float64):
         raise TypeError(f"the model's weights are {weights[0].dtype}, too rough to be trained: use model.float()")
     return as_floats(images[[0, -1]]).to(weights[0].dtype)
@@ -100,7 +102,11 @@ def _examine(model: nn.Module, x: Tensor, kind: str) -> str | None:
         raise ValueError(f"{this} gives NaN or infinity before the first step: make the model anew")
     if meant := _meant_by_logvar(model, *first):
         raise ValueError(f"{this} takes its logvar for {meant}: it must be log σ², as in mu + exp(logvar / 2) * eps")
+    cut = _cut(model, x)
     _examined.add(model)
+    if cut:
+        what = f"no gradient flows back from the {cut} of this {type(model).__name__} to all weights that make it"
+        return f"{what}: some learn nothing (a detach()? frozen on purpose?)"
     low, high = first[0].aminmax()
     if kind != "linear" and 0 < low < high <= 1:
         return f"{this} gives x_logits in 0..1, as after a sigmoid: leave it out, as the loss has one of its own"
@@ -112,19 +118,64 @@ def _examine(model: nn.Module, x: Tensor, kind: str) -> str | None:
     return None
 
 
+def _cut(model: nn.Module, x: Tensor) -> str:
+    """Which of mu, logvar and x_logits no gradient leads back from to all weights that it is made of, or "".
+
+    A copy goes forward, as what a model counts under gradients are its steps. Raises ValueError if nothing can learn.
+    """
+
+    def outputs() -> tuple:
+        with _put_back(twin, x.device, training=True):
+            return tuple(twin(x, **_dice(twin, x)))
+
+    try:
+        twin = copy.deepcopy(model)
+        with _put_back(twin, x.device, training=True), torch.enable_grad():
+            reached = [_weights_behind(out) for out in twin(x, **_dice(twin, x))]
+        before, again = outputs(), outputs()
+    except Exception:  # some cannot be copied, or will not be looked through
+        return ""
+    if not reached[0]:
+        raise ValueError(NO_GRADIENT.format(type(model).__name__))
+    for symbol, i in {"mu": 1, "logvar": 2, "x_logits": 0}.items():
+        lost = [weight for weight in twin.parameters() if weight.requires_grad and weight not in reached[i]]
+        kept = [weight.detach().clone() for weight in lost]
+        with torch.no_grad():
+            [weight.mul_(-1.5).add_(0.1) for weight in lost]
+            is_made_of_them = not _alike([before[i]], [outputs()[i]])
+            [weight.copy_(own) for weight, own in zip(lost, kept, strict=True)]
+        if is_made_of_them and _alike(before, again):
+            return symbol
+    return ""
+
+
+def _weights_behind(out: Tensor | None) -> set[Tensor]:
+    """The weights that a gradient would come back to from `out`. Raises ValueError where this is not to be seen."""
+    found, ahead = set(), [out.grad_fn] if isinstance(out, Tensor) and out.grad_fn else []
+    while ahead:
+        if (step := ahead.pop()) not in found:
+            found.add(step)
+            ahead += [before for before, _ in step.next_functions if before]
+    if any(hidden in step.name() for step in found for hidden in ("Checkpoint", "jit")):  # what is run on the way back
+        raise ValueError("weights that the graph does not show")
+    return {step.variable for step in found if hasattr(step, "variable")}
+
+
 def _meant_by_logvar(model: nn.Module, x_logits: Tensor, mu: Tensor, logvar: Tensor | None) -> str:
     """What a model takes its logvar for: σ or σ², where with that its noise gives its x_logits; else ""."""
     with suppress(Exception), _put_back(model, mu.device, training=True):
         eps = torch.randn(mu.shape, device=mu.device, dtype=mu.dtype, **_dice(model, mu))
         for meant, std in (("", torch.exp(logvar / 2)), ("σ", logvar), ("σ²", logvar.sqrt())):
-            if _alike([model.decode(mu + std * eps)], [x_logits]):
+            if _alike([model.decode(mu + std * eps)], [x_logits], rough=not meant):
                 return meant
     return ""
 
 
-def _alike(some: Sequence, others: Sequence) -> bool:
-    pairs = [(a, b) for a, b in zip(some, others, strict=True) if a is not None is not b]
-    return all(torch.allclose(a, b, 1e-4, 1e-5, equal_nan=True) for a, b in pairs)
+def _alike(some: Sequence, others: Sequence, rough: bool = False) -> bool:
+    """Are they the same, but for rounding? rough: that of bfloat16 too, where one of them was made under autocast."""
+    tolerance = (2e-2, 2e-2) if rough else (1e-4, 1e-5)
+    pairs = [(a.float(), b.float()) for a, b in zip(some, others, strict=True) if a is not None is not b]
+    return all(torch.allclose(a, b, *tolerance, equal_nan=True) for a, b in pairs)
 
 
 def _dice(model: nn.Module, like: Tensor, seed: int = 0) -> dict[str, torch.Generator]:
@@ -167,10 +218,12 @@ def _outputs(model: nn.Module, name: str, x: Tensor, given: Tensor, **keywords) 
 @contextmanager
 def _put_back(model: nn.Module, device: torch.device, training: bool = False) -> Iterator[None]:
     """No gradients; and the model's modes and buffers, and torch's own generators, as they were."""
-    buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]
+    named = [(part, name, buffer) for part in model.modules() for name, buffer in part.named_buffers(recurse=False)]
+    buffers = [(part, name, buffer, buffer.clone()) for part, name, buffer in named]
     with watching(model, training), torch.random.fork_rng([device] if device.type == "cuda" else []):
         try:
             yield
         finally:
-            for buffer, before in buffers:
+            for part, name, buffer, before in buffers:
+                setattr(part, name, buffer)  # forward may have put another in its place
                 buffer.copy_(before)

@@ -137,6 +137,7 @@ def test_a_knob_that_the_run_refuses_is_not_shown_as_turned(labs, refuses):
         ({"data": torch.zeros(300, 28, 28, dtype=torch.uint8)}, ValueError, "try images.unsqueeze"),
         ({"model": nn.Linear(2, 2)}, TypeError, "this Linear has no encode: see vaekit.VAE"),
         ({"model": vaekit.VAE(2, 16, (1, 14, 14))}, ValueError, "encode of this VAE fails"),
+        ({"model": vaekit.VAE(2, 16).to("meta")}, ValueError, "on meta, the images on cpu: use model.to_empty"),
         ({"seed": 1.5}, ValueError, "seed must be a whole number"),
         ({"labels": [7]}, TypeError, r"; images with labels come first, as vaekit.ImageSet.images, labels.$"),
         ({"gamma": 1.0}, TypeError, "LatentLab takes no 'gamma': the knobs are beta, prior, lr"),

@@ -60,7 +60,8 @@ class Recipe:
         if self.model is None:
             made = from_seed(VAE, self.latent_dim, self.hidden, images.images.shape[1:], self.seed)
             return made.to(self.device, torch.promote_types(as_floats(images.images[:1]).dtype, torch.float32))
-        return check_type("model", self.model, nn.Module, "a torch.nn.Module such as vaekit.VAE()").to(self.device)
+        model = check_type("model", self.model, nn.Module, "a torch.nn.Module such as vaekit.VAE()")
+        return model if any(weight.is_meta for weight in model.parameters()) else model.to(self.device)
 
 
 def check_lab_model(model: nn.Module, data: ImageSet, pair: tuple[int, int] | None, kind="linear") -> str | None:
