@@ -110,6 +110,7 @@ CASES = {  # what a learner has, and what should be seen
     "list": (BYTES.tolist(), GREY),
     "list of pictures with labels": (list(zip(COLOUR, range(200), strict=True)), COLOUR),
     "pictures and labels": ((COLOUR_BYTES.numpy(), np.arange(200)), COLOUR),
+    "list of dicts": ([{"image": one, "label": 3} for one in GREY], GREY),
     "batch": ([GREY, torch.arange(200)], GREY),
     "tuple": (tuple(COLOUR), COLOUR),
     "ImageSet": (ImageSet(BYTES), GREY),
@@ -141,6 +142,13 @@ def test_the_hint_gives_the_true_picture(name):
     shown = as_floats(mended).float()
     assert shown.shape == true.shape
     assert (shown - true).abs().max() < 0.5 / 255 + 1e-4
+
+
+@pytest.mark.parametrize("images", [[BYTES, torch.arange(200)], [GREY[0], GREY[1, :, :5]]])
+def test_nothing_but_the_line_is_said(capfd, images):
+    with pytest.raises(TypeError):
+        check_images(images)
+    assert capfd.readouterr() == ("", "")  # torch writes of an index such as tensor["image"] on its own
 
 
 def test_a_data_set_that_reads_files_is_not_read_through_for_a_hint():

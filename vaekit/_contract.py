@@ -19,7 +19,7 @@ CONTRACT = (
     "a model needs forward(x, generator=None) → (x_logits, mu, logvar), encode(x) → (mu, logvar) and "
     "decode(z) → x_logits; a plain autoencoder's logvar is None"
 )
-GIVES = {"forward": ("x_logits", "mu", "logvar"), "encode": ("mu", "logvar"), "decode": ("x_logits",)}
+GIVES = {"encode": ("mu", "logvar"), "decode": ("x_logits",), "forward": ("x_logits", "mu", "logvar")}
 NO_GRADIENT = f"{CONTRACT}; no gradient flows back from the x_logits of this {{}}: is there a no_grad() or a detach()?"
 _examined: WeakSet[nn.Module] = WeakSet()  # models of which all has been said
 
@@ -106,7 +106,7 @@ def _examine(model: nn.Module, x: Tensor, kind: str) -> str | None:
     _examined.add(model)
     if cut:
         what = f"no gradient flows back from the {cut} of this {type(model).__name__} to all weights that make it"
-        return f"{what}: some learn nothing (a detach()? frozen on purpose?)"
+        return f"{what}: some learn nothing from it (a detach()? frozen on purpose?)"
     low, high = first[0].aminmax()
     if kind != "linear" and 0 < low < high <= 1:
         return f"{this} gives x_logits in 0..1, as after a sigmoid: leave it out, as the loss has one of its own"

@@ -99,7 +99,8 @@ def _out_of_container(images) -> str:
         tries = (held, f"torch.as_tensor({held})")
     elif isinstance(images, tuple | list):
         are_two = len(images) == 2 and getattr(images[0], "ndim", 0) > getattr(images[1], "ndim", 0)
-        tries = ("torch.stack(images)", *ARRAYS[1:], *ITEMS, *PAIR * are_two)
+        items = ITEMS[4:] if images and isinstance(images[0], Mapping) else ITEMS[:4]
+        tries = ("torch.stack(images)", *ARRAYS[1:], *items, *PAIR * are_two)
     else:
         is_array = hasattr(images, "__array__") or not hasattr(images, "__getitem__")
         tries = (*ARRAYS, *HELD) if is_array else (*HELD, *ITEMS)

@@ -11,12 +11,12 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from vaekit._contract import GIVES
 from vaekit.exercises import noise
 from vaekit.exercises.calling import Halt, guarded, is_open, slopes_of
 from vaekit.exercises.diagnosis import Diagnosis, Finding
 from vaekit.exercises.formulas import same
 
-METHODS = {"encode": ("mu", "logvar"), "decode": ("x_logits",), "forward": ("x_logits", "mu", "logvar")}
 DIGIT, IMAGES, TRIES = (1, 28, 28), 8, 24
 OTHER_SHAPE = "For images of another shape say so: diagnose(model=…, shape=(C, H, W))."
 UNSURE = "To make one, the doctor gave 2 for {}; where that is no good, give a model in place of its class."
@@ -71,7 +71,7 @@ def _made(candidate) -> nn.Module:
         results = [one for one in gc.get_objects() if type(one) is Tensor and one.grad_fn is not None]
         model = guarded(lambda: copy.deepcopy(candidate, {id(one): one.detach() for one in results}))
     has_weights = bool(list(model.parameters()))
-    for name in METHODS:
+    for name in GIVES:
         if not callable(getattr(model, name, None)):
             code, note = ("wrong_type", f"It has no method `{name}`.") if has_weights else ("not_started", "")
             raise Halt(code, came=f"no method {name}", expected="encode(x), decode(z), forward(x)", note=note)
@@ -101,8 +101,8 @@ def _checked(candidate, shape: tuple[int, ...]) -> tuple[nn.Module, Tensor]:
 
 
 def outputs(model: nn.Module, method: str, given: Tensor) -> tuple[Tensor, ...]:
-    """What a method gives back, as many tensors as METHODS says; else Halt."""
-    names, call = METHODS[method], model if method == "forward" else getattr(model, method)
+    """What a method gives back, as many tensors as GIVES says; else Halt."""
+    names, call = GIVES[method], model if method == "forward" else getattr(model, method)
     dice = {"generator": torch.default_generator} if method == "forward" and _must_have_generator(model) else {}
     out = guarded(lambda: call(given, **dice), f"{method}: {tuple(given.shape)}")
     if is_open(out):
