@@ -102,7 +102,8 @@ def _examine(model: nn.Module, x: Tensor, kind: str) -> str | None:
         raise ValueError(f"{this} gives NaN or infinity before the first step: make the model anew")
     if meant := _meant_by_logvar(model, *first):
         raise ValueError(f"{this} takes its logvar for {meant}: it must be log σ², as in mu + exp(logvar / 2) * eps")
-    cut = _cut(model, x)
+    if (cut := _cut(model, x)) is None:
+        raise ValueError(NO_GRADIENT.format(type(model).__name__))
     _examined.add(model)
     if cut:
         what = f"no gradient flows back from the {cut} of this {type(model).__name__} to all weights that make it"
@@ -118,34 +119,31 @@ def _examine(model: nn.Module, x: Tensor, kind: str) -> str | None:
     return None
 
 
-def _cut(model: nn.Module, x: Tensor) -> str:
+@torch.no_grad()
+def _cut(model: nn.Module, x: Tensor) -> str | None:
     """Which of mu, logvar and x_logits no gradient leads back from to all weights that it is made of, or "".
 
-    A copy goes forward, as what a model counts under gradients are its steps. Raises ValueError if nothing can learn.
+    A copy goes forward, as what a model counts under gradients are its steps. None: x_logits lead back to no weight.
     """
 
     def outputs() -> tuple:
         with _put_back(twin, x.device, training=True):
             return tuple(twin(x, **_dice(twin, x)))
 
-    try:
+    with suppress(Exception):  # some cannot be copied, or will not be looked through
         twin = copy.deepcopy(model)
         with _put_back(twin, x.device, training=True), torch.enable_grad():
             reached = [_weights_behind(out) for out in twin(x, **_dice(twin, x))]
-        before, again = outputs(), outputs()
-    except Exception:  # some cannot be copied, or will not be looked through
-        return ""
-    if not reached[0]:
-        raise ValueError(NO_GRADIENT.format(type(model).__name__))
-    for symbol, i in {"mu": 1, "logvar": 2, "x_logits": 0}.items():
-        lost = [weight for weight in twin.parameters() if weight.requires_grad and weight not in reached[i]]
-        kept = [weight.detach().clone() for weight in lost]
-        with torch.no_grad():
-            [weight.mul_(-1.5).add_(0.1) for weight in lost]
-            is_made_of_them = not _alike([before[i]], [outputs()[i]])
-            [weight.copy_(own) for weight, own in zip(lost, kept, strict=True)]
-        if is_made_of_them and _alike(before, again):
-            return symbol
+        if not reached[0]:
+            return None
+        is_repeatable = _alike(outputs(), outputs())
+        for symbol, i in {"mu": 1, "logvar": 2, "x_logits": 0}.items():
+            before = outputs()[i]
+            for weight in twin.parameters():
+                if weight.requires_grad and weight not in reached[i]:
+                    weight.mul_(-1.5).add_(0.1)
+            if is_repeatable and not _alike([before], [outputs()[i]]):
+                return symbol
     return ""
 
 

@@ -190,14 +190,11 @@ class ClassAnswers(list):
     def _repr_html_(self) -> str:
         parts = []
         for key, counts in self.counts().items():
-            bars = [_bar(choice, count, counts.total()) for choice, count in counts.most_common()]
-            parts.append(f"<h3>{html.escape(key)} ({counts.total()} of {self.learners})</h3>{''.join(bars)}")
+            parts.append(f"<h3>{html.escape(key)} ({counts.total()} of {self.learners})</h3>")
+            for choice, count in counts.most_common():
+                bar = f"display:inline-block;height:1em;width:{20 * count / counts.total():.2f}em;background:#0b57d0"
+                parts.append(f"<div><span style='{bar}'></span> {count} · {html.escape(choice)}</div>")
         return f"<div style='{SIZE}'>{''.join(parts) or 'no answers'}</div>"
-
-
-def _bar(choice: str, count: int, total: int) -> str:
-    bar = f"display:inline-block;height:1em;width:{20 * count / total:.2f}em;background:#0b57d0"
-    return f"<div><span style='{bar}'></span> {count} · {html.escape(choice)}</div>"
 
 
 def export(*folders: str | Path) -> ClassAnswers:
