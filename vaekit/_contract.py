@@ -112,7 +112,7 @@ def _examine(model: nn.Module, x: Tensor, kind: str) -> str | None:
     if kind != "linear" and 0 < low < high <= 1:
         return f"{this} gives x_logits in 0..1, as after a sigmoid: leave it out, as the loss has one of its own"
     if not _alike(first, again):
-        own = "gives something else each time (dropout? a counter?)" if _dice(model, x) else "takes no generator"
+        own = "gives something else each time (dropout? randn_like?)" if _dice(model, x) else "takes no generator"
         return f"{this} {own}: a twin, a replay or another run with its seed would not hold"
     if first[2] is not None and _alike(first, other):
         return f"{this} draws no noise from its generator: decode mu + exp(logvar / 2) * eps, or σ has no effect"
