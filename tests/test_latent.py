@@ -37,5 +37,7 @@ def test_traversal_changes_one_dimension_of_a_copy():
 
 
 def test_what_is_not_there_is_refused(refuses):
+    with refuses(ValueError, "dim must lie between 0 and 2 for a code of 3 dimensions, not 3"):
+        traversal(torch.zeros(3), 3, torch.zeros(2))
     with refuses(ValueError, r"two codes \(D,\); they have \(2,\) and \(3,\)"):
         walk(torch.zeros(2), torch.zeros(3))

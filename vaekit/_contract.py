@@ -102,12 +102,12 @@ def _examine(model: nn.Module, x: Tensor, kind: str) -> str | None:
         raise ValueError(f"{this} gives NaN or infinity before the first step: make the model anew")
     if meant := _meant_by_logvar(model, *first):
         raise ValueError(f"{this} takes its logvar for {meant}: it must be log σ², as in mu + exp(logvar / 2) * eps")
-    if (cut := _cut(model, x)) is None:
+    if (cut := _cut(model, x[:2])) is None:
         raise ValueError(NO_GRADIENT.format(type(model).__name__))
     _examined.add(model)
     if cut:
-        what = f"no gradient flows back from the {cut} of this {type(model).__name__} to all weights that make it"
-        return f"{what}: some learn nothing from it (a detach()? frozen on purpose?)"
+        what = f"not all weights behind the {cut} of this {type(model).__name__} get a gradient from it"
+        return f"{what}: some learn nothing (a detach()? frozen on purpose?)"
     low, high = first[0].aminmax()
     if kind != "linear" and 0 < low < high <= 1:
         return f"{this} gives x_logits in 0..1, as after a sigmoid: leave it out, as the loss has one of its own"
@@ -121,25 +121,25 @@ def _examine(model: nn.Module, x: Tensor, kind: str) -> str | None:
 
 @torch.no_grad()
 def _cut(model: nn.Module, x: Tensor) -> str | None:
-    """Which of mu, logvar and x_logits no gradient leads back from to all weights that it is made of, or "".
+    """Which of mu, logvar and x_logits gives no gradient to some of the weights that it is made of, or "".
 
     A copy goes forward, as what a model counts under gradients are its steps. None: x_logits lead back to no weight.
     """
 
     def outputs() -> tuple:
-        with _put_back(twin, x.device, training=True):
-            return tuple(twin(x, **_dice(twin, x)))
+        with _put_back(copied, x.device, training=True):
+            return tuple(copied(x, **_dice(copied, x)))
 
     with suppress(Exception):  # some cannot be copied, or will not be looked through
-        twin = copy.deepcopy(model)
-        with _put_back(twin, x.device, training=True), torch.enable_grad():
-            reached = [_weights_behind(out) for out in twin(x, **_dice(twin, x))]
+        copied = copy.deepcopy(model)
+        with _put_back(copied, x.device, training=True), torch.enable_grad():
+            reached = [_weights_behind(out) for out in copied(x, **_dice(copied, x))]
         if not reached[0]:
             return None
         is_repeatable = _alike(outputs(), outputs())
         for symbol, i in {"mu": 1, "logvar": 2, "x_logits": 0}.items():
             before = outputs()[i]
-            for weight in twin.parameters():
+            for weight in copied.parameters():
                 if weight.requires_grad and weight not in reached[i]:
                     weight.mul_(-1.5).add_(0.1)
             if is_repeatable and not _alike([before], [outputs()[i]]):

@@ -127,7 +127,7 @@ def _layout_fault(shape: tuple[int, ...]) -> Fault:
             words = "this data set is empty: give at least one batch of images"
         case (_, c, _, w) if 0 not in shape and (w in (1, 3) or w <= 4 < c):
             words, mending = f"{words}, which looks like (N, H, W, C)", "images.permute(0, 3, 1, 2)"
-        case (h, w, *c, n) if 2 * h < n and h == w and tuple(c) in ((), (1,), (3,)):  # as Matlab has them
+        case (h, w, *c, n) if h == w and tuple(c) in ((), (1,), (3,)) and (h if c else 2 * h) < n:  # as Matlab has them
             mending = "images.movedim(-1, 0)"
         case (1 | 3, h, w, n) if h == w and n > 4:
             words, mending = f"{words}, which looks like (C, H, W, N)", "images.movedim(-1, 0)"

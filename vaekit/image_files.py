@@ -148,7 +148,7 @@ def _white(picture: Image.Image) -> float:
     """White in pictures of more than 8 bits such as this: 1 for fractions, 2ᵏ − 1 as cameras have it, or 65,535 up."""
     try:
         pixels = np.asarray(picture)
-        top = float(pixels[np.isfinite(pixels)].max())
+        top = float(pixels[np.isfinite(pixels)].max(initial=0))
         if top <= 1.1:  # a resize overshoots a little
             return 1
         return 2 ** math.ceil(math.log2(top + 1) - 1e-6) - 1 if top < 4096 else max(65535, top)

@@ -24,6 +24,8 @@ def walk(start: Tensor, end: Tensor, n: int = 10) -> Tensor:
 
 def traversal(z: Tensor, dim: int, values: Tensor) -> Tensor:
     """The code z (D,) with its dimension `dim` set to each of `values` (n,) in turn. Returns (n, D)."""
+    if not 0 <= dim < len(z):
+        raise ValueError(f"dim must lie between 0 and {len(z) - 1} for a code of {len(z)} dimensions, not {dim}")
     codes = z.repeat(len(values), 1).to(torch.promote_types(z.dtype, values.dtype))
     codes[:, dim] = values
     return codes

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import torch
 from torch import Tensor, nn
@@ -238,8 +238,9 @@ def initialize(module: nn.Module, generator: torch.Generator) -> nn.Module:
     for layer in module.modules():
         if isinstance(layer, nn.Linear | nn.modules.conv._ConvNd):
             weight = nn.init.kaiming_uniform_(torch.empty_like(layer.weight), a=math.sqrt(5), generator=generator)
-            if is_parametrized(layer, "weight"):  # made of others at each use, as by weight_norm
-                layer.weight = weight
+            if is_parametrized(layer, "weight"):  # made of others at each use, as by parametrizations.weight_norm
+                with suppress(RuntimeError):  # not all can be undone
+                    layer.weight = weight
             else:
                 layer.weight.copy_(weight)
             bound = 1 / math.sqrt(weight[0].numel())

@@ -19,7 +19,7 @@ for name in [name for name in globals() if name.endswith("_solution")]:
 """
 ALSO = {  # what is done in a lab or a widget, or with other names
     "00": "third.solve(beta=50); third.solve(beta=12)",
-    "03b": "two.sliders['q'][0].value, second.sliders['q'][0].value = 3, 2\n"
+    "03b": "two.q, second.q = (3, 1), (2, 1)\n"
     "beta_of_bce_mean, beta_of_all_mean, beta_of_latent_mean, beta_of_all_summed = betas_solution",
 }
 WIDGET = ".jp-OutputArea-output.lm-Panel > *"  # other outputs are no panels

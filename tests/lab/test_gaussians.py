@@ -33,6 +33,17 @@ def test_a_slider_that_is_moved_in_the_page_is_answered():
     assert [(slider.min, slider.max) for slider in two.sliders["p"]] == [(-3, 3), (0.1, 3)]
 
 
+def test_what_are_no_mu_and_sigma_is_one_line(refuses):
+    two = TwoGaussians(exact, estimate)
+    wanted = r" must be \(mu, sigma\), mu from -3 to 3 and sigma from 0.1 to 3; not "
+    for value in ((3.1, 1), (0, 0.05), (0, float("inf")), 1.0, "12", (0, 1, 2), (True, 1)):
+        with refuses((TypeError, ValueError), "^q" + wanted):
+            two.q = value
+        with refuses((TypeError, ValueError), "^p" + wanted):
+            TwoGaussians(exact, estimate, p=value)
+    assert (two.q, two.p) == ((1, 0.5), (0, 1))
+
+
 def broken(q, p):
     raise ZeroDivisionError("no, not <b>\nand more")
 
@@ -44,7 +55,7 @@ def test_a_function_that_fails_is_one_line_and_mends():
     assert lines[0].count("—") == 2 and "does not work yet (" in message and "\n" not in message
     assert "<b>" not in two.words.value
     two.exact, two.estimate = exact, estimate
-    two.sliders["q"][1].value = 0.1
+    two.q = (1, 0.1)
     assert len(two.lines) == 2 and "1.808" in two.lines[0]
 
 
@@ -79,6 +90,6 @@ def test_a_formula_to_be_tested_has_its_curve_beside_the_exact_one():
     assert len(two.widget.children[:-2]) == 1, "q alone is on sliders"
     assert "the KL and the formula" in two._repr_mimebundle_()[1]["image/png"]["alt"]
     two.formula = broken
-    two.sliders["q"][0].value = 0
+    two.q = (0, 1)
     assert "The formula says — nats." in two.lines and "does not work yet" in two.lines[-1]
     assert len(two.figure().axes[1].lines) == 3  # the exact curve, its dot, and the line at 0

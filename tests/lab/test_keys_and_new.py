@@ -214,7 +214,7 @@ def shown(lab) -> tuple[bool, bool, str]:
     [
         (lambda lab: lab.new_digits(False), (False, False, "prior")),
         (lambda lab: setattr(lab.controls.source, "value", "prior"), (True, True, "prior")),
-        (lambda lab: lab.set(data="500 digits"), (False, True, "prior")),
+        (lambda lab: lab.set(data="500 digits"), (True, True, "prior")),
     ],
 )
 def test_a_mixture_that_nobody_wants_any_more_is_not_shown(labs, fits, meanwhile, at_last):
@@ -224,6 +224,14 @@ def test_a_mixture_that_nobody_wants_any_more_is_not_shown(labs, fits, meanwhile
     meanwhile(lab)
     come_to_an_end(fits, lab)
     assert lab.view.sides[0].mixture is None and shown(lab) == at_last
+
+
+def test_a_mixture_asked_for_with_other_images_is_of_these(labs, fits):
+    lab = labs(some_digits(1100))
+    lab.set(data="500 digits")
+    lab.new_digits(source="mixture")
+    come_to_an_end(fits, lab)
+    assert lab.view.sides[0].mixture and shown(lab) == (True, True, "mixture")
 
 
 def test_a_mixture_is_fitted_once_however_often_n_is_pressed(labs, fits):
@@ -248,7 +256,7 @@ def test_a_mixture_that_cannot_be_fitted_or_is_of_other_images_is_not_shown_as_t
     assert "No mixture could be fitted" in lab.plane.message and shown(lab) == (True, True, "prior")
     fits.error = None
     lab.new_digits(source="mixture")
-    come_to_an_end(fits, lab)
+    wait_for(lambda: lab.view.sides[0].mixture)
     assert shown(lab) == (True, True, "mixture")
     lab.set(data="500 digits")
     assert shown(lab) == (True, True, "prior")

@@ -33,7 +33,7 @@ def test_the_labs_of_a_cell_live_side_by_side_and_of_all_when_it_is_run_again_no
 
     cell("a", "1")
     lab = make()
-    widgets = (lab.view.plane, lab.controls.play, lab.controls.play.layout, lab.controls.noise)
+    widgets = (lab.view.plane, lab.controls.play, lab.controls.play.layout, lab.controls.noise, *lab.controls.links)
     kept = [weakref.ref(it) for it in (lab, lab.model, lab.engine, lab.view, *widgets)]
     del widgets
     lab.play()

@@ -154,7 +154,7 @@ def test_a_plain_autoencoder_of_more_than_two_dimensions(labs):
     assert lab.view.plane.status["kl"] == [None] * 4  # infinite: no number that JSON has
     assert unpack_json(lab.view.plane.traversals)["dims"] == [0, 1, 2, 3]
     check_pictures(lab, "bernoulli")
-    assert lab.controls.pair.label == "z1, z2" and "most active" not in lab.controls.pair.options
+    assert lab.controls.pair.label == "first two" and "most active" not in lab.controls.pair.options
     for pair in ((3, 1), None):
         lab.show_pair(pair)
         done(lab)

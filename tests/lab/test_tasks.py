@@ -45,7 +45,7 @@ def test_what_is_shown_may_be_a_task_and_one_done_before_it_is_solved_is_the_one
     lab.new_digits()
     done(lab)
     assert ticks(lab) == [True, False, False, False]
-    lab.controls.aggregated.value = True
+    lab.controls.aggregated.value = lab.plane.aggregated = True  # linked in the page
     done(lab)
     assert ticks(lab) == [True, True, False, False]
     for _ in shown:

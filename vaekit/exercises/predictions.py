@@ -30,7 +30,7 @@ def answers_folder() -> Path:
 
 
 def kept_answers(folder: str | Path | None = None) -> dict[str, str]:
-    """All answers in a folder by key, a choice as the first line, empty before one is picked; unread ones are empty."""
+    """All answers in a folder by key, a choice as the first line, which is empty before one is picked."""
     answers = {}
     for path in sorted(Path(folder or answers_folder()).glob("*.txt")):
         try:

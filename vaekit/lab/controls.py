@@ -83,7 +83,7 @@ class Controls:
         for name, tip in TIPS.items():
             getattr(self, name).tooltip = tip
         self.rows = self._rows()
-        self._link([side.plane for side in lab.view.sides])
+        self.links = self._link([side.plane for side in lab.view.sides])
         self._listen()
 
     def _rows(self) -> list[widgets.HBox]:
@@ -114,13 +114,15 @@ class Controls:
         parts = [part for name in names for part in self.knobs[number][name].parts]
         return [_label(self.lab.side_names[number]), *parts] if named else parts
 
-    def _link(self, planes: list) -> None:
-        """Tie the controls of what is shown to the planes' traits."""
-        alike = {"turn": self.angle, "noise": self.noise, "factor": self.colour, "digits": self.digits}
-        alike |= {"with_posterior": self.posterior, "pad": self.draw, "aggregated": self.aggregated}
+    def _link(self, planes: list) -> list:
+        """Tie the controls of what is shown to the planes' traits, in the page what it can do without the kernel."""
+        alike = {"turn": self.angle, "noise": self.noise, "factor": self.colour}
+        alike |= {"with_posterior": self.posterior, "pad": self.draw}
         for plane in planes:
             for trait, box in alike.items():
                 widgets.link((plane, trait), (box, "value"))
+        in_page = {"digits": self.digits, "aggregated": self.aggregated}.items()
+        return [widgets.jslink((box, "value"), (plane, trait)) for plane in planes for trait, box in in_page]
 
     # -- what the learner does ----------------------------------------------------------------------------
 
@@ -218,14 +220,15 @@ class Controls:
     def show(self, only_news: bool = False) -> None:
         """Set the controls to the lab's settings; on any thread. only_news: when they are others than last time."""
         with self._showing:
-            every, new = [side.settings for side in self.lab.sides], self.lab.view.new
+            every, new = [side.settings for side in self.lab.sides], self.lab.view.new_wanted
             if only_news and (every, new) == self._shown:
                 return
+            was_quiet = getattr(self._quiet, "now", False)  # a task may turn a knob while this is shown
             self._shown, self._quiet.now = (every, new), True
             try:
                 self._show(every, new)
             finally:
-                self._quiet.now = False
+                self._quiet.now = was_quiet
 
     def _show(self, every: list, new: tuple[bool, str]) -> None:
         self.new.value, self.source.value = new
@@ -299,9 +302,9 @@ def _named(name: str, widget) -> widgets.HBox:
     return _group("vk-named", _label(name), widget)
 
 
-def _pairs(latent_dim: int, has_kl: bool) -> dict[str, tuple[int, ...]]:
+def _pairs(latent_dim: int, has_prior: bool) -> dict[str, tuple[int, ...]]:
     """Return the pairs there are to choose; of very many dimensions, those of the first twelve."""
     dims = range(min(latent_dim, 12))
     pairs = {f"z{i + 1}, z{j + 1}": (i, j) for i in dims for j in dims if i < j}
-    most = [("most active", ())] * has_kl  # None would leave the menu blank: to ipywidgets it is no choice
-    return dict(most) | pairs
+    # None in place of () would leave the menu blank: to ipywidgets it is no choice
+    return {"most active" if has_prior else "first two": ()} | pairs

@@ -8,6 +8,7 @@ from torch import nn
 from vaekit._checks import check_choice, check_number, check_whole, one_line
 from vaekit._files import short_path
 from vaekit._pictures import as_bundle, png
+from vaekit.data import ImageSet
 from vaekit.lab.controls import SOURCES
 from vaekit.lab.drawing import SHAPE, check_strokes
 from vaekit.lab.export import write_html
@@ -57,16 +58,16 @@ class Display(LabRun):
         source: "prior", or "mixture", thirty Gaussians fitted to the codes as they are now; that takes seconds, in a
         thread of its own, and scikit-learn.
         """
-        self.view.new = bool(shown), check_choice("source", source, SOURCES.values())
-        self.engine.ask("show_new", self._fit)
+        wanted = bool(shown), check_choice("source", source, SOURCES.values())
+        self.engine.ask("show_new", wanted, self._fit)
 
-    def _fit(self, codes: list, trail) -> None:
+    def _fit(self, codes: list, images: ImageSet) -> None:
         try:
             mixtures = [fit(some, self.engine.run.seed) for some in codes]
             said = "New digits from a mixture of Gaussians, fitted to the codes as they were."
         except Exception as error:
             mixtures, said = None, f"No mixture could be fitted ({one_line(error)})."
-        self.engine.ask("show_fitted", mixtures, trail, said)
+        self.engine.ask("show_fitted", mixtures, images, said)
 
     def choose(self, index: int) -> None:
         """Show this image of the plane in full, as a click on its dot does.
@@ -74,7 +75,7 @@ class Display(LabRun):
         Raises ValueError when index is no whole number below the number of images in the plane.
         """
         index = check_whole("index", index, 0, len(self.view.sides[0].images) - 1)
-        self.engine.ask("each", "put", "chosen", index).result()
+        self.engine.ask("choose", index).result()
 
     def add_noise(self, sigma: float) -> None:
         """Show what an autoencoder's codes + sigma · ε decode to; 0: no noise. Its training does not see it.
@@ -171,7 +172,7 @@ class Display(LabRun):
         if kind == "seen":
             self.engine.heartbeat(bool(content.get("visible")))
         elif kind == "choose":
-            self.controls.try_to(lambda c: c.lab.choose(content.get("index")))
+            self.engine.ask("choose", content.get("index"))
         elif kind == "decode":
             self.engine.ask("each", "decode", content.get("z"))
         elif kind == "pair":

@@ -11,7 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from torch.distributions import Normal
 
-from vaekit._checks import one_line
+from vaekit._checks import one_line, short_repr
 from vaekit._pictures import as_bundle, png
 from vaekit.plotting import BLUE, GREY, INK, ORANGE, PURPLE
 
@@ -26,17 +26,22 @@ class TwoGaussians:
 
     exact(q, p): KL(q ‖ p), a number. estimate(q, p): the same by draws, (mean, standard error). Both are asked at
     each move, for both directions, with torch.distributions.Normal; one that fails is shown as a line.
-    q, p: (mu, sigma), mu from -3 to 3, sigma from 0.1 to 3: where they are at first.
+    q, p: (mu, sigma), mu from -3 to 3, sigma from 0.1 to 3; to be set later as well.
     formula(q, p): another formula of KL(q ‖ p), to be tested: its curve over σ of q stands beside `exact`'s in place
     of the two areas, and only q is on sliders.
+    Raises TypeError or ValueError, in one line, when one of them is none of these.
     """
 
     def __init__(
         self, exact: Callable, estimate: Callable, q=(1.0, 0.5), p=(0.0, 1.0), *, formula: Callable | None = None
     ):
+        for name, function in (("exact", exact), ("estimate", estimate), ("formula", formula or exact)):
+            if not callable(function):
+                raise TypeError(f"{name} must be a function of q and p, two Normal; not {short_repr(function)}")
         self.exact, self.estimate, self.formula = exact, estimate, formula
         self._lock = threading.RLock()  # a page's callbacks may come on several threads
-        self.sliders = {"q": _sliders("q", q), "p": _sliders("p", p)}
+        self.sliders = {name: [_slider(f"{what} of {name}", *LIMITS[what]) for what in LIMITS] for name in "qp"}
+        self.q, self.p = q, p
         self.words, self.picture = widgets.HTML(), widgets.Image(layout={"max_width": "100%"})
         moved = "q" if formula else "qp"
         rows = [widgets.HBox(self.sliders[name], layout={"flex_flow": "row wrap"}) for name in moved]
@@ -45,11 +50,16 @@ class TwoGaussians:
             slider.observe(lambda _: self._show(), "value")
         self._show()
 
-    q = property(lambda self: self._at("q"), doc="(mu, sigma) of q.")
-    p = property(lambda self: self._at("p"), doc="(mu, sigma) of p.")
+    q = property(lambda self: self._at("q"), lambda self, value: self._move("q", value), doc="(mu, sigma) of q.")
+    p = property(lambda self: self._at("p"), lambda self, value: self._move("p", value), doc="(mu, sigma) of p.")
 
     def _at(self, name: str) -> tuple[float, float]:
         return tuple(slider.value for slider in self.sliders[name])
+
+    def _move(self, name: str, value) -> None:
+        with self._lock:
+            for slider, number in zip(self.sliders[name], _checked(name, value), strict=True):
+                slider.value = number
 
     def _show(self) -> None:
         """Show the curves as they are now, and what the functions say: a line each way, and one of what fails."""
@@ -114,10 +124,19 @@ class TwoGaussians:
         return "TwoGaussians(q=({:g}, {:g}), p=({:g}, {:g}))".format(*self.q, *self.p)
 
 
-def _sliders(name: str, place: tuple[float, float]) -> list[widgets.FloatSlider]:
-    ranges = [{"min": low, "max": high, "description": f"{what} of {name}"} for what, (low, high) in LIMITS.items()]
-    looks = {"step": 0.05, "layout": {"width": "400px"}}
-    return [widgets.FloatSlider(value, **about, **looks) for value, about in zip(place, ranges, strict=True)]
+def _checked(name: str, value) -> tuple[float, float]:
+    wanted = f"{name} must be (mu, sigma), mu from -3 to 3 and sigma from 0.1 to 3; not {short_repr(value)}"
+    try:
+        mu, sigma = (float(None if isinstance(part, str | bool) else part) for part in value)
+    except (TypeError, ValueError):
+        raise TypeError(wanted) from None
+    if not all(low <= number <= high for number, (low, high) in zip((mu, sigma), LIMITS.values(), strict=True)):
+        raise ValueError(wanted)
+    return mu, sigma
+
+
+def _slider(name: str, low: float, high: float) -> widgets.FloatSlider:
+    return widgets.FloatSlider(1, min=low, max=high, step=0.05, description=name, layout={"width": "400px"})
 
 
 def _said(function: Callable, q: Normal, p: Normal, messages: list[str]) -> str:

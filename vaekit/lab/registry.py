@@ -107,7 +107,7 @@ def _glibc(function: str, *arguments: int) -> None:
 
 
 def _with_parts(value, found: dict) -> dict:
-    """Return all the widgets in a value, by id: a widget's children, layout and style."""
+    """Return all the widgets in a value, by id: a widget's children, layout and style, and the ends of a link."""
     if isinstance(value, Widget) and id(value) not in found:
         found[id(value)] = value
         _with_parts(value.trait_values(), found)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 import torch
 
 from vaekit._checks import check_whole, one_line
+from vaekit.data import ImageSet
 from vaekit.lab.frames import pack_json
 from vaekit.lab.meters import pack_parts
 from vaekit.lab.recipe import check_pair
@@ -14,6 +15,8 @@ from vaekit.lab.tasks import TaskList
 from vaekit.lab.trail import Trail
 from vaekit.losses import LIKELIHOODS
 from vaekit.training import KNOBS
+
+FITTING = "Fitting a mixture to the codes …"
 
 NEAR = 40  # steps: a slider's many small turns are one mark
 MOST = 60  # marks
@@ -30,8 +33,8 @@ class View:
         self.pair = check_pair(pair)  # None: the two dimensions that say most
         self.sides = [Side(n_shown, self.pair or (0, 1), MEASURE_SHARE / runs) for _ in range(runs)]
         self.trail, self._images = Trail(), None
-        self.new, self.n_draws = (False, "prior"), 0  # are new images wanted, and drawn from what?
-        self._fitting: Trail | None = None  # of the images to whose codes a mixture is being fitted
+        self.new_wanted, self.n_draws = (False, "prior"), 0  # are new images wanted, and drawn from what?
+        self._fitting: ImageSet | None = None  # the images to whose codes a mixture is being fitted
         self._followed: dict = {}  # of traits of the plane, the values that are shown
         self.tasks, self.lab = tasks, lambda: None  # lab(): what they are asked of, when it is there
         self.plane = self.sides[0].plane  # the page draws the other's as well
@@ -64,7 +67,7 @@ class View:
             "step": run.number,
             "epoch": run.batches.epoch,
             "playing": engine.playing,
-            "new": list(self.new),
+            "new": list(self.new_wanted),
             "replaying": run.replaying is not None,
             "speed": engine.speed,
             "device": _describe(run.images.device),
@@ -94,28 +97,35 @@ class View:
             return self._send_drawing(engine, *HANGS_ON[trait])
         self.each(engine, "send", *HANGS_ON[trait])
 
+    def choose(self, engine, index: int) -> None:
+        """Show the image `index` in full."""
+        if 0 <= index < len(self.sides[0].images):
+            self.each(engine, "put", "chosen", index)
+
     def show_pair(self, engine, pair: tuple[int, int] | None) -> None:
         """Show these two dimensions; None: the two that say most, whichever they are."""
         self.pair = pair
         self._choose_pair(engine, at_once=True)
 
-    def show_new(self, engine, fit: Callable) -> str | None:
-        """Show new images, or none, as `new` says. From a mixture: `fit(codes, trail)` has it shown, on a thread."""
-        if self.new != (True, "mixture"):
+    def show_new(self, engine, wanted: tuple[bool, str], fit: Callable) -> str | None:
+        """Show new images, or none, as `wanted`. From a mixture: `fit(codes, images)` has it shown, on a thread."""
+        self.new_wanted, images = wanted, _images(engine)
+        if wanted != (True, "mixture"):
+            engine.notice = None if engine.notice == FITTING else engine.notice
             return self.draw_new(engine, [None] * len(self.sides))
-        if self._fitting is not self.trail:  # else one is under way
+        if self._fitting is not images:  # else one is under way
             codes = [side.codes(run) for side, run in zip(self.sides, engine.runs, strict=True)]
-            self._fitting = self.trail
-            threading.Thread(target=fit, args=(codes, self.trail), daemon=True).start()
-        return "Fitting a mixture to the codes …"
+            self._fitting = images
+            threading.Thread(target=fit, args=(codes, images), daemon=True).start()
+        return FITTING
 
-    def show_fitted(self, engine, mixtures: list | None, trail: Trail, said: str) -> str | None:
+    def show_fitted(self, engine, mixtures: list | None, images: ImageSet, said: str) -> str | None:
         """Show draws of mixtures, or where there are none of the prior, unless something else is wanted by now."""
-        self._fitting = None if self._fitting is trail else self._fitting
-        if self.new != (True, "mixture") or trail is not self.trail:
+        self._fitting = None if self._fitting is images else self._fitting
+        if self.new_wanted != (True, "mixture") or images is not _images(engine):
             return None
         if not mixtures:
-            self.new = (True, "prior")
+            self.new_wanted = (True, "prior")
         self.draw_new(engine, mixtures or [None] * len(self.sides))
         return said
 
@@ -124,7 +134,7 @@ class View:
         for side, mixture in zip(self.sides, mixtures or (), strict=False):
             side.mixture = mixture
         self.n_draws += 1
-        self.each(engine, "put", "draw_number", self.n_draws if self.new[0] else 0)
+        self.each(engine, "put", "draw_number", self.n_draws if self.new_wanted[0] else 0)
 
     def send_trail(self, engine) -> None:
         """Send a page that looks back the frames along the run, and the decoders kept on the way."""
@@ -156,12 +166,20 @@ class View:
             self.each(engine, "put", "pair", list(pair))
 
     def _add_to_trail(self, engine) -> None:
-        run = engine.runs[0]
-        images = run.sets[run.settings["data"]]
+        run, images = engine.runs[0], _images(engine)
         if self._images is not images:  # the points were other images', and so were the codes
-            self.trail, self._images, self.new = Trail(), images, (self.new[0], "prior")
+            self.trail, self._images = Trail(), images
+            if self._fitting is not images:
+                self.new_wanted = (self.new_wanted[0], "prior")
+            if self.new_wanted == (True, "prior") and not self.plane.draw_number:
+                self.draw_new(engine)
         turned = max((run.recording.events[-1][0] for run in engine.runs if run.recording.events), default=0)
         self.trail.add(run.number, [side.last for side in self.sides], self.sides[0].pair, turned)
+
+
+def _images(engine) -> ImageSet:
+    run = engine.runs[0]
+    return run.sets[run.settings["data"]]
 
 
 def _describe(device: torch.device) -> str:
