@@ -17,7 +17,6 @@ from vaekit.losses import LIKELIHOODS
 from vaekit.training import KNOBS
 
 FITTING = "Fitting a mixture to the codes …"
-
 NEAR = 40  # steps: a slider's many small turns are one mark
 MOST = 60  # marks
 
@@ -111,7 +110,8 @@ class View:
         """Show new images, or none, as `wanted`. From a mixture: `fit(codes, images)` has it shown, on a thread."""
         self.new_wanted, images = wanted, _images(engine)
         if wanted != (True, "mixture"):
-            engine.notice = None if engine.notice == FITTING else engine.notice
+            if engine.notice == FITTING:
+                engine.notice = None
             return self.draw_new(engine, [None] * len(self.sides))
         if self._fitting is not images:  # else one is under way
             codes = [side.codes(run) for side, run in zip(self.sides, engine.runs, strict=True)]
@@ -121,7 +121,8 @@ class View:
 
     def show_fitted(self, engine, mixtures: list | None, images: ImageSet, said: str) -> str | None:
         """Show draws of mixtures, or where there are none of the prior, unless something else is wanted by now."""
-        self._fitting = None if self._fitting is images else self._fitting
+        if self._fitting is images:
+            self._fitting = None
         if self.new_wanted != (True, "mixture") or images is not _images(engine):
             return None
         if not mixtures:
