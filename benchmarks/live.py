@@ -321,6 +321,7 @@ def main() -> None:
                     "≤ 90 ms",
                 ),
             ]
+        execute(page, "lab.pause()")  # unseen, it would go on for two minutes beside the next
         kept, sizes = with_all_on(page, url, folder)
         rows += [
             ("kept with a task, new digits and q(z) on", f"{kept:.2f}", "≥ 0.75"),
