@@ -1,113 +1,96 @@
-"""Without a mouse, and without motion."""
+"""Without a mouse, and without eyes."""
 
 import pytest
-from jupyter import PANEL, ask, cells, execute, pixels, wait_until
+from jupyter import ask, cells, in_notebook, thumbs, wait_until
 
-pytestmark = pytest.mark.browser
-
-FOCUS = "() => document.activeElement.getAttribute('role') ?? document.activeElement.tagName.toLowerCase()"
 # What takes the focus, in this order, with More open.
-ORDER = [
-    *("button", "button", "button", "switch", "slider", "input"),  # Play, Step, Start again, the prior; β
-    *("button", "button", "button"),  # More, full screen, keys
-    *("input", "select", "select", "button", "select"),  # learning rate, reconstruction, images, Load images, pace
-    *("input", "button", "button"),  # numerals, Save, Load
-    *("slider", "textbox"),  # the angle
-    *("input", "input"),  # q(z), p(z|x)
-    *("button", "select", "button"),  # New digits, from what; Draw
-    *("application", "input"),  # the plane, and the way back along the run
-]
+ORDER = """
+button Play, button Step, button Start again, switch Prior, slider β, textbox β,
+button More, button Full screen, button The keys,
+textbox learning rate, combobox Reconstruction, combobox images, button Load images, combobox Slow motion,
+checkbox numerals, button Save, button Load, slider Turn the code, textbox Turn the code,
+checkbox q(z), checkbox p(z|x), button New digits, combobox What new digits, button Draw a digit,
+application The latent plane, slider Look back along the run
+"""
 STYLE = """(it) => {
-    const found = getComputedStyle(it ?? document.activeElement);
+    const found = getComputedStyle(it);
     return [found.outlineStyle, found.outlineWidth, found.boxShadow, found.borderColor, found.backgroundColor].join();
 }"""
 
 
-NAMES = {
-    "button": ["Play", "Step", "Start again", "More", "Full screen", "The keys", "New digits", "Save", "Load"],
-    "switch": ["Prior"],
-    "slider": ["β", "Turn the code", "Look back along the run"],
-    "textbox": ["β", "learning rate", "Turn the code"],
-    "combobox": ["Reconstruction", "images", "Slow motion"],
-    "checkbox": ["numerals", "q(z)", "p(z|x)"],
-    "application": ["latent plane"],
-    "img": ["Loss curves", "decoded image"],
-}
-
-
-def press(page, *keys: str) -> None:
-    for key in keys:
-        page.keyboard.press(key)
-
-
 def test_roles_names_a_polite_summary_and_the_way_of_a_focus_that_is_seen(desk, lab):
     assert not lab.root.get_by_role("checkbox").count()  # closed, it is out of everybody's way
-    lab.press("More")
-    lab.button("Save").wait_for()
-    missing = [it for it in NAMES.items() for name in it[1] if not lab.root.get_by_role(it[0], name=name).count()]
-    assert missing == [] and lab.message.get_attribute("role") == "alert"
+    lab.in_sight(lab.button("Save")).wait_for()
+    for picture in ("Loss curves", "decoded image"):
+        assert lab.root.get_by_role("img", name=picture).count()
+    assert lab.message.get_attribute("role") == "alert"
     spoken = lab.root.locator(".vk-spoken[aria-live=polite]")
     spoken.filter(has_text="A cloud.").filter(has_text="spread of means").wait_for(state="attached")
     lab.button("Play").focus()
-    found = []
-    for _ in ORDER:
-        found.append(desk.evaluate(FOCUS))
-        seen = desk.evaluate(STYLE)
-        plain = desk.evaluate(f"() => {{ window.was = document.activeElement; was.blur(); return ({STYLE})(was); }}")
-        desk.evaluate("() => was.focus({ focusVisible: true })")
-        assert seen != plain or "auto" in seen, f"the focus on {found} can't be seen"
-        press(desk, "Tab")
-    assert found == ORDER
+    for role, _, name in (control.strip().partition(" ") for control in ORDER.split(",")):
+        here = desk.evaluate_handle("document.activeElement")
+        named = lab.root.get_by_role(role, name=name)
+        assert named.evaluate_all("(nodes, here) => nodes.includes(here)", here), (role, name)
+        seen = here.evaluate(STYLE)
+        plain = here.evaluate(f"(it) => {{ it.blur(); return ({STYLE})(it); }}")
+        here.evaluate("(it) => it.focus({ focusVisible: true })")
+        assert seen != plain or "auto" in seen, f"the focus on {role} {name} can't be seen"
+        desk.keyboard.press("Tab")
 
 
-def test_everything_by_keyboard(desk, lab):
-    cell = desk.evaluate(f"() => {PANEL}.content.activeCellIndex")
+def press(lab, keys: str, condition: str) -> None:
+    """Press keys, and wait for what they bring about."""
+    for key in keys.split():
+        lab.page.keyboard.press(key)
+    lab.wait(condition)
+
+
+def test_every_control_by_keyboard(desk, lab):
+    cell = in_notebook(desk, "return content.activeCellIndex;")
     lab.button("Play").focus()
-    press(desk, "Space")
-    lab.wait("d.playing === 'true' && d.step > 310")
-    press(desk, "Enter")
+    press(lab, "Space", "d.playing === 'true' && d.step > 310")
+    press(lab, "Enter", "d.playing === 'false'")
     step = lab.paused()["step"]
-    for keys, condition in (
-        ("Tab Enter", f"d.step === {step + 1}"),
-        ("Tab Tab Space", "d.beta === 0"),
-        ("Space", "d.beta === 1"),
-        ("Tab ArrowRight", "d.beta > 1 && d.beta < 1.2"),
-        ("ArrowUp", "d.beta > 1.2"),
-        ("ArrowLeft ArrowLeft ArrowLeft", "d.beta < 1"),
-    ):
-        press(desk, *keys.split())
-        lab.wait(condition)
+    press(lab, "Tab Enter", f"d.step === {step + 1}")
+    assert lab.paused()["step"] == step + 1
+    press(lab, "Tab Tab Space", "d.beta === 0")
+    press(lab, "Space", "d.beta === 1")
+    press(lab, "Tab ArrowRight", "d.beta > 1 && d.beta < 1.2")
+    press(lab, "ArrowUp", "d.beta > 1.2")
+    press(lab, "ArrowLeft ArrowLeft ArrowLeft", "d.beta < 1")
     box, beta = lab.box("β"), lab.state()["beta"]
     wait_until(lambda: float(box.input_value()) == pytest.approx(beta))  # or it would come over what is typed
     assert lab.root.get_by_role("slider", name="β").get_attribute("aria-valuetext") == box.input_value()
-    press(desk, "Tab", "ControlOrMeta+a", "3", "Enter")
-    lab.wait("d.beta === 3")
+    press(lab, "Tab ControlOrMeta+a 3 Enter", "d.beta === 3")
 
     lab.plane.focus()
     z = lab.state()
-    press(desk, "ArrowRight", "ArrowRight", "ArrowRight", "ArrowUp")
-    right = lab.state()
-    assert right["z1"] > z["z1"] and right["z2"] > z["z2"]
-    press(desk, "Shift+ArrowLeft")
-    assert lab.state()["z1"] < z["z1"]
-    picture = lab.thumb(0)
-    press(desk, "Enter")
-    wait_until(lambda: ask(desk, "lab.view.sides[0].chosen") != 0)
-    wait_until(lambda: (lab.thumb(0) != picture).any())
+    press(lab, "ArrowRight ArrowRight ArrowRight ArrowUp", f"d.z1 > {z['z1']} && d.z2 > {z['z2']}")
+    press(lab, "Shift+ArrowLeft", f"d.z1 < {z['z1']}")
+    picture = thumbs(lab.root)[0]
+    desk.keyboard.press("Enter")
+    wait_until(lambda: ask(desk, "lab.view.sides[0].chosen") != 0 and (thumbs(lab.root)[0] != picture).any())
     # no key has reached the notebook's own shortcuts
-    assert desk.evaluate(f"() => {PANEL}.content.activeCellIndex") == cell
-    assert desk.evaluate(f"() => {PANEL}.content.mode") == "command" and len(cells(desk)) == 2
+    assert in_notebook(desk, "return [content.activeCellIndex, content.mode];") == [cell, "command"]
+    assert len(cells(desk)) == 2
 
 
-def test_reduced_motion_jumps_from_frame_to_frame(desk, lab):
-    desk.emulate_media(reduced_motion="reduce")
-    before = lab.state()
-    execute(desk, "lab.run(30)")
-    lab.wait("d.step === 330")
-    pixels(lab.plane)  # by now it is painted
-    after = lab.state()
-    desk.emulate_media(reduced_motion="no-preference")
-    assert after["spread"] != before["spread"]
-    # a frame, the backdrop, the chosen image are painted, and nothing between two frames
-    assert after["painted"] - before["painted"] <= 3 * (after["frame"] - before["frame"])
-    assert after["spread"] == lab.rest()["spread"]
+def test_the_keys_of_the_plane_and_their_list(desk, lab):
+    lab.plane.focus()
+    press(lab, "p", "d.beta === 0")
+    press(lab, "p", "d.beta === 1")
+    press(lab, "]", "d.beta > 1.7 && d.beta < 1.9")
+    press(lab, "[", "d.beta === 1")
+    press(lab, "s", "d.step === 301")
+    press(lab, "Space", "d.playing === 'true' && d.step > 305")
+    press(lab, "Space", "d.playing === 'false'")
+    press(lab, "n", "true")
+    lab.root.locator(".vk-sheet canvas").last.wait_for()
+    keys = lab.root.get_by_role("dialog", name="Keys")
+    desk.keyboard.press("?")
+    assert "play or pause" in keys.inner_text() and "full screen" in keys.inner_text()
+    desk.keyboard.press("Escape")
+    assert not keys.is_visible()
+    lab.box("β").focus()
+    desk.keyboard.type("p")  # in a box it is a letter
+    assert ask(desk, "lab.settings['prior']") is True

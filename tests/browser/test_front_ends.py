@@ -1,17 +1,14 @@
 """Front ends beside JupyterLab: a lecture's lab, prediction and keys in Jupyter Notebook 7 and in Voilà."""
 
 import re
-from contextlib import suppress
 
 import nbformat.v4 as nb
 import pytest
 from ipywidgets import Widget
-from jupyter import ARTIFACTS, PANEL, Lab, execute, new_page, pixels, run_all, settle, wait_for_kernel, wait_until
-from test_looks import BOXES, flaws
+from jupyter import ARTIFACTS, KERNEL, Lab, execute, notebook_page, run_all, settle, wait_for_kernel, wait_until
+from test_looks import flaws, is_dark
 
 import vaekit
-
-pytestmark = pytest.mark.browser
 
 CELLS = """
 import vaekit
@@ -28,7 +25,6 @@ guess
 ---
 guess.shown_back
 """
-KERNEL = {"name": "python3", "display_name": "Python 3", "language": "python"}
 WHERE = {"notebook": "/notebooks/front.ipynb?", "voila": "/voila/render/front.ipynb?theme=dark&"}
 
 
@@ -40,21 +36,20 @@ def content() -> dict:
     cells[0].outputs = [nb.new_output("execute_result", lab.widget._repr_mimebundle_(), execution_count=1)]
     widgets = {"application/vnd.jupyter.widget-state+json": Widget.get_manager_state()}
     lab.engine.close()
-    notebook = nb.new_notebook(cells=cells, metadata={"kernelspec": KERNEL, "widgets": widgets})
+    notebook = nb.new_notebook(cells=cells, metadata=KERNEL | {"widgets": widgets})
     return {"type": "notebook", "content": notebook}
 
 
 @pytest.fixture(scope="module", params=WHERE)
 def page(request, server, chromium, content):
     base, _, token = server.partition("/lab?")
-    page = new_page(chromium)
-    page.front_end = request.param
-    assert page.request.put(f"{base}/api/contents/front.ipynb?{token}", data=content).ok
-    page.goto(f"{base}{WHERE[page.front_end]}{token}")
-    yield page
-    with suppress(Exception):
-        page.evaluate(f"{PANEL}.sessionContext.shutdown()")
-    page.close()
+    with notebook_page(chromium) as page:
+        page.front_end = request.param
+        assert page.request.put(f"{base}/api/contents/front.ipynb?{token}", data=content).ok
+        page.goto(f"{base}{WHERE[page.front_end]}{token}")
+        yield page
+        ours = [text for text in page.problems if not re.search("Failed to load|/static/", text)]  # others: their own
+        assert ours == []
 
 
 @pytest.fixture(scope="module")
@@ -78,18 +73,17 @@ def lab(page) -> Lab:
 
 def test_all_of_it_is_in_sight_and_legible(page, lab):
     lab.show()
-    wait_until(lambda: (pixels(lab.plane)[..., :3].mean() < 110) == (page.front_end == "voila"))  # its dark theme
+    wait_until(lambda: is_dark(lab) == (page.front_end == "voila"))
     settle(page)
     page.screenshot(path=ARTIFACTS / f"front-{page.front_end}.png")
     assert flaws(lab) == {}
-    root, boxes = lab.root.evaluate(BOXES)
-    assert root["right"] <= 1280 and max(box["bottom"] for box in boxes) <= 800
+    box = lab.root.bounding_box()
+    assert box["x"] + box["width"] <= 1280 and box["y"] + box["height"] <= 800
     assert lab.plane.bounding_box()["width"] >= 430
 
 
 def test_it_is_driven_by_hand_and_by_keys(page, lab):
-    lab.press("Play")
-    lab.wait("d.step > 320")
+    lab.play()
     wait_until(lambda: lab.root.locator(".vk-spoken-of").all_inner_texts() == ["Prior"])  # outlined, for the task
     lab.priors.click()
     lab.wait("d.beta === 0")
@@ -116,4 +110,3 @@ def test_a_prediction_is_answered(page, lab):
     page.get_by_role("button", name="it falls").click()
     wait_until(page.get_by_text("It is: “it falls”").is_visible)
     page.screenshot(path=ARTIFACTS / f"front-{page.front_end}-prediction.png")
-    assert [text for text in page.problems if not re.search("Failed to load|/static/", text)] == []  # their own

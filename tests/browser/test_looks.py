@@ -1,51 +1,63 @@
-"""How it looks: pictures to look at, and what of it can be measured, in both themes and at two sizes."""
+"""How it looks: pictures to look at, and what of it can be measured; in all themes and sizes, and in full screen."""
 
 import pytest
-from jupyter import ARTIFACTS, ask, command, execute, pixels, settle, wait_until
+from jupyter import ARTIFACTS, Lab, add_cell, ask, command, execute, pixels, settle, wait_until
 
-pytestmark = pytest.mark.browser
-
-# name: what brings it about from 300 steps, or the state before, on; the state that the page then names
-STATES = {
-    "prior on": ("lab.run(300)", "cloud"),
-    "prior off": ("lab.set(prior=False); lab.run(500)", "points"),
-    "collapsed": ("lab.set(prior=True, beta=50); lab.run(400)", "prior"),
+# Of VS Code's own themes, "Dark Modern", "Light Modern" and the two of high contrast, these colours.
+NAMES = ("foreground", "editor-background", "input-background", "input-foreground", "input-border")
+NAMES += ("button-background", "button-foreground", "button-secondaryBackground", "contrastBorder")
+VSCODE = {
+    "vscode-dark": "#cccccc #1f1f1f #313131 #cccccc #3c3c3c #0078d4 #ffffff #313131",
+    "vscode-light": "#3b3b3b #ffffff #ffffff #3b3b3b #cecece #005fb8 #ffffff #e5e5e5",
+    "vscode-high-contrast": "#ffffff #000000 #000000 #ffffff #6fc3df #000000 #ffffff #000000 #6fc3df",
+    "vscode-high-contrast-light": "#292929 #ffffff #ffffff #292929 #0f4a85 #0f4a85 #ffffff #ffffff #0f4a85",
 }
-SIZES = ((1280, 800), (1920, 1080), (1200, 1500))  # the last one: a screen turned upright
+JUPYTER = ("JupyterLab Light", "JupyterLab Dark")
+DARK = ("JupyterLab Dark", "vscode-dark", "vscode-high-contrast")
+DRESS = """([css, kind]) => {
+    document.querySelector("#host")?.remove();
+    document.head.insertAdjacentHTML("beforeend", `<style id="host">${css}</style>`);
+    if (kind) document.body.dataset.vscodeThemeKind = kind;
+    else delete document.body.dataset.vscodeThemeKind;
+}"""
+# of the window; and how sharp its screen is. The last: 1280 × 800 at 200 %
+SIZES = {(1280, 800): 1, (1920, 1080): 1, (1200, 1500): 2, (640, 400): 2}
+# name: what brings it about from 300 steps, or the state before, on; the state that the page then names; themes; sizes
+STATES = {
+    "prior on": ("lab.run(300)", "cloud", JUPYTER, list(SIZES)),
+    "prior off, a pad": ("lab.set(prior=False); lab.run(500)", "points", JUPYTER, [(1280, 800), (640, 400)]),
+    "collapsed": ("lab.set(prior=True, beta=50); lab.run(400)", "prior", (*JUPYTER, *VSCODE), [(1280, 800)]),
+}
+SHARPNESS = "(canvases) => canvases.map((it) => it.width / it.clientWidth)"
+# What is wrong with how a lab looks, by kind. Its parts, and what is in its panel, must lie inside it and not over each
+# other; nothing may be cut; text has a size of `least` px, and a contrast of 4.5 to 1.
+FLAWS = """(root, least) => {
+    const pen = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
+    const shown = (selector) => [...root.querySelectorAll(selector)].filter((it) => it.getClientRects().length);
+    const said = (it) => `${it.className || it.tagName} ${(it.value || it.textContent).slice(0, 20)}`;
 
-# Boxes that must lie inside the lab and not over each other: the parts, and what is in the panel.
-BOXES = """(root) => {
-    const shown = (it) => it.getClientRects().length > 0;
-    const box = (it) => {
-        const { left, top, right, bottom } = it.getBoundingClientRect();
-        return { name: `${it.className || it.tagName} ${it.textContent.slice(0, 20)}`, left, top, right, bottom };
-    };
     const rows = ".vk-controls > *, .vk-back > *, .vk-legend > *";
     const parts = `${rows}, .vk-message, .vk-plane, .vk-verdict, .vk-curves`;
     const inner = ".vk-panel h4, .vk-decoded, .vk-hint, .vk-thumb, .vk-panel figcaption, .vk-meters span, .vk-meters b";
-    return [box(root), [...root.querySelectorAll(`${parts}, ${inner}`)].filter(shown).map(box)];
-}"""
+    const boxes = shown(`${parts}, ${inner}`), box = (it) => it.getBoundingClientRect(), all = box(root);
+    const isOver = (a, b) =>
+        Math.min(a.right, b.right) - Math.max(a.left, b.left) > 1 &&
+        Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top) > 1;
+    const over = boxes.flatMap((a, i) => boxes.slice(i + 1).filter((b) => isOver(box(a), box(b))).map((b) => [a, b]));
+    const isOut = ({ left, top, right, bottom }) =>
+        Math.min(left - all.left, top - all.top, all.right - right, all.bottom - bottom) < -1;
 
-CUT = """(root) => {
-    const pen = document.createElement("canvas").getContext("2d");
-    const cut = [];
-    for (const it of root.querySelectorAll("button, label, span, b, p, h4, figcaption, input[type=text]"))
-        if (it.clientWidth > 1 && it.scrollWidth > it.clientWidth + 1 && getComputedStyle(it).display !== "inline")
-            cut.push(it.value ?? it.textContent);
-    for (const it of root.querySelectorAll("select")) {
-        if (!it.getClientRects().length) continue;
+    const words = "button, label, span, b, p, h4, figcaption, input[type=text]";
+    const isCut = (it) => it.clientWidth > 1 && it.scrollWidth > it.clientWidth + 1 &&
+        (it.matches(words) || getComputedStyle(it).overflowX !== "visible");
+    const cut = [root, ...shown("*")].filter(isCut).map(said);
+    for (const it of shown("select")) {
         const style = getComputedStyle(it);
-        pen.font = `${style.fontWeight} ${style.fontSize} ${style.fontFamily}`;
         const room = it.clientWidth - parseFloat(style.paddingLeft) - parseFloat(style.paddingRight);
-        for (const option of it.options)
-            if (pen.measureText(option.text).width > room) cut.push(option.text);
+        pen.font = `${style.fontWeight} ${style.fontSize} ${style.fontFamily}`;
+        cut.push(...[...it.options].map(({ text }) => text).filter((text) => pen.measureText(text).width > room));
     }
-    return cut;
-}"""
 
-# every piece of text in the lab: [what it says, its size in px, its contrast with the ground it stands on]
-TEXTS = """(root) => {
-    const pen = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
     const rgba = (colour) => {
         pen.clearRect(0, 0, 1, 1);
         pen.fillStyle = colour;
@@ -57,76 +69,135 @@ TEXTS = """(root) => {
         return 0.2126 * x + 0.7152 * y + 0.0722 * z;
     };
     const ground = (it) => {
-        for (; it; it = it.parentElement) {
-            const colour = rgba(getComputedStyle(it).backgroundColor);
-            if (colour[3] === 255) return colour;
-        }
-        return [255, 255, 255];
+        const colour = it ? rgba(getComputedStyle(it).backgroundColor) : [255, 255, 255, 255];
+        return colour[3] === 255 ? colour : ground(it.parentElement);
     };
-    const found = [];
-    for (const it of root.querySelectorAll("*")) {
-        const own = [...it.childNodes].some((node) => node.nodeType === 3 && node.textContent.trim().length);
-        const form = ["INPUT", "SELECT"].includes(it.tagName) && !["checkbox", "range"].includes(it.type);
-        if (!(own || form) || !it.getClientRects().length || it.closest(".vk-spoken, option")) continue;
+    const isText = (it) => [...it.childNodes].some((node) => node.nodeType === 3 && node.textContent.trim());
+    const isForm = (it) => it.matches("input:not([type=checkbox], [type=range]), select");
+    const written = shown("*").filter((it) => (isText(it) || isForm(it)) && !it.closest(".vk-spoken, option"));
+    const texts = written.map((it) => {
         const style = getComputedStyle(it, it.matches(".widget-upload") ? "::after" : null);
-        const tones = [light(rgba(style.color)), light(ground(it))];
-        const contrast = (Math.max(...tones) + 0.05) / (Math.min(...tones) + 0.05);
-        found.push([it.value || it.textContent, parseFloat(style.fontSize), contrast]);
-    }
-    return found;
+        const [low, high] = [light(rgba(style.color)), light(ground(it))].sort((a, b) => a - b);
+        return { said: said(it), size: parseFloat(style.fontSize), contrast: (high + 0.05) / (low + 0.05) };
+    });
+    const found = {
+        over: over.map((pair) => pair.map(said)), outside: boxes.filter((it) => isOut(box(it))).map(said), cut,
+        small: texts.filter(({ size }) => size < least), faint: texts.filter(({ contrast }) => contrast < 4.5),
+    };
+    return Object.fromEntries(Object.entries(found).filter(([, items]) => items.length));
+}"""
+OTHER = "import vaekit\n\nother = vaekit.LatentLab({}hidden=64).run(20)\nother"
+KINDS = {"single": "", "twin": "twin=True, ", "five": "latent_dim=5, ", "sixteen": "latent_dim=16, "}
+KINDS |= {"faces": "vaekit.faces(600), latent_dim=6, ", "twin of 16": "twin=True, latent_dim=16, "}  # a ninth meter
+PARTS = ".vk-controls, .vk-plane, .vk-decoded, .vk-means canvas, .vk-sheet canvas, .vk-meters, .vk-verdict"
+PARTS += ", .vk-curves, .vk-foot"
+# how far the lab's parts reach below the part of the notebook that is seen, or below the panel, and beside it
+BELOW = """(root, parts) => {
+    const seen = root.closest(".jp-WindowedPanel-outer, .jp-Notebook").getBoundingClientRect();
+    const boxes = [...root.querySelectorAll(parts)].map((it) => it.getBoundingClientRect()).filter((box) => box.width);
+    const most = (side) => Math.max(...boxes.map((box) => box[side])) - seen[side];
+    const [meters, panel] = [".vk-meters", ".vk-panel"].map((part) => root.querySelector(part).getBoundingClientRect());
+    return [Math.max(most("bottom"), meters.bottom - panel.bottom - 1), most("right")];
 }"""
 
 
-def overlapping(boxes: list[dict]) -> list[tuple[str, str]]:
-    def over(a, b) -> bool:
-        across = min(a["right"], b["right"]) - max(a["left"], b["left"])
-        return across > 1 and min(a["bottom"], b["bottom"]) - max(a["top"], b["top"]) > 1
-
-    return [(a["name"], b["name"]) for i, a in enumerate(boxes) for b in boxes[i + 1 :] if over(a, b)]
+def flaws(lab, least: float = 13) -> dict[str, list]:
+    return lab.root.evaluate(FLAWS, least)
 
 
-def outside(root: dict, boxes: list[dict]) -> list[str]:
-    def out(box) -> bool:
-        across = box["left"] < root["left"] - 1 or box["right"] > root["right"] + 1
-        return across or box["top"] < root["top"] - 1 or box["bottom"] > root["bottom"] + 1
+@pytest.fixture
+def wear(desk):
+    """`wear(theme)`: one of JupyterLab's. Or, over its light one, what VS Code does with the page that a notebook's
+    output is in: white under each widget (microsoft/vscode-jupyter#7161). `wear(css=...)`: what another page may do."""
 
-    return [box["name"] for box in boxes if out(box)]
+    def put_on(theme: str = JUPYTER[0], css: str = "") -> None:
+        kind = theme if theme in VSCODE else ""
+        command(desk, "apputils:change-theme", theme=JUPYTER[0] if kind else theme)
+        if kind:
+            colours = dict(zip(NAMES, VSCODE[kind].split(), strict=False))
+            css = "".join(f"--vscode-{name}: {colour};" for name, colour in colours.items())
+            css = f"body {{ {css} }} .jp-OutputArea-output {{ background: white !important; }}"
+        desk.evaluate(DRESS, [css, kind])
 
-
-def flaws(lab) -> dict[str, list]:
-    """What is wrong with how a lab looks, by kind."""
-    (root, boxes), texts = lab.root.evaluate(BOXES), lab.root.evaluate(TEXTS)
-    found = {
-        "over each other": overlapping(boxes),
-        "outside": outside(root, boxes),
-        "cut": lab.root.evaluate(CUT),
-        "small": [text for text in texts if text[1] < 13],
-        "faint": [text for text in texts if text[2] < 4.5],
-    }
-    return {what: items for what, items in found.items() if items}
+    yield put_on
+    put_on()
 
 
-def test_legible_and_nothing_over_another(desk, lab):
-    lab.press("More")
-    lab.button("Save").wait_for()
-    wrong = []
-    try:
-        for state, (code, name) in STATES.items():
-            execute(desk, code)
-            lab.wait(f"d.state === '{name}' && d.decoderStep === {ask(desk, 'lab.steps_taken')}")
-            for theme in ("Light", "Dark"):
-                command(desk, "apputils:change-theme", theme=f"JupyterLab {theme}")
-                wait_until(lambda: (pixels(lab.plane)[..., :3].mean() < 110) == (theme == "Dark"))  # noqa: B023
-                for width, height in SIZES if state == "prior on" else SIZES[:1]:
-                    desk.set_viewport_size({"width": width, "height": height})
-                    lab.show()
-                    desk.mouse.move(5, 5)
-                    settle(desk)
-                    where = f"{state} {width}x{height} {theme}"
-                    desk.screenshot(path=ARTIFACTS / f"{where}.png".replace(" ", "-"))
-                    wrong += [(where, *flaw) for flaw in flaws(lab).items()]
-    finally:
-        desk.set_viewport_size({"width": 1280, "height": 800})
-        command(desk, "apputils:change-theme", theme="JupyterLab Light")
-    wait_until(lambda: pixels(lab.plane)[..., :3].mean() > 150)  # the next test's lab is a light one
+def is_dark(lab) -> bool:
+    return pixels(lab.plane)[..., :3].mean() < 110
+
+
+def test_legible_sharp_nothing_over_another_and_all_in_reach(desk, lab, wear):
+    lab.in_sight(lab.button("Save")).wait_for()
+    session, painted, wrong = desk.context.new_cdp_session(desk), lab.root.locator(".vk-plane, .vk-curves"), []
+    for state, (code, name, themes, sizes) in STATES.items():
+        execute(desk, f"lab.controls.draw.value = {'pad' in state}; {code}")
+        lab.wait(f"d.state === '{name}' && d.decoderStep === {ask(desk, 'lab.steps_taken')}")
+        for theme in themes:
+            wear(theme)
+            wait_until(lambda: is_dark(lab) == (theme in DARK))  # noqa: B023
+            for width, height in sizes:
+                window = {"width": width, "height": height, "deviceScaleFactor": SIZES[width, height], "mobile": False}
+                session.send("Emulation.setDeviceMetricsOverride", window)
+                lab.show()
+                desk.mouse.move(5, 5)
+                settle(desk)
+                sharp = pytest.approx(2 * [window["deviceScaleFactor"]], abs=0.01)
+                wait_until(lambda: painted.evaluate_all(SHARPNESS) == sharp)  # noqa: B023
+                where = f"{state} {width}x{height} {theme}"
+                desk.screenshot(path=ARTIFACTS / f"{where}.png".replace(" ", "-"))
+                wrong += [(where, *flaw) for flaw in flaws(lab).items()]
+                lab.button("Step").click(trial=True)
+                lab.drag(-0.8, 0.6)
+    session.send("Emulation.clearDeviceMetricsOverride")
     assert wrong == []
+
+
+def test_scaled_by_css_the_pointer_still_hits_what_it_points_at(desk, lab, wear):
+    chosen = "lab.view.sides[0].chosen"
+    for number, style in ((7, "transform: scale(0.7); transform-origin: 0 0"), (8, "zoom: 1.4")):
+        wear(css=f".vaekit-lab {{ {style} }}")
+        lab.show()
+        settle(desk)
+        lab.drag(-0.8, 0.6, start=(0.3, -0.2))
+        place = ask(desk, f"lab.view.sides[0].last.mu[{number}].tolist()")
+        desk.mouse.click(*lab.client(*place))
+        near = f"{chosen} > 0 and abs((mu := lab.view.sides[0].last.mu)[{chosen}] - mu[{number}]).max().item() < 0.05"
+        wait_until(lambda: ask(desk, near))  # noqa: B023
+        desk.screenshot(path=ARTIFACTS / f"scaled-{style.split(':')[0]}.png")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_everything_is_in_sight_at_once_and_tasks_have_room_in_full_screen(desk, tidy, kind):
+    shown = Lab(desk, add_cell(desk, OTHER.format(KINDS[kind])) - 1)
+    assert shown.root.get_attribute("class").split().count("vaekit-lab") == 1
+    twin, sheet = shown.planes.count() == 2, shown.root.locator(".vk-sheet canvas")
+    for new, count in (("new-", 40 if twin else 20), ("", 0)):
+        execute(desk, f"other.new_digits({bool(new)})")
+        wait_until(lambda count=count: sheet.count() == count)
+        for width, height, least in ((1280, 800, 430), (1920, 1080, 600)):
+            desk.set_viewport_size({"width": width, "height": height})
+            shown.show()
+            settle(desk)
+            desk.screenshot(path=ARTIFACTS / f"{new}{kind}-{width}.png")
+            below, beside = shown.root.evaluate(BELOW, PARTS)
+            assert below <= 0 and beside <= 0, (new, width, below, beside)
+            assert min(plane.bounding_box()["width"] for plane in shown.planes.all()) >= least - 100 * twin
+    shown.root.locator(".vk-full").click()
+    desk.wait_for_function("document.fullscreenElement?.classList.contains('vaekit-lab')")
+    if kind == "single":  # for the hall
+        wait_until(lambda: shown.plane.bounding_box()["width"] >= 800)
+        assert "small" not in flaws(shown, 24)
+    execute(desk, "other.view.plane.tasks = [{'text': 'Turn the Prior off', 'ticked': False}]")
+    shown.root.locator(".vk-tasks").wait_for()
+    settle(desk)
+    desk.screenshot(path=ARTIFACTS / f"full-screen-tasks-{kind}.png")
+    assert shown.root.evaluate("(root) => root.scrollHeight <= root.clientHeight + 1")
+    desk.keyboard.press("f")
+    desk.wait_for_function("!document.fullscreenElement")
+    desk.set_viewport_size({"width": 1280, "height": 800})
+    shown.in_sight(shown.button("Save")).wait_for()
+    settle(desk)
+    rows = shown.root.locator(".vk-controls").last.bounding_box()["height"] / 32.5  # at 15 px
+    assert rows < (4.1 if twin or kind == "faces" else 3.1)
+    execute(desk, "other.engine.close()")

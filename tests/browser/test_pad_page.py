@@ -2,17 +2,10 @@
 
 import numpy as np
 import pytest
-from jupyter import add_cell, ask, execute, fingers, pixels, sent_messages, wait_until
-
-pytestmark = pytest.mark.browser
+from jupyter import add_cell, ask, drag_finger, execute, pixels, sent, thumbs, wait_until
 
 ONE = [(0.5, 0.15), (0.52, 0.5), (0.5, 0.85)]
 BAR = [(0.3, 0.85), (0.7, 0.85)]
-
-
-def said(words) -> str:
-    """What a locator's node says, its spaces plain."""
-    return words.inner_text().replace("\xa0", " ")
 
 
 class Drawing:
@@ -20,13 +13,18 @@ class Drawing:
 
     def __init__(self, page, root, strokes: str = "lab.view.plane.strokes"):
         self.page, self.root, self.canvas, self.strokes = page, root, root.locator(".vk-pad"), strokes
+        self.canvas.wait_for()
 
-    def stroke(self, *points, pause: int = 0) -> None:
-        """With the mouse, down at the first point and up at the last, until the kernel has it; in 0..1 of the pad."""
+    def client(self, *points) -> list[tuple[float, float]]:
+        """Where places of the pad, in 0..1, are in the window."""
         self.canvas.scroll_into_view_if_needed()
         box = self.canvas.bounding_box()
-        (x, y), *others = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in points]
-        self.page.mouse.move(x, y)
+        return [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in points]
+
+    def stroke(self, *points, pause: int = 0) -> None:
+        """With the mouse, down at the first point and up at the last, until the kernel has it."""
+        first, *others = self.client(*points)
+        self.page.mouse.move(*first)
         self.page.mouse.down()
         for place in others:
             self.page.mouse.move(*place, steps=10)
@@ -42,47 +40,37 @@ class Drawing:
         """Which share of the pad is white."""
         return float((pixels(self.canvas)[..., 0] > 128).mean())
 
-    def thumbs(self) -> np.ndarray:
-        """x, x̂ at μ and three draws, as the page shows them: (5, 28, 28)."""
-        return np.stack([pixels(it)[..., 0] for it in self.root.locator(".vk-thumb").all()]).astype(int)
-
-    def title(self) -> str:
-        return said(self.root.locator(".vk-panel section:has(.vk-chosen) h4"))
-
 
 @pytest.fixture
 def pad(desk, lab) -> Drawing:
     """The lab's pad, open and empty."""
-    lab.press("More")
     lab.press("Draw a digit")
-    pad = Drawing(desk, lab.root)
-    pad.canvas.wait_for()
-    yield pad
-    execute(desk, "lab.controls.draw.value = False")
-    pad.canvas.wait_for(state="hidden")
+    return Drawing(desk, lab.root)
 
 
 def mark(lab) -> list[float]:
-    return [float(v) for v in str(lab.state()["yours"]).split(",")]
+    return [float(v) for v in lab.state()["yours"].split(",")]
 
 
-def yours_at(lab) -> bool:
+def has_star(lab) -> bool:
     """Is the star's colour in the plane, where the mark is?"""
-    return bool((lab.ink_at(*lab.place(*mark(lab)[:2])) == (0xB0, 0x00, 0x7A)).all(axis=1).any())
+    box, (x, y) = lab.plane.bounding_box(), lab.client(*mark(lab)[:2])
+    x, y = round(x - box["x"]), round(y - box["y"])
+    return (pixels(lab.plane)[y - 1 : y + 2, x - 1 : x + 2, :3] == (0xB0, 0x00, 0x7A)).all(axis=2).any()
 
 
 def test_a_digit_is_drawn_rebuilt_taken_back_wiped_and_drawn_on_with_a_finger(desk, lab, pad):
-    chosen = pad.thumbs()
+    chosen, title = thumbs(lab.root), lab.root.locator(".vk-panel section:has(.vk-chosen) h4")
     assert pad.root.get_by_role("button", name="Undo").is_disabled()
-    desk.sent.clear()
+    sent(desk)
     pad.stroke(*ONE, pause=300)
     lab.wait("d.yours !== ''")
-    told = [content.get("data", {}).get("state", {}) for _, content in sent_messages(desk)]
+    told = [content.get("data", {}).get("state", {}) for _, content in sent(desk)]
     assert 1 < sum("strokes" in state for state in told) < 25  # while it was drawn, and no flood
-    wait_until(lambda: pad.thumbs().ravel().tolist() == ask(desk, "list(lab.view.plane.pictures)"))
-    assert np.abs(pad.thumbs() - chosen).max() > 100
-    assert pad.title() == "Your drawing " + ask(desk, "lab.view.plane.drawn['words']")
-    wait_until(lambda: yours_at(lab))
+    wait_until(lambda: thumbs(lab.root).ravel().tolist() == ask(desk, "list(lab.view.plane.pictures)"))
+    assert np.abs(thumbs(lab.root) - chosen).max() > 100
+    title.filter(has_text="Your drawing " + ask(desk, "lab.view.plane.drawn['words']")).wait_for()
+    wait_until(lambda: has_star(lab))
 
     alone, first = pad.ink(), mark(lab)
     pad.stroke(*BAR)
@@ -93,36 +81,24 @@ def test_a_digit_is_drawn_rebuilt_taken_back_wiped_and_drawn_on_with_a_finger(de
     assert pad.ink() == pytest.approx(alone)
     pad.press("Clear")
     lab.wait("d.yours === ''")
-    wait_until(lambda: np.array_equal(pad.thumbs()[0], chosen[0]))
-    assert pad.title().startswith("Chosen image") and ask(desk, "lab.view.plane.strokes") == []
+    wait_until(lambda: np.array_equal(thumbs(lab.root)[0], chosen[0]))
+    assert title.inner_text().startswith("Chosen image") and ask(desk, "lab.view.plane.strokes") == []
 
     execute(desk, "lab.draw([[(0.3, 0.2), (0.7, 0.2), (0.45, 0.9)]])")
     wait_until(lambda: pad.ink() > 0.05)
     actions = "(nodes) => nodes.map((node) => getComputedStyle(node).touchAction)"
     assert lab.root.locator(".vk-plane, .vk-pad").evaluate_all(actions) == ["none", "none"]
-    box = pad.canvas.bounding_box()
-    touch, at = fingers(desk), [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in BAR]
-    for kind, places in (("Start", at[:1]), ("Move", at[1:]), ("End", [])):
-        touch(kind, *places)
+    drag_finger(desk, *pad.client(*BAR))
     wait_until(lambda: ask(desk, "len(lab.view.plane.strokes)") == 2)
 
 
-ALONE = """
-model = vaekit.VAE(hidden=64)
-pad = vaekit.DrawingPad(model)
-pad
-"""
-
-
-def test_a_pad_without_a_lab(desk, lab):
-    add_cell(desk, ALONE)
-    root = desk.locator(".vk-alone")
-    root.wait_for()
-    pad = Drawing(desk, root, "pad.widget.strokes")
+def test_a_pad_without_a_lab(desk, tidy):
+    add_cell(desk, "pad = vaekit.DrawingPad(vaekit.VAE(hidden=64))\npad")
+    pad = Drawing(desk, desk.locator(".vk-alone"), "pad.widget.strokes")
     pad.stroke(*ONE)
     wait_until(lambda: ask(desk, "pad.widget.words") != "")
-    wait_until(lambda: said(root.locator("output")) == ask(desk, "pad.widget.words"))
+    pad.root.locator("output").filter(has_text=ask(desk, "pad.widget.words")).wait_for()
     x = ask(desk, "pad.image[0].mul(255).round().int().tolist()")
-    wait_until(lambda: np.array_equal(pad.thumbs()[0], x))
+    wait_until(lambda: np.array_equal(thumbs(pad.root)[0], x))
     pad.press("Clear")
-    root.get_by_text("nothing drawn yet").wait_for()
+    pad.root.get_by_text("nothing drawn yet").wait_for()
