@@ -1,7 +1,7 @@
 """The exercises' checks: the loss doctor names the mistake in a learner's code, and shows how it knows.
 
 diagnose(kl=kl)                  # → Diagnosis: .ok, .faults, .effective_beta, .findings
-check(kl=kl, hint=1)             # the same in words, with a hint; in a notebook with buttons
+check(kl=kl)                     # the same in words; in a notebook with buttons, and hints
 check(lambda: judge(answer))     # a check of your own, with a button
 """
 

@@ -62,6 +62,7 @@ class Prediction:
         has_choice = first in self.choices or bool(self.choices and not first)  # its line may be empty
         self.choice, self.text = (first or None, rest) if has_choice else (None, text)
         self.listeners: list[Callable[[], None]] = []  # called when something else is picked or written
+        self.shown_back = ShownBack(self)
 
     def pick(self, choice: str) -> None:
         """Take one of the choices, and keep it: see `keep`."""
@@ -81,39 +82,34 @@ class Prediction:
             warnings.warn(f"your prediction is kept in this session only: {error}", stacklevel=2)
 
     @cached_property
-    def shown_back(self) -> "ShownBack":
-        """What the learner said, to be displayed beside what happened."""
-        return ShownBack(self)
-
-    @cached_property
     def widget(self):
         """One widget for all displays."""
         import ipywidgets as widgets
 
-        hint = "Why? One line." if self.choices else "I expect …"
-        width = "calc(100% - 4px)"  # less its own margins
-        rows = 1 if self.choices else 2
-        box = widgets.Textarea(value=self.text, placeholder=hint, rows=rows, layout={"width": width})
-        box.continuous_update = False  # written when the learner leaves the box: each writing waits for the disk
-        box.tooltip = self.question
+        box = widgets.Textarea(
+            value=self.text,
+            placeholder="Why? One line." if self.choices else "I expect …",
+            rows=1 if self.choices else 2,
+            continuous_update=False,  # written when the learner leaves the box: each writing waits for the disk
+            tooltip=self.question,
+            layout={"width": "calc(100% - 4px)"},  # less its own margins
+        )
         box.observe(lambda change: self.keep(change.new), "value")
         title = widgets.HTML(f"<span style='{SIZE}'><b>Your prediction.</b> {html.escape(self.question)}</span>")
-        look = {"width": "auto", "height": "auto", "padding": "0.4em 1em"}
-        buttons = [widgets.Button(description=choice, layout=look) for choice in self.choices]
+        look = {"layout": {"width": "auto", "height": "auto", "padding": "0.4em 1em"}, "style": {"font_size": "1.1em"}}
+        buttons = [widgets.Button(description=choice, **look) for choice in self.choices]
         hear_at_once([box, *buttons])  # a check runs the learner's code, and so waits
-        if not self.choices:
-            return widgets.VBox([title, box])
 
         def fill() -> None:  # the one that is picked
             for button in buttons:
                 button.button_style = "primary" if button.description == self.choice else ""
 
         for button in buttons:
-            button.style.font_size = "1.1em"
             button.on_click(lambda pressed: self.pick(pressed.description))
         fill()
         self.listeners.append(fill)
-        return widgets.VBox([title, widgets.HBox(buttons, layout={"flex_flow": "row wrap"}), box])
+        row = [widgets.HBox(buttons, layout={"flex_flow": "row wrap"})] if buttons else []
+        return widgets.VBox([title, *row, box])
 
     def _repr_mimebundle_(self, **_):
         line = " · ".join(map(html.escape, self.choices)) or "________________________________"
@@ -132,15 +128,12 @@ class ShownBack:
 
     def _repr_html_(self) -> str:
         guess = self.prediction
-        compare = "<b>Now compare.</b>"
-        said = [html.escape(part) for part in (guess.choice or "", guess.text.strip()) if part]
+        said = html.escape(". ".join(part for part in (guess.choice, guess.text.strip()) if part))
+        expected = f"“{said}”" if said else "<i>nothing yet: the box above keeps what you write</i>"
+        answer = f"<b>It is:</b> “{html.escape(guess.answer)}”" if guess.answer else "<b>Now compare.</b>"
+        lines = [f"<b>You expected:</b> {expected}", answer]
         if guess.choices and not guess.choice:
             lines = ["<i>Choose above, and the answer opens here.</i>"]
-        elif not said:
-            lines = ["<b>You expected:</b> <i>nothing yet: the box above keeps what you write</i>", compare]
-        else:
-            answer = f"<b>It is:</b> “{html.escape(guess.answer)}”" if guess.answer else compare
-            lines = [f"<b>You expected:</b> “{'. '.join(said)}”", answer]
         asked = [html.escape(guess.question)] if guess.choices else []
         return f"<p style='{SIZE}'>{'<br>'.join([*asked, *lines])}</p>"
 
@@ -182,10 +175,8 @@ class ClassAnswers(list):
 
     def counts(self) -> dict[str, Counter]:
         """Return of each key how many learners gave each first line; an empty one is none."""
-        counts: dict[str, Counter] = {}
-        for row in self:
-            counts.setdefault(row["key"], Counter())[row["choice"]] += bool(row["choice"])
-        return {key: +those for key, those in counts.items()}
+        keys = dict.fromkeys(row["key"] for row in self)
+        return {key: Counter(row["choice"] for row in self if row["key"] == key and row["choice"]) for key in keys}
 
     def _repr_html_(self) -> str:
         parts = []

@@ -12,10 +12,10 @@ from vaekit.exercises.predictions import SIZE
 
 
 class Checked:
-    """A verdict, and how to ask for another: `ask(hint)`. In a notebook each of `buttons` asks, with 0, 1, 2 hints."""
+    """A verdict, and how to ask for another: `ask(hints)`. In a notebook each of `buttons` asks, with 0, 1, 2 hints."""
 
-    def __init__(self, ask: Callable[[int], str], buttons: tuple[str, ...], hint: int = 0):
-        self.ask, self.buttons, self.verdict = ask, buttons, ask(hint)
+    def __init__(self, ask: Callable[[int], str], buttons: tuple[str, ...]):
+        self.ask, self.buttons, self.verdict = ask, buttons, ask(0)
 
     @property
     def passed(self) -> bool:
@@ -36,34 +36,32 @@ class Checked:
         said = widgets.HTML(_spoken(self.verdict))
         row = [widgets.Button(description=text, style={"font_size": "1em"}) for text in self.buttons]
 
-        def show(hint: int) -> None:
+        def show(pressed) -> None:
             said.value = _spoken("…")  # a verdict may take seconds, and may be the same again
-            self.verdict = self.ask(hint)
+            self.verdict = self.ask(row.index(pressed))
             said.value = _spoken(self.verdict)
 
-        for hint, button in enumerate(row):
-            button.on_click(lambda _, hint=hint: show(hint))
+        for button in row:
+            button.on_click(show)
         return widgets.VBox([widgets.HBox(row), said])
 
     def _repr_mimebundle_(self, **_):
         return as_bundle(self.widget(), text=repr(self), html=self._repr_html_())
 
 
-def check(judge: Callable[[], str] | None = None, /, *, hint: int = 0, **asked) -> Checked:
-    """The last line of a check cell: the verdict in words, with buttons that ask for it again.
+def check(judge: Callable[[], str] | None = None, /, **asked) -> Checked:
+    """The last line of a check cell: the verdict in words, with buttons that ask for it again, and for hints.
 
-    `check(kl=kl)`: the loss doctor's, as in `diagnose`; `hint` 1 or 2 shows that many hints. A click examines the
-    function that bears the name by then. `check(lambda: judge(answer))`: a check of your own, which returns a line;
-    where NotImplementedError is raised the answer is not started yet.
-    Raises TypeError or ValueError when this call itself makes no sense, as where hint is none of 0, 1, 2.
+    `check(kl=kl)`: the loss doctor's, as in `diagnose`. A click examines the function that bears the name by then.
+    `check(lambda: judge(answer))`: a check of your own, which returns a line; where NotImplementedError is raised
+    the answer is not started yet.
+    Raises TypeError or ValueError when this call itself makes no sense.
     """
-    if hint not in (0, 1, 2):
-        raise ValueError(f"hint must be 0, 1 or 2; not {hint!r}")
     if judge is None:
         latest = {name: _following(value) for name, value in asked.items()}
-        ask = lambda hint: diagnose(**{name: now() for name, now in latest.items()}).text(hint)  # noqa: E731
-        return Checked(ask, ("Check", "Hint", "Another hint"), hint)
-    if asked or hint or not callable(judge) or inspect.signature(judge).parameters:  # a model and its class have some
+        ask = lambda hints: diagnose(**{name: now() for name, now in latest.items()}).text(hints)  # noqa: E731
+        return Checked(ask, ("Check", "Hint", "Another hint"))
+    if asked or not callable(judge) or inspect.signature(judge).parameters:  # a model and its class have some
         allowed = "give check(lambda: judge(answer)) that alone, without arguments, or name the exercise: check(kl=kl)"
         raise TypeError(f"{allowed}; not {short_repr(judge)}")
     return Checked(lambda _: _judged(judge), ("Check",))
@@ -76,9 +74,9 @@ def _judged(judge: Callable[[], str]) -> str:
         return "○ not started yet."
     except Exception as error:  # the learner's run goes on
         said = f"the check stops with {one_line(error)}"
-        if "NoneType" in said:  # what a function gives back that never says `return`
-            return f"✗ nothing (None) came where a value is wanted: is a `return` missing?\n  {said}"
-        return f"✗ {said}"
+        # None is what a function gives back that never says `return`
+        none = "nothing (None) came where a value is wanted: is a `return` missing?\n  "
+        return f"✗ {none if 'NoneType' in said else ''}{said}"
 
 
 def _spoken(text: str) -> str:
