@@ -3,11 +3,15 @@
 import torch
 import torch.nn.functional as F
 from lab_helpers import with_methods
-from torch.distributions import Normal
+from torch.distributions import Normal  # noqa: F401
 
 import vaekit
 
 bce = F.binary_cross_entropy_with_logits
+
+
+def each_bce(x_logits, x):
+    return bce(x_logits, x, reduction="none").flatten(1)
 
 
 def kl(mu, logvar):
@@ -15,7 +19,7 @@ def kl(mu, logvar):
 
 
 def reconstruction(x_logits, x):
-    return bce(x_logits, x, reduction="none").flatten(1).sum(1)
+    return each_bce(x_logits, x).sum(1)
 
 
 def reparameterize(mu, logvar):
@@ -30,115 +34,86 @@ def broken(*given):
     return undefined_name  # noqa: F821
 
 
+def written(arguments, **table):
+    """Each way to make a mistake as a function: of these arguments where it is an expression in quotation marks."""
+    return {
+        code: [eval(f"lambda {arguments}: {way}") if isinstance(way, str) else way for way in ways]
+        for code, ways in table.items()
+    }
+
+
 # code: the ways to make it
-KL = {
-    "not_started": [untouched],
-    "raises": [broken, lambda mu: mu, lambda mu, logvar: mu @ logvar],
-    "wrong_type": [lambda mu, logvar: kl(mu, logvar).detach().numpy(), lambda mu, logvar: "nats"],
-    "wrong_shape": [
-        lambda mu, logvar: 0.5 * (mu.square() + logvar.exp() - 1 - logvar),
-        lambda mu, logvar: kl(mu, logvar).mean(),
-        lambda mu, logvar: kl(mu, logvar)[:, None],
+KL = written(
+    "mu, logvar",
+    not_started=[untouched],
+    raises=[broken, lambda mu: mu, "mu @ logvar"],
+    wrong_type=["kl(mu, logvar).detach().numpy()", "'nats'"],
+    wrong_shape=[
+        "0.5 * (mu.square() + logvar.exp() - 1 - logvar)",
+        "kl(mu, logvar).mean()",
+        "kl(mu, logvar)[:, None]",
     ],
-    "sign": [
-        lambda mu, logvar: -kl(mu, logvar),
-        lambda mu, logvar: 0.5 * (mu.square() + logvar.exp() - 1 + logvar).sum(1),
-    ],
-    "missing_half": [
-        lambda mu, logvar: 2 * kl(mu, logvar),
-        lambda mu, logvar: (mu.square() + 0.5 * (logvar.exp() - 1 - logvar)).sum(1),
-    ],
-    "std_for_variance": [lambda mu, logvar: 0.5 * (mu.square() + (logvar / 2).exp() - 1 - logvar).sum(1)],
-    "log_std_for_logvar": [lambda mu, logvar: 0.5 * (mu.square() + logvar.exp() - 1 - logvar / 2).sum(1)],
-    "exp_logvar_as_std": [
-        lambda mu, logvar: kl(mu, 2 * logvar),
-        lambda mu, logvar: 0.5 * (mu.square() + logvar.exp() ** 2 - 1 - logvar).sum(1),
-    ],
-    "mean_over_latents": [lambda mu, logvar: 0.5 * (mu.square() + logvar.exp() - 1 - logvar).mean(1)],
-    "sum_over_batch": [lambda mu, logvar: kl(mu, logvar).sum()],
-    "broadcast": [
-        lambda mu, logvar: 0.5 * (mu.square().sum(1, keepdim=True) + (logvar.exp() - 1 - logvar).sum(1)),
-    ],
-    "gradient_cut": [
-        lambda mu, logvar: kl(mu, logvar).detach(),
-        lambda mu, logvar: kl(mu, logvar.detach()),
-        torch.no_grad()(kl),
-        lambda mu, logvar: [torch.set_grad_enabled(False), kl(mu, logvar)][1],
-    ],
-}
-
-
-def by_class(x_logits, x):
-    return F.cross_entropy(x_logits.flatten(1), x.flatten(1), reduction="none")
-
-
-def of_softmax(x_logits, x):
-    p = x_logits.flatten(1).softmax(1)
-    return F.binary_cross_entropy(p, x.flatten(1), reduction="none").sum(1)
-
-
-def of_softmax_and_sigmoid(x_logits, x):
-    p = x_logits.flatten(1).softmax(1).view_as(x)
-    return bce(p, x, reduction="none").flatten(1).sum(1)
-
-
-def met_by_all(x_logits, x):
-    return (F.softplus(x_logits) - x_logits * x.squeeze(1)).flatten(1).sum(1)
+    sign=["-kl(mu, logvar)", "0.5 * (mu.square() + logvar.exp() - 1 + logvar).sum(1)"],
+    missing_half=["2 * kl(mu, logvar)", "(mu.square() + 0.5 * (logvar.exp() - 1 - logvar)).sum(1)"],
+    std_for_variance=["0.5 * (mu.square() + (logvar / 2).exp() - 1 - logvar).sum(1)"],
+    log_std_for_logvar=["0.5 * (mu.square() + logvar.exp() - 1 - logvar / 2).sum(1)"],
+    exp_logvar_as_std=["kl(mu, 2 * logvar)", "0.5 * (mu.square() + logvar.exp() ** 2 - 1 - logvar).sum(1)"],
+    mean_over_latents=["0.5 * (mu.square() + logvar.exp() - 1 - logvar).mean(1)"],
+    sum_over_batch=["kl(mu, logvar).sum()"],
+    broadcast=["0.5 * (mu.square().sum(1, keepdim=True) + (logvar.exp() - 1 - logvar).sum(1))"],
+    gradient_cut=["kl(mu, logvar).detach()", "kl(mu, logvar.detach())", torch.no_grad()(kl)],
+)
 
 
 def raw_bce(x_logits, x):
     return F.binary_cross_entropy(x_logits, x, reduction="none").flatten(1).sum(1)
 
 
-RECONSTRUCTION = {
-    "not_started": [untouched],
-    "raises": [broken, lambda x_logits: x_logits],
-    "wrong_type": [lambda x_logits, x: reconstruction(x_logits, x).detach().numpy()],
-    "wrong_shape": [
-        lambda x_logits, x: bce(x_logits, x, reduction="none"),
-        lambda x_logits, x: reconstruction(x_logits, x).mean(),
+RECONSTRUCTION = written(
+    "x_logits, x",
+    not_started=[untouched],
+    raises=[broken, lambda x_logits: x_logits],
+    wrong_type=["reconstruction(x_logits, x).detach().numpy()"],
+    wrong_shape=["bce(x_logits, x, reduction='none')", "reconstruction(x_logits, x).mean()"],
+    sign=[
+        "-reconstruction(x_logits, x)",
+        "(-x * F.logsigmoid(x_logits) + (1 - x) * F.logsigmoid(-x_logits)).flatten(1).sum(1)",
     ],
-    "sign": [
-        lambda x_logits, x: -reconstruction(x_logits, x),
-        lambda x_logits, x: (-x * F.logsigmoid(x_logits) + (1 - x) * F.logsigmoid(-x_logits)).flatten(1).sum(1),
+    mean_over_pixels=[
+        "each_bce(x_logits, x).mean(1)",
+        "bce(x_logits, x, reduction='none').mean(-1).flatten(1).sum(1)",
     ],
-    "mean_over_pixels": [
-        lambda x_logits, x: bce(x_logits, x, reduction="none").flatten(1).mean(1),
-        lambda x_logits, x: bce(x_logits, x, reduction="none").mean(-1).flatten(1).sum(1),
+    sum_over_batch=["bce(x_logits, x, reduction='sum')"],
+    broadcast=[
+        "reconstruction(x_logits, x)[:, None] / 2 + reconstruction(x_logits, x) / 2",
+        "(F.softplus(x_logits) - x_logits * x.squeeze(1)).flatten(1).sum(1)",
     ],
-    "sum_over_batch": [lambda x_logits, x: bce(x_logits, x, reduction="sum")],
-    "broadcast": [
-        lambda x_logits, x: (reconstruction(x_logits, x) / 2)[:, None] + reconstruction(x_logits, x) / 2,
-        met_by_all,
+    logits_as_probabilities=[raw_bce, "reconstruction(x_logits.sigmoid(), x)"],
+    softmax=[
+        "F.cross_entropy(x_logits.flatten(1), x.flatten(1), reduction='none')",
+        "raw_bce(x_logits.flatten(1).softmax(1), x.flatten(1))",
+        "reconstruction(x_logits.flatten(1).softmax(1), x.flatten(1))",
     ],
-    "logits_as_probabilities": [raw_bce, lambda x_logits, x: reconstruction(x_logits.sigmoid(), x)],
-    "softmax": [
-        by_class,
-        of_softmax,
-        of_softmax_and_sigmoid,
+    wrong_target=["reconstruction(x_logits, x_logits.sigmoid().detach())", "reconstruction(x, x_logits)"],
+    gradient_cut=[
+        "reconstruction(x_logits, x).detach()",
+        "reconstruction(x_logits.detach(), x)",
+        "reconstruction((x_logits + x_logits.detach()) / 2, x)",
     ],
-    "wrong_target": [
-        lambda x_logits, x: reconstruction(x_logits, x.flip(0)),
-        lambda x_logits, x: reconstruction(x_logits, x_logits.sigmoid().detach()),
-        lambda x_logits, x: reconstruction(x, x_logits),
-        lambda x_logits, x: reconstruction(x_logits, x.bernoulli()),
-        lambda x_logits, x: reconstruction(x_logits, x.flip(-1)),
-        lambda x_logits, x: reconstruction(x_logits, 255 * x),
+    unrecognized=[
+        "(x_logits.sigmoid() - x).square().flatten(1).sum(1)",
+        "0.3 * reconstruction(x_logits, x)",
+        "reconstruction(x_logits, x.flip(0))",
+        "torch.full((len(x),), torch.nan)",
     ],
-    "gradient_cut": [
-        lambda x_logits, x: reconstruction(x_logits, x).detach(),
-        lambda x_logits, x: reconstruction(x_logits.detach(), x),
-        lambda x_logits, x: reconstruction((x_logits + x_logits.detach()) / 2, x),
-    ],
-    "unrecognized": [
-        lambda x_logits, x: (x_logits.sigmoid() - x).square().flatten(1).sum(1),
-        lambda x_logits, x: 0.3 * reconstruction(x_logits, x),
-        lambda x_logits, x: torch.full((len(x),), torch.nan),
-    ],
-}
+)
 
 FIXED, ONE_ROW = torch.randn(64, 2), torch.randn(1, 2)
 ANOTHER_SIZE = torch.randn(2000, 3)  # as lecture 06 has it
+
+
+def std_of(logvar):
+    return torch.exp(0.5 * logvar)
 
 
 def seeded(mu, logvar):
@@ -147,65 +122,43 @@ def seeded(mu, logvar):
 
 
 def own_seed(mu, logvar):
-    return mu + torch.exp(0.5 * logvar) * torch.randn(mu.shape, generator=torch.Generator().manual_seed(1))
+    return mu + std_of(logvar) * torch.randn(mu.shape, generator=torch.Generator().manual_seed(1))
 
 
-def with_noise(draw):
-    """z = μ + σ ε with ε = draw(μ)."""
-    return lambda mu, logvar: mu + torch.exp(0.5 * logvar) * draw(mu)
-
-
-# These take the tensors they get, whatever their size: `step` and `model` use them too.
-NOISE = {
-    "std_for_variance": [lambda mu, logvar: mu + torch.sqrt(torch.exp(0.5 * logvar)) * torch.randn_like(mu)],
-    "exp_logvar_as_std": [
-        lambda mu, logvar: mu + logvar.exp() * torch.randn_like(mu),
-        lambda mu, logvar: Normal(mu, logvar.exp()).rsample(),
-    ],
-    "noise_missing": [lambda mu, logvar: mu, lambda mu, logvar: mu + torch.exp(0.5 * logvar)],
-    "noise_reused": [seeded, own_seed],
-    "noise_shared": [with_noise(lambda mu: torch.randn(mu.shape[1]))],
-    "broadcast": [with_noise(lambda mu: torch.randn(len(mu), 1))],
-    "gradient_cut": [
-        lambda mu, logvar: Normal(mu, torch.exp(0.5 * logvar)).sample(),
-        lambda mu, logvar: reparameterize(mu, logvar.detach()),
+# These take the tensors they get, whatever their size: `model` uses them too.
+NOISE = written(
+    "mu, logvar",
+    std_for_variance=["mu + torch.sqrt(std_of(logvar)) * torch.randn_like(mu)"],
+    exp_logvar_as_std=["mu + logvar.exp() * torch.randn_like(mu)", "Normal(mu, logvar.exp()).rsample()"],
+    noise_missing=["mu", "mu + std_of(logvar)"],
+    noise_reused=[seeded, own_seed],
+    noise_shared=["mu + std_of(logvar) * torch.randn(mu.shape[1])"],
+    broadcast=["mu + std_of(logvar) * torch.randn(len(mu), 1)"],
+    gradient_cut=[
+        "Normal(mu, std_of(logvar)).sample()",
+        "reparameterize(mu, logvar.detach())",
         torch.no_grad()(reparameterize),
     ],
-    "unrecognized": [with_noise(torch.rand_like)],
-}
-
-
-def standardized(mu, logvar):
-    """ε from a sample: its gradients cancel those of μ and σ."""
-    std = torch.exp(0.5 * logvar)
-    return mu + std * ((Normal(mu, std).sample() - mu) / std)
-
-
-REPARAMETERIZE = NOISE | {
-    "not_started": [untouched, lambda mu, logvar: ...],
-    "raises": [broken, lambda mu, logvar: torch.normal(mu, logvar)],
-    "wrong_type": [lambda mu, logvar: reparameterize(mu, logvar).detach().numpy(), lambda mu, logvar: Normal(mu, 1.0)]
-    + [lambda mu, logvar: (reparameterize(mu, logvar), mu)],
-    "wrong_shape": [
-        lambda mu, logvar: reparameterize(mu, logvar).T,
-        with_noise(lambda mu: torch.randn(2, *mu.shape)),
+    unrecognized=["mu + std_of(logvar) * torch.rand_like(mu)"],
+)
+REPARAMETERIZE = written(
+    "mu, logvar",
+    not_started=[untouched, "..."],
+    raises=[broken, "torch.normal(mu, logvar)"],
+    wrong_type=[
+        "reparameterize(mu, logvar).detach().numpy()",
+        "Normal(mu, 1.0)",
+        "(reparameterize(mu, logvar), mu)",
     ],
-    "noise_reused": [
-        *NOISE["noise_reused"],
-        with_noise(lambda mu: FIXED),
-        with_noise(lambda mu: ANOTHER_SIZE),
+    wrong_shape=["reparameterize(mu, logvar).T", "mu + std_of(logvar) * torch.randn(2, *mu.shape)"],
+    noise_reused=["mu + std_of(logvar) * FIXED", "mu + std_of(logvar) * ANOTHER_SIZE"],
+    gradient_cut=[
+        "mu + std_of(logvar) * ((Normal(mu, std_of(logvar)).sample() - mu) / std_of(logvar))",
+        "torch.cat([reparameterize(mu[:1], logvar[:1]).detach(), reparameterize(mu[1:], logvar[1:])])",
     ],
-    "gradient_cut": [
-        *NOISE["gradient_cut"],
-        standardized,
-        lambda mu, logvar: torch.cat([reparameterize(mu[:1], logvar[:1]).detach(), reparameterize(mu[1:], logvar[1:])]),
-    ],
-    "unrecognized": [
-        *NOISE["unrecognized"],
-        lambda mu, logvar: mu + logvar * torch.randn_like(mu),
-        lambda mu, logvar: torch.exp(0.5 * logvar) * torch.randn_like(mu),
-    ],
-}
+    unrecognized=["mu + logvar * torch.randn_like(mu)", "std_of(logvar) * torch.randn_like(mu)"],
+)
+REPARAMETERIZE |= {code: ways + REPARAMETERIZE.get(code, []) for code, ways in NOISE.items()}
 
 
 def loss_with(kl=kl, reconstruction=reconstruction):
@@ -218,61 +171,79 @@ def of_terms(combined):
     return lambda x_logits, x, mu, logvar, beta: combined(reconstruction(x_logits, x), kl(mu, logvar), beta)
 
 
-def mean_over_latents(mu, logvar):
-    return -0.5 * torch.mean(1 + logvar - mu.square() - logvar.exp())
-
-
-LOSS = {
-    "beta_ignored": [
-        of_terms(lambda r, kl, beta: (r + kl).mean()),
-        of_terms(lambda r, kl, beta: (beta * (r + kl)).mean()),
-        of_terms(lambda r, kl, beta: r.mean()),
-        of_terms(lambda r, kl, beta: (beta * r + kl).mean()),
-    ],
-    "sum_over_batch": [
-        of_terms(lambda r, kl, beta: (r + beta * kl).sum()),
-        of_terms(lambda r, kl, beta: r.sum() + beta * kl.mean()),
-    ],
-    "mean_over_pixels": [loss_with(reconstruction=bce)],
-    "mean_over_latents": [loss_with(mean_over_latents)],
-    "gradient_cut": [
-        of_terms(lambda r, kl, beta: r.mean() + beta * kl.mean().item()),
-        of_terms(lambda r, kl, beta: (r.detach() + beta * kl).mean()),
-    ],
-    "sign": [
-        of_terms(lambda r, kl, beta: -(r + beta * kl).mean()),
-        of_terms(lambda r, kl, beta: (r - beta * kl).mean()),
-        of_terms(lambda r, kl, beta: (beta * kl - r).mean()),
-    ],
-}
+RIGHT_LOSS = loss_with()
+LOSS = written(
+    "r, kl, beta",
+    beta_ignored=["(r + kl).mean()", "(beta * (r + kl)).mean()", "r.mean()", "(beta * r + kl).mean()"],
+    sum_over_batch=["(r + beta * kl).sum()", "r.sum() + beta * kl.mean()"],
+    mean_over_latents=["r.mean() + beta * kl.mean() / 3"],
+    gradient_cut=["r.mean() + beta * kl.mean().item()", "(r.detach() + beta * kl).mean()"],
+    sign=["-(r + beta * kl).mean()", "(r - beta * kl).mean()", "(beta * kl - r).mean()"],
+    wrong_type=["(r, kl, beta)"],
+    wrong_shape=["r + beta * kl"],
+    broadcast=["r + beta * kl[:, None]"],
+    unrecognized=["0.37 * (r + beta * kl).mean()", "beta * kl.mean()", "(r + 0.00025 * beta * kl).mean()"],
+)
+LOSS = {code: [of_terms(way) for way in ways] for code, ways in LOSS.items()}
+LOSS["mean_over_pixels"] = [loss_with(reconstruction=bce)]
 for _code in ("missing_half", "std_for_variance", "log_std_for_logvar", "exp_logvar_as_std"):
     LOSS[_code] = [loss_with(kl=wrong) for wrong in KL[_code]]
 for _code in ("logits_as_probabilities", "softmax", "wrong_target"):
     LOSS[_code] = [loss_with(reconstruction=wrong) for wrong in RECONSTRUCTION[_code]]
 
 
-RIGHT_LOSS = loss_with()
-
-
-def step_with(loss=RIGHT_LOSS, forward=lambda model, x: model(x), zero=True, back=True, move=True):
-    """A training step around this loss and this way through the model."""
+def step_with(loss=RIGHT_LOSS, order="zero back move", change=lambda value: value):
+    """A training step around this loss, which does this in this order, and goes back from `change` of the loss."""
 
     def step(model, x, beta, optimizer):
-        x_logits, mu, logvar = forward(model, x)
+        x_logits, mu, logvar = model(x)
         value = loss(x_logits, x, mu, logvar, beta)
-        if zero:
-            optimizer.zero_grad()
-        if back:
-            value.backward()
-        if move:
-            optimizer.step()
+        does = {
+            "zero": optimizer.zero_grad,
+            "back": lambda: change(value).backward(),
+            "clip": lambda: torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0),
+            "move": optimizer.step,
+        }
+        for what in order.split():
+            does[what]()
         return value
 
     return step
 
 
+def by_hand(model, x, beta, optimizer):
+    value = step_with(order="zero back")(model, x, beta, optimizer)
+    for weight in model.parameters():
+        weight.data -= 1e-3 * weight.grad
+    return value
+
+
+def without_the_encoder(model, x, beta, optimizer):
+    model.encoder.requires_grad_(False)
+    return step_with()(model, x, beta, optimizer)
+
+
+STEP = {code: [step_with(ways[0])] for code, ways in LOSS.items() if code not in ("wrong_shape", "broadcast")}
+STEP |= {  # and else a step is read like a loss
+    "not_started": [untouched, lambda *given: step_with()(*given) and None],
+    "raises": [broken, lambda model: None],
+    "wrong_type": [lambda *given: [step_with()(*given)] and "done", lambda *given: (step_with()(*given), 3)],
+    "wrong_shape": [lambda *given: step_with()(*given) * torch.ones(3)],
+    "zero_grad_missing": [step_with(order="back move"), step_with(order="back clip move")],
+    "wrong_gradient": [step_with(order=order) for order in ("move zero back", "back zero move", "zero move")],
+    "step_missing": [step_with(order="zero back"), step_with(order="zero"), by_hand],
+}
+STEP["wrong_gradient"] += [step_with(change=lambda value: -value)]
+STEP["gradient_cut"] += [without_the_encoder]
+LOSS["not_started"] = [untouched]
+LOSS["raises"] = [broken, lambda x_logits, x: x.mean()]
+LOSS["wrong_type"] += [lambda *given: RIGHT_LOSS(*given).detach().numpy()]
+LOSS["wrong_shape"] += [lambda x_logits, x, mu, logvar, beta: x_logits]
+LOSS["gradient_cut"] += [lambda *given: RIGHT_LOSS(*given).item()]
+
+
 def forward_with(reparameterize):
-    """The way through the model by hand, with this draw."""
+    """A model's forward with this draw."""
 
     def forward(model, x, generator=None):
         mu, logvar = model.encode(x)
@@ -281,131 +252,10 @@ def forward_with(reparameterize):
     return forward
 
 
-def clipped(model, x, beta, optimizer):
-    value = RIGHT_LOSS(*pass_through(model, x), beta)
-    value.backward()
-    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-    optimizer.step()
-    return value
-
-
-def pass_through(model, x):
-    x_logits, mu, logvar = model(x)
-    return x_logits, x, mu, logvar
-
-
-def steps_first(model, x, beta, optimizer):
-    optimizer.step()
-    optimizer.zero_grad()
-    value = RIGHT_LOSS(*pass_through(model, x), beta)
-    value.backward()
-    return value
-
-
-def clears_in_between(model, x, beta, optimizer):
-    x_logits, x, mu, logvar = pass_through(model, x)
-    reconstructed, kept = reconstruction(x_logits, x).mean(), kl(mu, logvar).mean()
-    optimizer.zero_grad()
-    reconstructed.backward(retain_graph=True)
-    optimizer.zero_grad()
-    (beta * kept).backward()
-    optimizer.step()
-    return reconstructed + beta * kept
-
-
-def by_hand(model, x, beta, optimizer):
-    value = step_with(move=False)(model, x, beta, optimizer)
-    for weight in model.parameters():
-        weight.data -= 1e-3 * weight.grad
-    return value
-
-
-def backward_of(change):
-    """A step that goes back from something else than the loss that it returns."""
-
-    def step(model, x, beta, optimizer):
-        value = RIGHT_LOSS(*pass_through(model, x), beta)
-        optimizer.zero_grad()
-        change(value, x).backward()
-        optimizer.step()
-        return value
-
-    return step
-
-
-def without_the_encoder(model, x, beta, optimizer):
-    model.encoder.requires_grad_(False)
-    return step_with()(model, x, beta, optimizer)
-
-
-def clears_too_late(model, x, beta, optimizer):
-    x_logits, mu, logvar = model(x)
-    value = RIGHT_LOSS(x_logits, x, mu, logvar, beta)
-    value.backward()
-    optimizer.zero_grad()
-    optimizer.step()
-    return value
-
-
-STEP = {code: [step_with(ways[0])] for code, ways in LOSS.items()}  # a step is read like a loss
-for _code, _ways in NOISE.items():
-    STEP[_code] = STEP.get(_code, []) + [step_with(forward=forward_with(_ways[0]))]
-STEP |= {
-    "not_started": [untouched],
-    "raises": [broken, lambda model: None],
-    "wrong_type": [lambda *given: step_with()(*given) and None, lambda *given: [step_with()(*given)] and "done"],
-    "wrong_shape": [lambda model, x, beta, optimizer: step_with()(model, x, beta, optimizer) * torch.ones(3)],
-    "zero_grad_missing": [step_with(zero=False), clipped],
-    "wrong_gradient": [steps_first, clears_in_between],
-    "step_missing": [step_with(move=False), step_with(move=False, back=False), clears_too_late, by_hand],
-}
-STEP["wrong_type"] += [lambda *given: (step_with()(*given), 3)]
-STEP["gradient_cut"] += [step_with(back=False), without_the_encoder]
-STEP["sign"] += [backward_of(lambda loss, x: -loss)]
-STEP["sum_over_batch"] += [backward_of(lambda loss, x: loss * len(x))]
-STEP["unrecognized"] = STEP.get("unrecognized", []) + [backward_of(lambda loss, x: loss / 3)]
-STEP["noise_reused"] += [
-    step_with(forward=lambda model, x: model(x, generator=torch.Generator().manual_seed(1))),
-]
-LOSS |= {
-    "not_started": [untouched],
-    "raises": [broken, lambda x_logits, x: x.mean()],
-    "wrong_type": [lambda *given: RIGHT_LOSS(*given).detach().numpy(), of_terms(lambda *terms: terms)],
-    "wrong_shape": [of_terms(lambda r, kl, beta: r + beta * kl), lambda x_logits, x, mu, logvar, beta: x_logits],
-    "broadcast": [of_terms(lambda r, kl, beta: r + beta * kl[:, None])],
-    "gradient_cut": [*LOSS["gradient_cut"], lambda *given: RIGHT_LOSS(*given).item()],
-    "unrecognized": [
-        lambda *given: 0.37 * RIGHT_LOSS(*given),
-        of_terms(lambda r, kl, beta: beta * kl.mean()),
-        of_terms(lambda r, kl, beta: (r + 0.00025 * beta * kl).mean()),
-    ],
-}
-
-
 def half_detached(self, x, generator=None):
     """One head for mu and logvar: every weight is reached, but not by way of σ."""
     mu, logvar = (self.encoder.mu.weight.sum() * 0 + out for out in self.encode(x))
     return self.decode(reparameterize(mu, logvar.detach())), mu, logvar
-
-
-def upside_down(self, x, generator=None):
-    mu, logvar = self.encode(x)
-    return self.decode(mu if self.training else reparameterize(mu, logvar)), mu, logvar
-
-
-class Dropout(vaekit.VAE):
-    """With it, no two passes have the same mu and logvar."""
-
-    def __init__(self):
-        super().__init__(2, 64)
-        self.dropout = torch.nn.Dropout(0.2)
-
-    def encode(self, x):
-        return self.encoder(self.dropout(x))
-
-
-class DropoutAndSeed(Dropout):
-    forward = forward_with(own_seed)
 
 
 def after_forward(change):
@@ -421,14 +271,11 @@ def after_forward(change):
 MODEL = {code: [with_methods(forward=forward_with(wrong)) for wrong in ways] for code, ways in NOISE.items()}
 MODEL["gradient_cut"] += [
     with_methods(forward=half_detached),
-    with_methods(forward=lambda self, x: (self.decode(reparameterize(*self.encode(x))).detach(), *self.encode(x))),
+    after_forward(torch.detach),
     with_methods(encode=torch.no_grad()(vaekit.VAE.encode)),
-    with_methods(decode=lambda self, z: self.decoder[3](self.decoder[2](self.decoder[0](z).relu().detach()))),
 ]
-MODEL["noise_reused"] += [DropoutAndSeed]
 MODEL["unrecognized"] += [
     with_methods(encode=lambda self, x: [self.encoder(x)[0]] * 2),
-    after_forward(lambda x_logits: x_logits.flip(0)),
     with_methods(forward=lambda self, x: (self.decode(reparameterize(*self.encode(x))), *self.encode(x)[::-1])),
 ]
 MODEL |= {
@@ -439,25 +286,19 @@ MODEL |= {
         with_methods(forward=lambda self, x: (self.decode(self.encode(x)[0]).flatten(1), *self.encode(x))),
         with_methods(encode=lambda self, x: [out.T for out in self.encoder(x)]),
     ],
-    "noise_at_eval": [
-        with_methods(encode=lambda self, x: [out + torch.randn_like(out) for out in self.encoder(x)]),
-    ],
+    "noise_at_eval": [with_methods(encode=lambda self, x: [out + torch.randn_like(out) for out in self.encoder(x)])],
     "logvar_bounded": [
         with_methods(encode=lambda self, x, bound=bound: (self.encoder(x)[0], bound(self.encoder(x)[1])))
         for bound in (torch.relu, F.softplus, torch.exp, torch.sigmoid, torch.square)
     ],
     "logits_bounded": [
-        with_methods(decode=lambda self, z: self.decoder(z).relu()),
-        with_methods(decode=lambda self, z: self.decoder(z).tanh()),
+        with_methods(decode=lambda self, z, bound=bound: bound(self.decoder(z))) for bound in (torch.relu, torch.tanh)
     ],
     "logits_as_probabilities": [
         with_methods(decode=lambda self, z: self.decoder(z).sigmoid()),
-        after_forward(torch.sigmoid),
-    ],
-    "softmax": [
-        after_forward(lambda x_logits: x_logits.flatten(1).softmax(1).view_as(x_logits)),
         with_methods(decode=lambda self, z: self.decoder(z).softmax(-1)),
-        with_methods(decode=lambda self, z: self.decoder(z).flatten(1).softmax(1).unflatten(1, (1, 28, 28))),
+        after_forward(torch.sigmoid),
+        after_forward(lambda x_logits: x_logits.flatten(1).softmax(1).view_as(x_logits)),
     ],
 }
 

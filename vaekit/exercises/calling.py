@@ -1,14 +1,17 @@
 """Calling a learner's code: it may raise, never return, or return anything at all."""
 
 import contextvars
+import copy
 import ctypes
+import gc
 import inspect
 import threading
-import time
 from collections.abc import Callable
+from concurrent.futures import Future
+from types import MethodType
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from vaekit._checks import one_line
@@ -18,10 +21,9 @@ LIMIT_S = 40.0  # for all calls of the learner's code together
 
 # The roles of an exercise's arguments, and the other names that are usual for them.
 ROLES = {
-    "x_logits": "logits logit output outputs out pred preds prediction predictions y_pred y_hat "
-    "recon recons recon_x x_recon x_rec rec reconstruction reconstructed x_hat x_pred decoded output_logits",
-    "x": "target targets input inputs image images img imgs y y_true x_true true truth gt ground_truth batch data "
-    "original orig label labels",
+    "x_logits": "logits logit output outputs output_logits out pred preds prediction predictions y_pred x_pred y_hat "
+    "x_hat recon recons recon_x x_recon x_rec rec reconstruction reconstructed decoded",
+    "x": "target targets input inputs image images img imgs y y_true x_true true gt ground_truth batch data labels",
     "mu": "mean means m loc mus z_mean z_mu q_mu",
     "logvar": "log_var lv log_variance logvars log_sigma2 logsigma2 z_log_var z_logvar q_logvar",
     "beta": "b weight kl_weight",
@@ -46,68 +48,58 @@ class Stopped(SystemExit):
 class OnCPU(TorchFunctionMode):
     """Whatever device code asks for, it gets the CPU, where the examination is: one verdict on all machines."""
 
-    def __init__(self):
-        super().__init__()
-        self.generators: dict[torch.Generator, torch.Generator] = {}  # made elsewhere → its likeness here
-
-    def here(self, value, name: str = ""):
-        """A value as it would be on the CPU: a device, by a number too, or a generator."""
-        if isinstance(value, torch.Generator) and value.device.type != "cpu":
-            return self.generators.setdefault(value, torch.Generator().manual_seed(value.initial_seed()))
-        is_device = isinstance(value, str | torch.device) and str(value).startswith(("cuda", "mps"))
-        return "cpu" if is_device or (name == "device" and isinstance(value, int)) else value
-
     def __torch_function__(self, function, types, args=(), kwargs=None):
         if function is Tensor.cuda:
             return args[0]
-        if function is Tensor.to and len(args) > 1 and isinstance(args[1], int):
-            args = (args[0], "cpu", *args[2:])
-        named = {name: self.here(value, name) for name, value in (kwargs or {}).items()}
-        return function(*map(self.here, args), **named)
+        given = [_on_cpu(value, function is Tensor.to) for value in args]
+        return function(*given, **{name: _on_cpu(value, name == "device") for name, value in (kwargs or {}).items()})
+
+
+def _on_cpu(value, may_be_number: bool):
+    """A device, which may be a number, as the CPU; a generator of another one as the CPU's; all else as it is."""
+    if isinstance(value, torch.Generator) and value.device.type != "cpu":
+        return torch.default_generator
+    is_device = isinstance(value, str | torch.device) and str(value).startswith(("cuda", "mps"))
+    return "cpu" if is_device or (may_be_number and type(value) is int) else value
 
 
 def examined(work: Callable):
-    """What `work()` returns, in a thread of its own under a time limit, or the Halt that it ends with."""
-    results = []
+    """What `work()` returns, in a thread of its own under a time limit. Raises the Halt that it ends with."""
+    result: Future = Future()
 
     def examine() -> None:
         try:
             with OnCPU():
-                results.append(work())
+                result.set_result(work())
         except BaseException as error:  # SystemExit and KeyboardInterrupt of a learner's code included
-            results.append(error if isinstance(error, Halt) else Halt("raises", came=said(error)))
+            result.set_exception(error if isinstance(error, Halt) else Halt("raises", came=one_line(error)))
 
     # what it prints goes to the cell that asked
-    context, end = contextvars.copy_context(), time.monotonic() + LIMIT_S
+    context = contextvars.copy_context()
     thread = threading.Thread(target=context.run, args=[examine], name="vaekit-exercise", daemon=True)
     thread.start()
     try:
-        while thread.is_alive() and time.monotonic() < end:
-            thread.join(0.02)
-    finally:
-        is_late = thread.is_alive()
-        for _ in range(10 * is_late):  # again and again: `except BaseException: pass` in a loop swallows one
-            ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), ctypes.py_object(Stopped))
+        return result.result(LIMIT_S)
+    except TimeoutError:
+        note = "If the kernel stays busy, restart it: a call into C cannot be stopped from outside."
+        raise Halt("timeout", came=f"nothing in {LIMIT_S:g} seconds", note=note) from None
+    finally:  # out of time, or interrupted
+        for _ in range(10):  # again and again: `except BaseException: pass` in a loop swallows one
             thread.join(0.05)
-    note = "If the kernel stays busy, restart it: a call into C cannot be stopped from outside."
-    return Halt("timeout", came=f"nothing in {LIMIT_S:g} seconds", note=note) if is_late else results[0]
+            if thread.is_alive():
+                ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), ctypes.py_object(Stopped))
 
 
 class Learner:
     """A learner's function. It is called by name when all names are known, else by position; any error is a Halt."""
 
     def __init__(self, function, roles: str):
-        if is_open(function):
-            raise Halt("not_started")
         if not callable(function):
-            raise Halt("wrong_type", came=type(function).__name__, expected="a function")
-        self.function, self.roles = uncompiled(function), roles.split()
-        try:
-            parameters = inspect.signature(self.function).parameters.values()
-        except Exception:  # some callables have none
-            parameters = []
-        names = {ROLE_OF.get(one.name): one.name for one in parameters if one.kind is not one.POSITIONAL_ONLY}
-        names = {role: name for role, name in names.items() if role in self.roles}
+            code = "not_started" if is_open(function) else "wrong_type"
+            raise Halt(code, came=type(function).__name__, expected="a function")
+        self.function, self.roles = function, roles.split()
+        parameters = guarded(lambda: inspect.signature(function).parameters)
+        names = {ROLE_OF[name]: name for name in parameters if ROLE_OF.get(name) in self.roles}
         self.names = names if len(names) == len(self.roles) else {}
 
     def __call__(self, *values):
@@ -123,56 +115,46 @@ def is_open(value) -> bool:
     return value is None or value is ... or value is NotImplemented
 
 
-def uncompiled(code):
-    """What lies under `torch.compile`, whose first call may take half a minute."""
-    return getattr(code, "_orig_mod", getattr(code, "_torchdynamo_orig_callable", code))
+def in_training(code):
+    """A copy, in training mode, of a module, or of a module's method with its module; any other code as it is."""
+    owner = getattr(code, "__self__", code)
+    if not isinstance(owner, nn.Module):
+        return code
+    # what it keeps of earlier results is kept without its history, which cannot be copied
+    results = [one for one in gc.get_objects() if type(one) is Tensor and one.grad_fn is not None]
+    twin = nn.Module.train(copy.deepcopy(owner, {id(one): one.detach() for one in results}))
+    return twin if owner is code else MethodType(code.__func__, twin)
 
 
 def guarded(call: Callable, given: str = ""):
     """`call()`; its errors become Halt: "not_started" for an open gap, "raises" for the rest."""
     try:
-        with torch.set_grad_enabled(torch.is_grad_enabled()):  # the mode it leaves behind is its own
-            return call()
+        return call()
     except (Stopped, Halt):
         raise
     except BaseException as error:
-        message = said(error)
+        message = one_line(error)
         is_gap = isinstance(error, NotImplementedError) or "ellipsis" in message
         raise Halt("not_started" if is_gap else "raises", input=given, came=message) from None
 
 
-def said(error: BaseException) -> str:
-    """An error in one line."""
-    try:
-        return one_line(error)
-    except Exception:  # an error that cannot be shown
-        return type(error).__name__
-
-
 def described(value) -> str:
-    """A value as evidence: a number, a tensor's shape, the first of a vector's numbers, or a type."""
-    if isinstance(value, int | float):
-        return f"{value:.4g}"
+    """A value as evidence: a number, the first of a vector's numbers, a larger tensor's shape, or a type."""
     if not isinstance(value, Tensor):
-        return type(value).__name__
+        return f"{value:.4g}" if isinstance(value, int | float) else type(value).__name__
     if value.dim() > 1:
         return str(tuple(value.shape))
-    texts = [f"{number:.4g}" for number in value.detach().flatten()[:4].tolist()]
+    texts = [f"{number:.4g}" for number in value.flatten()[:4].tolist()]
     return f"({', '.join(texts)}{', …' if value.numel() > 4 else ''})" if value.dim() else texts[0]
 
 
 def as_tensor(result) -> Tensor:
     """What came back as a tensor of floating point; Halt when it is none."""
-    if is_open(result):
-        raise Halt("not_started", came=type(result).__name__)
-    if isinstance(result, Tensor) and not result.is_complex():
-        return result if result.is_floating_point() else result.double()
-    if isinstance(result, float | int):  # .item()
-        raise Halt("gradient_cut", came="a number without its history", expected="a tensor")
-    kind = type(result).__qualname__
-    if isinstance(result, tuple):  # `return loss, kl`: which of them is meant?
-        kind = f"a tuple of {len(result)}: {', '.join(type(one).__name__ for one in result[:5])}"
-    raise Halt("wrong_type", came=kind, expected="one tensor")
+    if not isinstance(result, Tensor) or result.is_complex():
+        is_number = isinstance(result, float | int)  # of .item()
+        code = "not_started" if is_open(result) else "gradient_cut" if is_number else "wrong_type"
+        raise Halt(code, came=type(result).__qualname__, expected="one tensor")
+    return result if result.is_floating_point() else result.double()
 
 
 def slopes_of(total: Tensor, inputs: list[Tensor]) -> list[Tensor]:

@@ -29,7 +29,6 @@ class Finding:
     came: str = ""
     expected: str = ""
     note: str = ""
-    reduction: str = ""  # the word in `diagnose(reduction=…)` that says it is meant
 
     @property
     def words(self) -> str:
@@ -39,8 +38,8 @@ class Finding:
     @property
     def evidence(self) -> str:
         """Input, what came out and what should have, on one line; "" when there is nothing to show."""
-        parts = [("input", self.input), ("came out", self.came), ("should have", self.expected)]
-        return "; ".join(f"{name}: {text}" for name, text in parts if text)
+        parts = {"input": self.input, "came out": self.came, "should have": self.expected}
+        return "; ".join(f"{name}: {text}" for name, text in parts.items() if text)
 
 
 @dataclass(frozen=True)
@@ -65,7 +64,8 @@ class Diagnosis:
     @property
     def faults(self) -> tuple[str, ...]:
         """The codes of the mistakes, each once, in the order of `vaekit.exercises.CODES`."""
-        return tuple(code for code in CODES if any(finding.code == code for finding in self.findings))
+        found = {finding.code for finding in self.findings}
+        return tuple(code for code in CODES if code in found)
 
     @property
     def summary(self) -> str:
