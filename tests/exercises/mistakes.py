@@ -279,8 +279,13 @@ MODEL["unrecognized"] += [
     with_methods(forward=lambda self, x: (self.decode(reparameterize(*self.encode(x))), *self.encode(x)[::-1])),
 ]
 MODEL |= {
-    "not_started": [None, ..., torch.nn.Module, with_methods(encode=untouched), with_methods(forward=untouched)],
-    "raises": [with_methods(encode=broken), with_methods(forward=broken), with_methods(__init__=broken)],
+    "not_started": [None, ..., with_methods(encode=untouched), with_methods(forward=untouched)],
+    "raises": [
+        with_methods(encode=broken),
+        with_methods(forward=broken),
+        with_methods(__init__=broken),
+        torch.nn.Module,
+    ],
     "wrong_type": [int, 3, kl, vaekit.Autoencoder, with_methods(forward=lambda self, x: x)],
     "wrong_shape": [
         with_methods(forward=lambda self, x: (self.decode(self.encode(x)[0]).flatten(1), *self.encode(x))),

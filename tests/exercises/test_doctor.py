@@ -87,7 +87,7 @@ def test_the_effective_beta(exercise, code, beta):
         ({"loss": lambda *given: -m.loss_with()(*given)}, "of the whole loss"),
         ({"kl": lambda mu, logvar: -m.kl(mu, logvar)}, "came out: (-2.421, -0.5, "),  # 3 · ½ (4 − 1 − ln 4), and ½
         ({"model": with_methods(__init__=lambda self, config: config.latents)}, "Learners(config=2)"),
-        ({"model": with_methods(encode=None)}, "no method encode"),
+        ({"model": torch.nn.Identity}, "'Identity' object has no attribute 'encode'"),
         ({"model": vaekit.Autoencoder}, "came out: Tensor, NoneType; should have: mu, logvar"),
     ],
 )

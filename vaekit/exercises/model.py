@@ -46,10 +46,6 @@ def _made(candidate) -> nn.Module:
         needed = [one.name for one in parameters if one.default is one.empty and "VAR" not in one.kind.name]
         given = f"{kind.__name__}({', '.join(f'{name}=2' for name in needed)})"
         model = guarded(lambda: kind(**dict.fromkeys(needed, 2)), given)
-    for name in GIVES:
-        if not callable(getattr(model, name, None)):
-            code = "wrong_type" if list(model.parameters()) else "not_started"
-            raise Halt(code, came=f"no method {name}", expected="encode(x), decode(z), forward(x)")
     return model.cpu().float()
 
 
@@ -81,10 +77,11 @@ def _check_shapes(model: nn.Module, x: Tensor) -> None:
 
 def outputs(model: nn.Module, method: str, given: Tensor) -> tuple[Tensor, ...]:
     """What a method gives back, as many tensors as GIVES says; else Halt."""
-    names, call = GIVES[method], model if method == "forward" else getattr(model, method)
-    takes_dice = method == "forward" and "generator" in inspect.signature(model.forward).parameters
-    dice = {"generator": torch.default_generator} if takes_dice else {}
-    out = guarded(lambda: call(given, **dice), f"{method}: {tuple(given.shape)}")
+    names, dice = GIVES[method], {}
+    if method == "forward" and "generator" in inspect.signature(model.forward).parameters:
+        dice = {"generator": torch.default_generator}
+    shown = f"{method}: {tuple(given.shape)}"
+    out = guarded(lambda: (model if method == "forward" else getattr(model, method))(given, **dice), shown)
     parts = (out,) if isinstance(out, Tensor) else tuple(out) if isinstance(out, tuple | list) else ()
     if len(parts) != len(names) or not all(isinstance(one, Tensor) for one in parts):
         came = ", ".join(type(one).__name__ for one in parts) or type(out).__name__
