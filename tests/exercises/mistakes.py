@@ -116,22 +116,16 @@ def std_of(logvar):
     return torch.exp(0.5 * logvar)
 
 
-def seeded(mu, logvar):
-    torch.manual_seed(0)
-    return reparameterize(mu, logvar)
-
-
-def own_seed(mu, logvar):
-    return mu + std_of(logvar) * torch.randn(mu.shape, generator=torch.Generator().manual_seed(1))
-
-
 # These take the tensors they get, whatever their size: `model` uses them too.
 NOISE = written(
     "mu, logvar",
     std_for_variance=["mu + torch.sqrt(std_of(logvar)) * torch.randn_like(mu)"],
     exp_logvar_as_std=["mu + logvar.exp() * torch.randn_like(mu)", "Normal(mu, logvar.exp()).rsample()"],
     noise_missing=["mu", "mu + std_of(logvar)"],
-    noise_reused=[seeded, own_seed],
+    noise_reused=[
+        "[torch.manual_seed(0), reparameterize(mu, logvar)][1]",
+        "mu + std_of(logvar) * torch.randn(mu.shape, generator=torch.Generator().manual_seed(1))",
+    ],
     noise_shared=["mu + std_of(logvar) * torch.randn(mu.shape[1])"],
     broadcast=["mu + std_of(logvar) * torch.randn(len(mu), 1)"],
     gradient_cut=[
@@ -218,11 +212,6 @@ def by_hand(model, x, beta, optimizer):
     return value
 
 
-def without_the_encoder(model, x, beta, optimizer):
-    model.encoder.requires_grad_(False)
-    return step_with()(model, x, beta, optimizer)
-
-
 STEP = {code: [step_with(ways[0])] for code, ways in LOSS.items() if code not in ("wrong_shape", "broadcast")}
 STEP |= {  # and else a step is read like a loss
     "not_started": [untouched, lambda *given: step_with()(*given) and None],
@@ -234,7 +223,7 @@ STEP |= {  # and else a step is read like a loss
     "step_missing": [step_with(order="zero back"), step_with(order="zero"), by_hand],
 }
 STEP["wrong_gradient"] += [step_with(change=lambda value: -value)]
-STEP["gradient_cut"] += [without_the_encoder]
+STEP["gradient_cut"] += [lambda model, *given: [model.encoder.requires_grad_(False), step_with()(model, *given)][1]]
 LOSS["not_started"] = [untouched]
 LOSS["raises"] = [broken, lambda x_logits, x: x.mean()]
 LOSS["wrong_type"] += [lambda *given: RIGHT_LOSS(*given).detach().numpy()]
@@ -307,11 +296,5 @@ MODEL |= {
     ],
 }
 
-TABLE = {
-    "kl": KL,
-    "reconstruction": RECONSTRUCTION,
-    "reparameterize": REPARAMETERIZE,
-    "loss": LOSS,
-    "step": STEP,
-    "model": MODEL,
-}
+TABLE = {"kl": KL, "reconstruction": RECONSTRUCTION, "loss": LOSS}
+TABLE |= {"reparameterize": REPARAMETERIZE, "step": STEP, "model": MODEL}
