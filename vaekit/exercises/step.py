@@ -66,7 +66,8 @@ def examine(function) -> Diagnosis:
         x = torch.rand(BATCH, 1, 28, 28)
         mu, logvar = optimizer.model.encode(x)
         inputs, value = [optimizer.model.decode(mu), x, mu, logvar, beta], optimizer.loss_of(step, x, beta)
-        probes.append(Probe(loss, inputs, optimizer.leaves, value, [slope.clone() for slope in optimizer.fresh]))
+        fresh = [slope.clone() for slope in optimizer.fresh]  # as the hooks hear of what is differentiated below, too
+        probes.append(Probe(loss, inputs, optimizer.leaves, value, fresh))
         steps.append(optimizer.taken)
 
     def all_follow(options: dict) -> bool:
