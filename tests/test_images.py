@@ -2,12 +2,10 @@
 
 import io
 import re
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from scipy.sparse import csr_matrix
 from torch.utils.data import ConcatDataset, DataLoader, Dataset, Subset, TensorDataset
 
 import vaekit
@@ -24,17 +22,11 @@ MEAN = torch.tensor([0.485, 0.456, 0.406])[:, None, None]  # ImageNet's
 STD = torch.tensor([0.229, 0.224, 0.225])[:, None, None]
 
 
-class Torchvisions:
-    """Like torchvision's data sets: the pictures are its `data`."""
-
-    data = BYTES[:, 0]
-
-
 class Labelled(Dataset):
     """A data set that makes each picture when it is asked for, as one that reads files does."""
 
-    def __init__(self, pictures, asked=()):
-        self.pictures, self.asked = pictures, list(asked)
+    def __init__(self, pictures):
+        self.pictures, self.asked = pictures, []
 
     def __len__(self):
         return len(self.pictures)
@@ -42,6 +34,12 @@ class Labelled(Dataset):
     def __getitem__(self, i):
         self.asked.append(i)
         return self.pictures[i], i % 10  # it never says that there are no more
+
+
+class Torchvisions(Labelled):
+    """Like torchvision's data sets: its `data` are the pictures."""
+
+    data = property(lambda self: self.pictures)
 
 
 def npz(**arrays):
@@ -62,27 +60,21 @@ CASES = {  # what a learner has, and what should be seen
     "-1..1": (2 * GREY - 1, GREY),
     "-1..1 NHWC": (2 * COLOUR.permute(0, 2, 3, 1) - 1, COLOUR),
     "MNIST's mean and sd": ((GREY - 0.1307) / 0.3081, GREY),
-    "another mean and sd": ((GREY - 0.286) / 0.353, GREY),
     "a mean and sd a colour": ((COLOUR - MEAN) / STD, COLOUR),
     "mean 0": (GREY - 0.1307, GREY),
-    "-½..½": (GREY - 0.5, GREY),
     "sd 1": (GREY / 0.3081, GREY),
     "0..255 floats": (255 * GREY, GREY),
-    "0..255 whole": ((255 * GREY).round(), GREY),
-    "-128..127": ((255 * GREY).round() - 128, GREY),
     "a little over 1": (1.0000005 * GREY, GREY),
     "divided twice": (GREY / 255, GREY),
     "bool": (GREY > 0.5, INK),
     "0/1 whole": ((GREY > 0.5).long(), INK),
     "0/1 bytes": ((GREY > 0.5).to(torch.uint8), INK),
-    "-1/1 whole": (2 * (GREY > 0.5).int() - 1, INK),
     "int64": (BYTES.long(), GREY),
     "int8": (((255 * GREY).round() - 128).to(torch.int8), GREY),
     "16 bit": (WORDS, GREY),
     "uint16": (WORDS.to(torch.uint16), GREY),
     "12 bit": ((4095 * GREY).int(), GREY),
     "0..16": ((16 * GREY).round(), (16 * GREY).round() / 16),  # as scikit-learn's digits are
-    "0..16 bytes": ((16 * INK).to(torch.uint8), INK),
     "0..16 divided by 255": (16 * GREY / 255, GREY),
     "H W C N": (COLOUR_BYTES.permute(2, 3, 1, 0), COLOUR),
     "H W N": (BYTES[:, 0].permute(1, 2, 0), GREY),
@@ -92,13 +84,9 @@ CASES = {  # what a learner has, and what should be seen
     "wide ones": (GREY[:8, 0].repeat(1, 1, 2), GREY[:8].repeat(1, 1, 1, 2)),
     "N 3 H W 3": (COLOUR[:9].permute(0, 2, 3, 1).unflatten(0, (3, 3)), COLOUR[:9]),
     "N 1 H W 1": (GREY[..., None], GREY),
-    "N 1 D": (BYTES.flatten(2), GREY),
     "N D 1": (BYTES.view(200, 64, 1), GREY),
     "N 3 D": (COLOUR_BYTES.flatten(2), COLOUR),
     "batches of batches": (COLOUR.view(10, 20, 3, 8, 8), COLOUR),
-    "sparse": (GREY.to_sparse(), GREY),
-    "nested": (torch.nested.nested_tensor(list(COLOUR), layout=torch.jagged), COLOUR),
-    "scipy's sparse rows": (csr_matrix(BYTES.flatten(1).numpy()), GREY),
     "NaN": (GREY.masked_fill(GREY > 0.9, torch.nan), GREY.masked_fill(GREY > 0.9, 0)),
     "infinity": (GREY.masked_fill(GREY == 1, torch.inf), GREY.clamp(max=GREY[GREY < 1].max().item())),
     "array": (BYTES.numpy(), GREY),
@@ -110,17 +98,14 @@ CASES = {  # what a learner has, and what should be seen
     "list": (BYTES.tolist(), GREY),
     "list of pictures with labels": (list(zip(COLOUR, range(200), strict=True)), COLOUR),
     "pictures and labels": ((COLOUR_BYTES.numpy(), np.arange(200)), COLOUR),
-    "list of dicts": ([{"image": one, "label": 3} for one in GREY], GREY),
     "batch": ([GREY, torch.arange(200)], GREY),
-    "tuple": (tuple(COLOUR), COLOUR),
     "ImageSet": (ImageSet(BYTES), GREY),
-    "data set of torchvision": (Torchvisions(), GREY),
+    "data set of torchvision": (Torchvisions(BYTES[:, 0]), GREY),
     "TensorDataset": (TensorDataset(GREY), GREY),
     "dict": ({"labels": torch.arange(200), "pixels": GREY}, GREY),
     ".npz": (npz(names=np.array([None, "cat"]), y=np.arange(200), x_train=BYTES[:, 0].numpy()), GREY),
     "DataLoader": (DataLoader(TensorDataset(GREY), 8), GREY),
-    "part of a TensorDataset": (Subset(TensorDataset(GREY), range(50)), GREY[:50]),
-    "part of torchvision's": (Subset(Torchvisions(), [3, 1]), GREY[[3, 1]]),
+    "part of torchvision's": (Subset(Torchvisions(GREY), [3, 1]), GREY[[3, 1]]),
     "data set with labels": (Labelled(COLOUR), COLOUR),
     "data set of arrays": (Labelled(COLOUR_BYTES.permute(0, 2, 3, 1).numpy()), COLOUR),
     "two of them": (ConcatDataset([Labelled(GREY), Labelled(GREY)]), torch.cat([GREY, GREY])),
@@ -135,20 +120,13 @@ def test_the_hint_gives_the_true_picture(name):
         check_images(images)
     message = str(caught.value)
     assert "\n" not in message and len(message) < 450
-    hint = re.search(r"^images must be a tensor \(N, C, H, W\), .*: try (.+)$", message)[1]
+    hint = re.search(r"^images must be a tensor \(N, C, H, W\), C 1 or 3, .*: try (.+)$", message)[1]
     assert "reshape" not in hint and "view" not in hint
     mended = eval(hint, {"torch": torch, "np": np, "images": images})
     check_images(mended)
     shown = as_floats(mended).float()
     assert shown.shape == true.shape
     assert (shown - true).abs().max() < 0.5 / 255 + 1e-4
-
-
-@pytest.mark.parametrize("images", [[BYTES, torch.arange(200)], [GREY[0], GREY[1, :, :5]]])
-def test_nothing_but_the_line_is_said(capfd, images):
-    with pytest.raises(TypeError):
-        check_images(images)
-    assert capfd.readouterr() == ("", "")  # torch writes of an index such as tensor["image"] on its own
 
 
 def test_a_data_set_that_reads_files_is_not_read_through_for_a_hint():
@@ -158,11 +136,11 @@ def test_a_data_set_that_reads_files_is_not_read_through_for_a_hint():
     assert len(data.asked) < 500 < len(data)
 
 
-@pytest.mark.parametrize("kind", [str, Path])
-def test_a_path_is_no_picture_but_leads_to_them(refuses, tmp_path, kind):
+def test_a_path_is_no_picture_but_leads_to_them(refuses, tmp_path):
     np.save(tmp_path / "a.npy", BYTES.numpy())
-    with refuses(TypeError, r"; this is a \w+: try vaekit.load_images\(images\).images$"):
-        check_images(kind(tmp_path / "a.npy"))
+    for path in (tmp_path / "a.npy", str(tmp_path / "a.npy")):
+        with refuses(TypeError, r"; this is a \w+: try vaekit.load_images\(images\).images$"):
+            check_images(path)
 
 
 @pytest.mark.parametrize(
@@ -181,6 +159,8 @@ def test_a_path_is_no_picture_but_leads_to_them(refuses, tmp_path, kind):
         (np.array(["seven"] * 200), "this is a ndarray"),
         ([torch.rand(1, 8, 8), torch.rand(1, 9, 8)], "this is a list"),
         (torch.rand(4, 28, 28, 3, 1), r"the shape of these is \(4, 28, 28, 3, 1\)"),
+        (torch.rand(9, 1, 8, 8).to_sparse(), "this is no dense one"),
+        (torch.rand(9, 1, 8, 8).to(torch.complex64), "these are torch.complex64"),
     ],
 )
 def test_what_nothing_mends_gets_one_line_without_a_hint(refuses, images, words):
@@ -214,10 +194,7 @@ def test_labels_of_any_whole_type_are_taken():
     expected = torch.arange(200) % 10
     for labels in (
         expected.tolist(),
-        expected.numpy(),
-        expected.numpy().astype(np.uint16),
-        expected.numpy()[::-1][::-1],
-        expected.to(torch.uint8),
+        expected.numpy().astype(np.uint16)[::-1][::-1],
         expected.to(torch.uint16),
         expected.double(),  # whole all the same, as a column of pandas with a gap in it
         expected.numpy().astype(np.float32),
@@ -237,10 +214,10 @@ def test_labels_of_any_whole_type_are_taken():
         (np.zeros((200, 1), int), ValueError, r"\(200, 1\): try labels.squeeze\(1\)$"),
         (torch.zeros(150).long(), ValueError, r"is \(150,\)$"),
         (7, ValueError, r"is \(\)$"),
-        (torch.rand(200), TypeError, "these are torch.float32$"),
-        (torch.arange(200) - 1, ValueError, "these go down to -1$"),
+        (torch.rand(200), ValueError, r"not tensor\(\[0"),
+        (torch.arange(200) - 1, ValueError, r"not tensor\(\[ *-1, "),
+        (torch.full((200,), torch.nan), ValueError, r"not tensor\(\[nan"),
         (["seven"] * 200, TypeError, "not .*seven"),
-        (torch.full((200,), torch.nan), TypeError, "these are torch.float32$"),
         ([[1], [1, 2]], TypeError, r"not \[\[1\]"),
         ({"seven": 7}, TypeError, "not {"),
     ],
@@ -253,13 +230,10 @@ def test_other_labels_get_one_line(refuses, labels, error, words):
 def test_what_is_no_set(refuses):
     with refuses(ValueError, r"the shape of these is \(\)$"):
         ImageSet(torch.tensor(1), [1])
+    with refuses(TypeError, r"this is a ndarray: try torch.as_tensor\(images\)$"):
+        ImageSet(BYTES.numpy())
     with refuses(TypeError, "^name must be a str, not None$"):
         ImageSet(BYTES, name=None)
     with refuses(ValueError, "^n must be a whole number from 0 up, not -1$"):
         ImageSet(BYTES).first(-1)
     assert ImageSet(BYTES).first(1000).name == "200 your images"
-
-
-def test_an_image_set_holds_a_tensor(refuses):
-    with refuses(TypeError, r"this is a ndarray: try torch.as_tensor\(images\)$"):
-        ImageSet(BYTES.numpy())

@@ -53,9 +53,8 @@ class ImageSet:
         """The first `n` images, as a set of its own."""
         n = min(check_whole("n", n, 0), len(self))
         few = {field: rows[:n] for field, rows in self._tensors()}
-        is_phrase = self.name[1:].replace(" ", "").isalpha() and self.name[1:].islower()  # and not CIFAR-10
-        name = self.name[:1].lower() + self.name[1:] if is_phrase else self.name
-        return replace(self, name=f"{n} {name}", **few)
+        is_phrase = self.name == self.name.capitalize() and self.name.replace(" ", "").isalpha()  # and not CIFAR-10
+        return replace(self, name=f"{n} {self.name.lower() if is_phrase else self.name}", **few)
 
     def to(self, where: str | torch.device) -> "ImageSet":
         """The same set on another device."""
@@ -69,19 +68,17 @@ def _as_labels(given, images: Tensor) -> Tensor:
     """Labels of any type, if they are whole, as int64 (N,), beside their images."""
     allowed = f"labels must be {len(images)} whole numbers from 0 up, one an image"
     try:
-        labels = given if isinstance(given, Tensor) else torch.tensor(np.array(given).tolist())
+        labels = given.detach() if isinstance(given, Tensor) else torch.tensor(np.array(given).tolist())
     except (TypeError, ValueError, RuntimeError):
         raise TypeError(f"{allowed}; not {short_repr(given)}") from None
     if labels.shape != images.shape[:1]:
         narrow = "squeeze" if labels.shape[1:] == (1,) else "argmax"  # a column, or one-hot
         hint = f": try labels.{narrow}(1)" if labels.ndim == 2 and hasattr(given, narrow) else ""
         raise ValueError(f"{allowed}; the shape of these is {tuple(labels.shape)}{hint}")
-    if labels.is_complex() or (labels.is_floating_point() and (labels != labels.round()).any()):
-        raise TypeError(f"{allowed}; these are {labels.dtype}")
-    labels = labels.detach().to(images.device, torch.int64)
-    if labels.device.type != "meta" and (labels < 0).any():
-        raise ValueError(f"{allowed}; these go down to {labels.min().item()}")
-    return labels
+    whole = labels.to(torch.int64)
+    if labels.device.type != "meta" and ((whole < 0) | (whole != labels.double())).any():
+        raise ValueError(f"{allowed}; not {short_repr(given)}")
+    return whole.to(images.device)
 
 
 def choose_device(name: str | torch.device | None = None) -> torch.device:
@@ -168,7 +165,7 @@ def check_images(images: Tensor, batch_size: int = 1) -> None:
     Raises TypeError on a wrong type or dtype, ValueError on a wrong shape, range or number.
     """
     if fault := find_fault(images):
-        allowed = "images must be a tensor (N, C, H, W), uint8 in 0..255 or floating point in [0, 1]"
+        allowed = "images must be a tensor (N, C, H, W), C 1 or 3, uint8 in 0..255 or floating point in [0, 1]"
         hint = f": try {fault.mending}" if fault.mending else ""
         raise fault.error(f"{allowed}; {fault.words}{hint}")
     check_whole("batch_size", batch_size)

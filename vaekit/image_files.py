@@ -1,10 +1,9 @@
 """A learner's own images, read from files: pictures, a .zip or a folder of them, or the arrays of an .npz."""
 
 import io
-import math
 import os
 import zipfile
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
@@ -14,7 +13,7 @@ from PIL import Image, ImageOps
 
 from vaekit._checks import check_whole, first_line
 from vaekit._files import as_path, read_whole, short_path
-from vaekit._images import mended
+from vaekit._images import as_bytes
 from vaekit.data import DataError, ImageSet
 
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF", "PPM")  # Pillow's names: none that runs another program
@@ -58,23 +57,22 @@ def load_images(path: str | os.PathLike, size: int | None = None) -> LoadedImage
 def read_images(files: dict[str, bytes], size: int | None = None, name: str = "") -> LoadedImages:
     """The images in the contents of files, by the files' names: see `load_images`. name: of the set."""
     size = None if size is None else check_whole("size", size, 8)
-    shown, *others = files or [name]
-    name = name or (shown if not others else "Your pictures")
-    ending = PurePosixPath(shown.lower()).suffix
-    if not others and ending in ARRAYS:
-        pictures, labels, told = _read_arrays(shown, files[shown])
+    first, *others = files or [name]
+    name = name or ("Your pictures" if others else first)
+    ending = PurePosixPath(first.lower()).suffix if len(files) == 1 else ""
+    if ending in ARRAYS:
+        pictures, labels, classes = _read_arrays(first, files[first])
     else:
-        files = _unzip(shown, files[shown]) if not others and ending == ".zip" else files
+        files = _unzip(first, files[first]) if ending == ".zip" else files
         pictures = [_open(file, content) for file, content in files.items()]
         labels, classes = _labels_of_folders(list(files))
-        told = _describe(labels, classes)
     if len(pictures) < 2:
         held = "a single picture, too few to learn from" if pictures else "no pictures"
         raise DataError(f"{short_path(name)} holds {held}: {ALLOWED}")
     _check_room(name, [3 * (size or SIDE) ** 2] * len(pictures))  # as they will be
     images, done = _as_one(pictures, size)
-    told = f"{len(images):,} pictures, {done}; {told}."
-    return LoadedImages(images, labels, _short(name), told)
+    name = name if len(name) <= 24 else f"{name[:11]}…{name[-12:]}"  # for the menu
+    return LoadedImages(images, labels, name, f"{len(images):,} pictures, {done}; {classes}.")
 
 
 def is_picture(name: str) -> bool:
@@ -90,35 +88,34 @@ def _check_room(name: str, sizes: list[int]) -> None:
         raise DataError(f"{short_path(name)} has {has}: {MOST:,} of {MOST_BYTES / 1e6:.0f} MB at most; take a part")
 
 
-def _short(name: str, most: int = 24) -> str:
-    """A name for the menu."""
-    return name if len(name) <= most else f"{name[: most // 2 - 1]}…{name[-most // 2 :]}"
-
-
-# -- pictures -------------------------------------------------------------------------------------------------
+@contextmanager
+def _reading(name: str, done: str = "read as a picture", advice: str = "leave it out, or save it anew"):
+    """What goes wrong within is said of the file, in one line."""
+    try:
+        yield
+    except DataError:
+        raise
+    except Exception as error:
+        is_none = isinstance(error, Image.UnidentifiedImageError)
+        why = "it is empty, damaged, or of another kind" if is_none else first_line(error)
+        why = why.split(". ")[0]  # of a pickle numpy says next how to read it all the same
+        raise DataError(f"{short_path(name)} cannot be {done} ({why}): {advice}") from None
 
 
 def _unzip(name: str, content: bytes) -> dict[str, bytes]:
     """The pictures in a .zip. What it says of their sizes is believed, and no more than that is unpacked."""
-    try:
-        with zipfile.ZipFile(io.BytesIO(content)) as packed:
-            members = [it for it in packed.infolist() if is_picture(it.filename)]
-            _check_room(name, [it.file_size for it in members])
-            return {it.filename.replace("\\", "/"): packed.open(it).read(it.file_size) for it in members}
-    except DataError:
-        raise
-    except Exception as error:  # damaged, encrypted, packed in an unknown way
-        raise DataError(f"{short_path(name)} cannot be unpacked ({first_line(error)}): pack it anew") from None
+    with _reading(name, "unpacked", "pack it anew"), zipfile.ZipFile(io.BytesIO(content)) as packed:
+        members = [it for it in packed.infolist() if is_picture(it.filename)]
+        _check_room(name, [it.file_size for it in members])
+        return {it.filename.replace("\\", "/"): packed.open(it).read(it.file_size) for it in members}
 
 
 def _open(name: str, content: bytes) -> Image.Image:
     """A picture whose pixels are not read yet."""
     if not name.lower().endswith(ENDINGS):
         raise DataError(f"{short_path(name)} is no picture: {ALLOWED}")
-    try:
+    with _reading(name):
         picture = Image.open(io.BytesIO(content), formats=FORMATS)
-    except Exception as error:
-        raise DataError(_unreadable(name, error)) from None
     picture.info["name"] = name
     if picture.width * picture.height > MOST_PIXELS:
         size = f"{picture.width:,} × {picture.height:,} pixels"
@@ -126,128 +123,73 @@ def _open(name: str, content: bytes) -> Image.Image:
     return picture
 
 
-def _unreadable(name: str, error: Exception) -> str:
-    why = "it is empty, damaged, or of another kind" if isinstance(error, Image.UnidentifiedImageError) else ""
-    return f"{short_path(name)} cannot be read as a picture ({why or first_line(error)}): leave it out, or save it anew"
-
-
 def _as_one(pictures: list[Image.Image], size: int | None) -> tuple[torch.Tensor, str]:
     """Pictures of any sizes → images (N, C, size, size), uint8, and what was done, in words."""
     sizes = {picture.size for picture in pictures}
     side = size or next((w for w, h in sizes if len(sizes) == 1 and w == h and w in KEPT), SIDE)
-    white = max((_white(picture) for picture in pictures if picture.mode[0] in DEEP), default=255)
-    square = np.stack([_square(picture, side, white) for picture in pictures])  # (N, size, size, 3)
+    square = np.stack([_square(picture, side) for picture in pictures])  # (N, size, size, 3)
     grey = int(np.ptp(square, axis=3).max()) <= NEARLY_GREY
-    images = _as_bytes(torch.from_numpy(square[..., 1:2] if grey else square).permute(0, 3, 1, 2).contiguous())
+    images = as_bytes(torch.from_numpy(square[..., 1:2] if grey else square).permute(0, 3, 1, 2).contiguous())
     cut = "cut square from the middle, " if any(w != h for w, h in sizes) else ""
     made = "" if sizes == {(side, side)} else "made "
     return images, f"{cut}{made}{side} × {side} and {'grey' if grey else 'in colour'}"
 
 
-def _white(picture: Image.Image) -> float:
-    """White in pictures of more than 8 bits such as this: 1 for fractions, 2ᵏ − 1 as cameras have it, or 65,535 up."""
-    try:
-        pixels = np.asarray(picture)
-        top = float(pixels[np.isfinite(pixels)].max(initial=0))
-        if top <= 1.1:  # a resize overshoots a little
-            return 1
-        return 2 ** math.ceil(math.log2(top + 1) - 1e-6) - 1 if top < 4096 else max(65535, top)
-    except Exception as error:
-        raise DataError(_unreadable(picture.info["name"], error)) from None
-
-
-def _square(picture: Image.Image, side: int, white: float) -> np.ndarray:
+def _square(picture: Image.Image, side: int) -> np.ndarray:
     """A picture as (side, side, 3), uint8: upright, on white where it is transparent, cut from the middle."""
-    try:
+    with _reading(picture.info.get("name", "a picture")):
         if picture.mode[0] in DEEP:
-            pixels = np.nan_to_num(np.asarray(picture)).clip(0, white)
-            picture = Image.fromarray((pixels * (255 / white)).round().astype(np.uint8))
+            picture = Image.fromarray(as_bytes(np.asarray(picture)[None])[0, 0].numpy())
         picture.draft("RGB", (2 * side, 2 * side))  # a large .jpg need not be read in full
         picture = ImageOps.exif_transpose(picture)
         if picture.has_transparency_data:
             ground = Image.new("RGBA", picture.size, "white")
             picture = Image.alpha_composite(ground, picture.convert("RGBA"))
-        picture = ImageOps.fit(picture.convert("RGB"), (side, side))
-        return np.asarray(picture)
-    except Exception as error:
-        raise DataError(_unreadable(picture.info.get("name", "a picture"), error)) from None
+        return np.asarray(ImageOps.fit(picture.convert("RGB"), (side, side)))
 
 
-def _labels_of_folders(names: list[str]) -> tuple[torch.Tensor | None, list[str] | None]:
-    """A class for each folder that directly holds pictures: its own number where all are numbers, else their order."""
+def _labels_of_folders(names: list[str]) -> tuple[torch.Tensor | None, str]:
+    """A class for each folder that directly holds pictures, its number or its place; and what they are, in words."""
     folders = [PurePosixPath(name).parent.name for name in names]
     classes = sorted(set(folders))
     if not 1 < len(classes) <= CLASSES:
-        return None, None
-    numbers = [int(name) for name in classes if name.isdecimal() and len(name) < 4 and int(name) < 256]
-    if len(set(numbers)) == len(classes):
-        return torch.tensor([int(name) for name in folders]), None
-    return torch.tensor([classes.index(name) for name in folders]), classes
-
-
-def _describe(labels: torch.Tensor | None, classes: list[str] | None) -> str:
-    if labels is None:
-        return "no classes"
-    if classes and len(classes) <= 4:
-        names = [f"{number} {_short(name or 'in no folder')}" for number, name in enumerate(classes)]
-        return f"classes: {', '.join(names)}"
-    return f"{len(labels.unique())} classes{', the folders in order' if classes else ''}"
-
-
-# -- arrays ---------------------------------------------------------------------------------------------------
+        return None, "no classes"
+    numbers = {name: int(name) for name in classes if name.isdecimal() and len(name) < 4 and int(name) < 256}
+    if len(set(numbers.values())) == len(classes):
+        return torch.tensor([numbers[name] for name in folders]), f"{len(classes)} classes"
+    named = [f"{number} {name or 'in no folder'}" for number, name in enumerate(classes)]
+    told = f"classes: {', '.join(named[:4])}{', …' if named[4:] else ''}"
+    return torch.tensor([classes.index(name) for name in folders]), told
 
 
 def _read_arrays(name: str, content: bytes) -> tuple[list[Image.Image], torch.Tensor | None, str]:
-    try:
-        images, others = _find_images(name, content)
-    except DataError:
-        raise
-    except Exception as error:
-        why = first_line(error).split(". ")[0]  # of a pickle numpy says next how to read it all the same
-        raise DataError(f"{short_path(name)} cannot be read ({why}): save numbers by np.savez") from None
-    if images is None:
-        why = "no array of numbers (N, H, W) is in it, and Python objects are not read"
-        raise DataError(f"{short_path(name)} holds no images: {why}; np.savez(file, images=..., labels=...) saves them")
-    _check_room(name, [images[:1].nbytes] * len(images))
-    try:
-        images = _as_bytes(images)
-    except Exception as error:
-        raise DataError(f"{short_path(name)}: {first_line(error)}") from None
+    """The pictures in an .npz or .npy; labels, or None; and which classes there are, in words."""
+    with _reading(name, "read", "save numbers (N, H, W) by np.savez(file, images=..., labels=...)"):
+        found, arrays = np.load(io.BytesIO(content), allow_pickle=False), {}
+        if isinstance(found, np.ndarray):
+            found = {"images": found}
+        else:
+            _check_room(name, [it.file_size for it in found.zip.infolist()])
+        for key in found:
+            with suppress(ValueError):  # Python objects, which may run anything, stay unread
+                arrays[key.lower()] = found[key]
+        sizes = {key: array.size for key, array in arrays.items() if array.ndim > 1}
+        if not sizes:
+            raise ValueError("no array (N, H, W) is in it, and Python objects are not read")
+        images = arrays[next(filter(sizes.get, IMAGES), max(sizes, key=sizes.get))]
+        _check_room(name, [images[:1].nbytes] * len(images))
+        images = as_bytes(images)
     pixels = images.permute(0, 2, 3, 1).squeeze(3).numpy()  # (N, H, W) or (N, H, W, 3)
-    return [Image.fromarray(each) for each in pixels], *_find_labels(others, images)
-
-
-def _as_bytes(images) -> torch.Tensor:
-    """Images of any kind that a hint can mend, (N, C, H, W), uint8."""
-    images = mended(images)
-    return (255 * images).round().to(torch.uint8) if images.is_floating_point() else images
-
-
-def _find_images(name: str, content: bytes) -> tuple[np.ndarray | None, dict[str, np.ndarray]]:
-    """The array that holds the images, by its name, else the largest of two axes or more; and the rest."""
-    found = np.load(io.BytesIO(content), allow_pickle=False)
-    if isinstance(found, np.ndarray):
-        return (found if found.ndim > 1 else None), {}
-    _check_room(name, [it.file_size for it in found.zip.infolist()])
-    arrays = {}
-    for key in found.files:
-        try:
-            arrays[key.lower()] = found[key]
-        except ValueError as error:
-            if "Object arrays" not in str(error):  # which may run anything: they stay unread
-                raise
-    sizes = {key: array.size for key, array in arrays.items() if array.ndim > 1}
-    image = next((key for key in IMAGES if key in sizes), max(sizes, key=sizes.get, default=None))
-    return arrays.pop(image, None), arrays
+    return [Image.fromarray(each) for each in pixels], *_find_labels(arrays, images)
 
 
 def _find_labels(arrays: dict[str, np.ndarray], images: torch.Tensor) -> tuple[torch.Tensor | None, str]:
     """Whole numbers from 0 to 255, one an image, or None where there are none; and what is there, in words."""
-    told = "no classes"
-    for key in (key for key in LABELS if key in arrays):
+    keys = [key for key in LABELS if key in arrays]
+    for key in keys:
         with suppress(TypeError, ValueError):
             labels = ImageSet(images, arrays[key].squeeze()).labels
             if labels.max() < 256:
-                return labels, _describe(labels, None)
-        told = f"no classes: {key} must be a whole number from 0 to 255 for each picture"
-    return None, told
+                return labels, f"{len(labels.unique())} classes"
+    why = f": {keys[0]} must be a whole number from 0 to 255 for each picture" if keys else ""
+    return None, f"no classes{why}"
