@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -10,11 +11,7 @@ from pathlib import Path
 
 from vaekit.copies import CopyError, copy_lectures
 
-FIRST = "00_start_here.ipynb"
-# JupyterLab's offer of news is off: it would lie over the lab, and ask for a network.
-SETTINGS = Path(__file__).parent / "_jupyter"
-# In the installed package, else in the clone.
-BOOK = [Path(__file__).parent / "_book", Path(__file__).resolve().parents[1] / "tools" / "book"]
+HERE = Path(__file__).resolve().parent
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -22,10 +19,10 @@ def main(arguments: list[str] | None = None) -> None:
     arguments = sys.argv[1:] if arguments is None else arguments
     if arguments[:1] == ["book"]:
         return make_book(arguments[1:])
-    mine = arguments
+    mine, theirs = arguments, []
     if arguments[:1] == ["lab"]:  # what comes after the folder is JupyterLab's
-        has_folder = arguments[1:] and (not arguments[1].startswith("-") or arguments[1] in ("-h", "--help"))
-        mine = arguments[: 2 if has_folder else 1]
+        n_mine = 2 if arguments[1:] and re.match("[^-]|-h$|--help$", arguments[1]) else 1
+        mine, theirs = arguments[:n_mine], arguments[n_mine:]
     sys.stdout.reconfigure(errors="backslashreplace")  # a folder's name may be none that the terminal can print
     asked = parser().parse_args(mine)
     try:
@@ -35,7 +32,7 @@ def main(arguments: list[str] | None = None) -> None:
             print(f"vaekit: {line}")
         print(f"vaekit: the lectures are in {asked.folder.resolve()}", flush=True)
         if asked.command == "lab":
-            start_jupyterlab(asked.folder, arguments[len(mine) :])
+            start_jupyterlab(asked.folder, theirs)
     except CopyError as error:
         sys.exit(f"vaekit: {error}")
 
@@ -52,9 +49,8 @@ def parser() -> argparse.ArgumentParser:
     lab.add_argument("folder", nargs="?", metavar="FOLDER", type=Path, default=default, help="default: %(default)s")
     copies = commands.add_parser("copies", help="copy the lectures; a copy that was written in stays as it is")
     copies.add_argument("folder", metavar="FOLDER", type=Path)
-    kind = {"dest": "kind", "action": "store_const", "default": "learner"}
-    copies.add_argument("--learner", **kind, const="learner", help="without outputs, solutions folded (the default)")
-    copies.add_argument("--instructor", **kind, const="instructor", help="with outputs, all solutions open")
+    kind = {"dest": "kind", "action": "store_const", "const": "instructor", "default": "learner"}
+    copies.add_argument("--instructor", **kind, help="with outputs, and all solutions open")
     commands.add_parser("book", help="make pages of the lectures, to read without Python")
     return vaekit
 
@@ -63,17 +59,17 @@ def make_book(arguments: list[str]) -> None:
     """The book, by Sphinx, in place of this process."""
     if find_spec("myst_nb") is None:
         sys.exit('vaekit: the book needs Sphinx: python -m pip install "vaekit[book]"')
-    folder = next(folder for folder in BOOK if folder.is_dir())
-    start([sys.executable, str(folder / "make_book.py"), *arguments])
+    installed, clone = HERE / "_book", HERE.parent / "tools" / "book"
+    start([sys.executable, str((installed if installed.is_dir() else clone) / "make_book.py"), *arguments])
 
 
 def start_jupyterlab(folder: Path, arguments: list[str]) -> None:
     """JupyterLab on the folder, at the first lecture, in place of this process."""
-    paths = [str(SETTINGS), os.environ.get("JUPYTER_CONFIG_PATH", "")]
+    # No offer of news: it would lie over the lab, and ask for a network.
+    paths = [str(HERE / "_jupyter"), os.environ.get("JUPYTER_CONFIG_PATH", "")]
     os.environ["JUPYTER_CONFIG_PATH"] = os.pathsep.join(filter(None, paths))
-    command = [sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={folder.resolve()}"]
-    command += [f"--LabApp.default_url=/lab/tree/{FIRST}", *arguments]
-    start(command)
+    there = [f"--ServerApp.root_dir={folder.resolve()}", "--LabApp.default_url=/lab/tree/00_start_here.ipynb"]
+    start([sys.executable, "-m", "jupyterlab", *there, *arguments])
 
 
 def start(command: list[str]) -> None:

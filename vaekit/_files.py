@@ -47,8 +47,7 @@ def read_whole(path, fault: type[Exception]) -> bytes:
 def write_whole(path: str | os.PathLike, content: bytes) -> None:
     """Write a file whole or not at all: a full disk or a kill -9 leaves the old one as it was. Its mode stays.
 
-    Of several savers at once the last wins. Each writes a draft first; a killed one's goes with a save an hour later.
-    Raises OSError, in one line, when it cannot be written.
+    Of several savers at once the last wins. Raises OSError, in one line, when it cannot be written.
     """
     target = as_path(path)
     draft = target.with_name(f".vaekit-{uuid4().hex}.saving")
@@ -66,7 +65,7 @@ def write_whole(path: str | os.PathLike, content: bytes) -> None:
         why = f"({error.strerror or error}); nothing has changed: try another place"
         raise OSError(f"{short_path(path)} could not be written {why}") from error
     finally:
-        for left in target.parent.glob(".vaekit-*.saving"):
+        for left in target.parent.glob(".vaekit-*.saving"):  # a killed saver's goes an hour later
             with suppress(OSError):
                 if left == draft or left.stat().st_mtime < time.time() - 3600:
                     left.unlink()

@@ -4,7 +4,7 @@ import hashlib
 import json
 import re
 from contextlib import suppress
-from itertools import count
+from itertools import chain, count
 from pathlib import Path
 
 from vaekit._checks import check_choice, first_line
@@ -59,7 +59,8 @@ def copy_lectures(folder: str | Path, kind: str = "learner") -> list[str]:
 def _copy(name: Path, content: bytes, folder: Path, sums: dict[str, str]) -> str | None:
     """Bring one file into the folder, if its copy is not of this version. Returns what there is to say about it."""
     new = sum_of(content)
-    for place in _places(name):
+    for beside in chain(["", ".new"], map(".new{}".format, count(2))):  # of copies that somebody has written in
+        place = name.with_name(f"{name.stem}{beside}{name.suffix}")
         target, key = folder / place, place.as_posix()
         known, sums[key] = sums.get(key), new
         if not target.exists():
@@ -71,12 +72,6 @@ def _copy(name: Path, content: bytes, folder: Path, sums: dict[str, str]) -> str
     target.parent.mkdir(exist_ok=True)
     write_whole(target, content)
     return None if place == name else f"{name.as_posix()} has changed, and so has your copy: the new one is {key}"
-
-
-def _places(name: Path):
-    """Where a lecture may go: its own name, and those beside a copy that somebody has written in."""
-    yield name
-    yield from (name.with_name(f"{name.stem}.new{number if number > 1 else ''}{name.suffix}") for number in count(1))
 
 
 def sum_of(content: bytes) -> str:
@@ -100,29 +95,28 @@ def _prepared(path: Path, kind: str) -> bytes:
     """What a copy of this kind has in a file."""
     if path.suffix != ".ipynb":
         return path.read_bytes()
-    return json.dumps(PREPARE[kind](json.loads(path.read_bytes())), ensure_ascii=False, indent=1).encode()
-
-
-def _for_a_learner(notebook: dict) -> dict:
-    """The same lecture before anything was run, with all cells folded that hold an answer."""
+    notebook = json.loads(path.read_bytes())
     for cell in notebook["cells"]:
-        asks = cell["cell_type"] == "code" and re.search(r"= Prediction\(|^def judge", "".join(cell["source"]), re.M)
-        if cell["cell_type"] == "code":
-            cell["outputs"], cell["execution_count"] = [], None
-        tags = FOLDED.keys() & cell["metadata"].get("tags", ())
-        for tag in tags:
-            cell["source"] = FOLDED[tag] + "\n" + "".join(cell["source"])
-        if asks or tags:
-            cell["metadata"]["jupyter"] = cell["metadata"].get("jupyter", {}) | {"source_hidden": True}
-    return notebook
+        PREPARE[kind](cell, cell["metadata"].get("tags", ()))
+    return json.dumps(notebook, ensure_ascii=False, indent=1).encode()
 
 
-def _for_an_instructor(notebook: dict) -> dict:
-    """The same lecture with all solutions open."""
-    for cell in notebook["cells"]:
-        if "solution" in cell["metadata"].get("tags", ()):
-            cell["metadata"].pop("jupyter", None)
-    return notebook
+def _for_a_learner(cell: dict, tags: list[str]) -> None:
+    """As it was before anything was run, and folded if it holds an answer."""
+    asks = False
+    if cell["cell_type"] == "code":
+        cell["outputs"], cell["execution_count"] = [], None
+        asks = re.search(r"= Prediction\(|^def judge", "".join(cell["source"]), re.M)
+    folded = [words for tag, words in FOLDED.items() if tag in tags]
+    if folded or asks:
+        cell["source"] = "\n".join([*folded, "".join(cell["source"])])
+        cell["metadata"].setdefault("jupyter", {})["source_hidden"] = True
+
+
+def _for_an_instructor(cell: dict, tags: list[str]) -> None:
+    """With its solution open."""
+    if "solution" in tags:
+        cell["metadata"].pop("jupyter", None)
 
 
 PREPARE = {"learner": _for_a_learner, "instructor": _for_an_instructor}
