@@ -36,33 +36,20 @@ def pytest_xdist_make_scheduler(config, log):
 
 
 @pytest.fixture(autouse=True, scope="session")
-def on_the_cpu():
-    """The tests are about the CPU, whatever the machine has; the kernels they start inherit it."""
+def one_machine():
+    """The tests, and the kernels they start, are about the CPU, hear SIGINT, and compare results to the bit."""
+    torch.set_num_threads(1)
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # whoever starts them as a background job makes them deaf
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("VAEKIT_DEVICE", "cpu")
         yield
-
-
-@pytest.fixture(scope="session", autouse=True)
-def one_torch_thread():
-    """Results are compared to the bit, between threads as well: each uses one torch thread."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(autouse=True)
 def same_dice():
     """What draws from torch's global generator draws the same each time: a failure can be seen again."""
     torch.manual_seed(0)
-
-
-@pytest.fixture(autouse=True, scope="session")
-def hears_the_interrupt():
-    """Whoever starts the tests as a background job makes them, and the processes they start, deaf to SIGINT."""
-    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
@@ -97,9 +84,7 @@ def refuses():
         with pytest.raises(error) as caught:
             yield
         message = str(caught.value)
-        assert re.search(pattern, message), message
-        assert "\n" not in message
-        assert len(message) < 400, message
+        assert re.search(pattern, message) and "\n" not in message and len(message) < 400, message
 
     return check
 

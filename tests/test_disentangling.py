@@ -16,7 +16,7 @@ def draws(columns: int, seed: int = 0) -> torch.Tensor:
 
 
 def by_rank(column: torch.Tensor, bins: int) -> np.ndarray:
-    """Bins of equal number by each value's rank: an independent way to cut at the quantiles, when no two are equal."""
+    """Bins of equal number by each value's rank: another way to cut at the quantiles, when no two are equal."""
     return column.numpy().argsort().argsort() * bins // len(column)
 
 
@@ -49,12 +49,14 @@ def test_discrete_factors_are_taken_as_they_are():
     assert found.information[:, 0].tolist() == pytest.approx(expected, abs=1e-5)
 
 
-def test_a_collapsed_latent_knows_nothing():
+def test_a_collapsed_latent_knows_nothing_and_a_lone_one_has_no_rival():
     factors = draws(2)
     codes = torch.cat([torch.full((N, 1), 0.3), factors, torch.zeros(N, 1)], 1)
     found = mutual_information_gap(codes, factors)
-    assert found.information[[0, 3]].tolist() == [[0, 0], [0, 0]]
-    assert found.latent.tolist() == [1, 2]
+    assert found.information[[0, 3]].tolist() == [[0, 0], [0, 0]] and found.latent.tolist() == [1, 2]
+    found = mutual_information_gap(factors[:, :1], factors)
+    assert (found.gap.shape, found.information.shape, found.latent.tolist()) == ((2,), (1, 2), [0, 0])
+    assert found.gap[0].item() == pytest.approx(1, abs=1e-5)
 
 
 @pytest.mark.parametrize("most", [0.0, 0.5, 1.0])
@@ -65,26 +67,23 @@ def test_a_factor_of_mostly_one_value_is_that_and_the_rest(most):
     assert 0.9 < found.gap.item() <= 1 + 1e-5
 
 
-def test_a_lone_latent_has_no_rival():
-    found = mutual_information_gap(draws(2)[:, :1], draws(2))
-    assert (found.gap.shape, found.information.shape, found.latent.tolist()) == ((2,), (1, 2), [0, 0])
-    assert found.gap[0].item() == pytest.approx(1, abs=1e-5)
+GOOD = draws(2)
 
 
-def test_what_is_refused(refuses):
-    good = draws(2)
-    with refuses(TypeError, "codes must be a tensor .*, not"):
-        mutual_information_gap([[1.0]], good)
-    with refuses(ValueError, r"factors must be \(N, columns\).*\(4000,\)"):
-        mutual_information_gap(good, good[:, 0])
-    with refuses(ValueError, r"codes must be .*\(4000, 0\)"):
-        mutual_information_gap(good[:, :0], good)
-    with refuses(ValueError, "one row per image; there are 4000 and 10"):
-        mutual_information_gap(good, good[:10])
-    with refuses(ValueError, "codes must be finite.*NaN"):
-        mutual_information_gap(good.log() * 0 / 0, good)
+@pytest.mark.parametrize(
+    ("codes", "factors", "words"),
+    [
+        ([[1.0]], GOOD, "codes must be a tensor .*, not"),
+        (GOOD, GOOD[:, 0], r"factors must be \(N, columns\).*\(4000,\)"),
+        (GOOD[:, :0], GOOD, r"codes must be .*\(4000, 0\)"),
+        (GOOD, GOOD[:10], "one row per image; there are 4000 and 10"),
+        (GOOD * torch.nan, GOOD, "codes must be finite.*NaN"),
+        (GOOD, torch.cat([GOOD[:, :1], torch.ones(N, 1)], 1), "factor 1 has one value in all 4000 rows"),
+    ],
+)
+def test_what_is_refused(refuses, codes, factors, words):
+    with refuses((TypeError, ValueError), words):
+        mutual_information_gap(codes, factors)
     for bins in (1, 4001, 20.0, True):
         with refuses(ValueError, f"bins must be a whole number from 2 to 4000, not {bins}"):
-            mutual_information_gap(good, good, bins)
-    with refuses(ValueError, "factor 1 has one value in all 4000 rows"):
-        mutual_information_gap(good, torch.cat([good[:, :1], torch.ones(N, 1)], 1))
+            mutual_information_gap(GOOD, GOOD, bins)

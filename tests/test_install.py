@@ -92,9 +92,9 @@ def test_what_an_older_kernel_lacks_is_said_in_one_line(monkeypatch, refuses, to
 
 
 def test_colab_is_told_which_widget_manager_shows_a_lab(monkeypatch):
-    import ipywidgets
+    from ipywidgets import VBox
 
-    box = ipywidgets.VBox()
+    box = VBox()
     assert as_bundle(box, alt="a plane", png=b"")[1] == {"image/png": {"alt": "a plane"}}
     manager = SimpleNamespace(_installed_url="its address")
     colab = SimpleNamespace(enable_custom_widget_manager=lambda: None, _widgets=manager)

@@ -13,22 +13,16 @@ def count_lecture(tool):
     return tool("count_lecture")
 
 
-def number(path: Path) -> str:
-    return path.stem.partition("_")[0]
-
-
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=number)
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem.partition("_")[0])
 def test_a_lecture_keeps_its_counts(count_lecture, path):
     lecture = count_lecture.Lecture.read(path)
     found = lecture.breaches()
     assert not found, "\n  ".join([f"{path.name}: {lecture.counts()}", *found])
 
 
+LONG = f"# 04\n\nA word (and three more) $x = 1$ {'word ' * 1100}\n\n| a | table |\n\n<details>folded</details>"
 BAD = [
-    (
-        "markdown",
-        "# 04\n\nA word (and three more) $x = 1$ " + "word " * 1100 + "\n\n| a | table |\n\n<details>folded</details>",
-    ),
+    ("markdown", LONG),
     ("code", "guess = Prediction('?', key='a')\nlab = vaekit.LatentLab(tasks=[Task('Do it', lambda lab: True)])"),
     ("code", "def gap():\n    raise NotImplementedError"),
     ("code", "x = 1\n" * 16),

@@ -1,6 +1,8 @@
-"""What stands beside the code for those who adopt and cite: it agrees with the code."""
+"""Lint and format; and what stands beside the code for those who adopt and cite: it agrees with the code."""
 
 import re
+import subprocess
+import sys
 import tomllib
 from fnmatch import fnmatch
 from pathlib import Path
@@ -14,6 +16,12 @@ ROOT = Path(__file__).parents[1]
 
 def read(name: str) -> str:
     return (ROOT / name).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("command", [["check"], ["format", "--check", "--diff"]], ids=lambda command: command[0])
+def test_ruff(command):
+    ruff = subprocess.run([sys.executable, "-m", "ruff", *command, "."], cwd=ROOT, capture_output=True, text=True)
+    assert ruff.returncode == 0, f"\n{ruff.stdout}{ruff.stderr}"
 
 
 def test_the_version_that_is_cited_is_this_one():
