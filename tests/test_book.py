@@ -99,9 +99,9 @@ def test_whatever_is_linked_to_comes_along(tool, tmp_path):
     ],
 )
 def test_what_cannot_be_read_makes_no_book(tool, tmp_path, count, output, flaw):
-    from nbformat import from_dict, v4, write
+    from nbformat import v4, write
 
-    cell = v4.new_code_cell("x", execution_count=count, outputs=[from_dict(output)])
+    cell = v4.new_code_cell("x", execution_count=count, outputs=[v4.new_output(**output)])
     write(v4.new_notebook(cells=[v4.new_markdown_cell("# A"), cell]), tmp_path / "a.ipynb")
     with pytest.raises(ValueError, match=f"a: {flaw}"):
         tool("make_book").make_book(tmp_path / "book", tmp_path, 1)

@@ -58,43 +58,33 @@ def test_no_solution_is_left_in_what_a_learner_gets(for_graders, tmp_path):
     assert "0.5 * (mu**2" in (source / "solutions" / "kl-solution.py").read_text(encoding="utf-8")
 
 
-def answer(folder: Path) -> None:
-    """One of the predictions was chosen."""
-    folder.mkdir()
-    (folder / f"{CHOICE[0]}.txt").write_text(CHOICE[1], encoding="utf-8")
-
-
-def fill(path: Path) -> None:
-    """What a learner hands in."""
+def fill(folder: Path) -> None:
+    """What a learner hands in: gaps filled, and one of the predictions chosen."""
+    path = folder / f"{NAME}.ipynb"
+    assert "_solution(" not in path.read_text(encoding="utf-8")
     notebook = nbformat.read(path, as_version=4)
     for cell in notebook.cells:
         cell.source = next((code for start, code in FILLED.items() if cell.source.startswith(start)), cell.source)
     nbformat.write(notebook, path)
+    (folder / "answers").mkdir()
+    (folder / "answers" / f"{CHOICE[0]}.txt").write_text(CHOICE[1], encoding="utf-8")
 
 
 def run(*command: str, folder: Path) -> None:
     """One of a grader's commands."""
+    if find_spec(command[0]) is None:
+        pytest.skip(f"no {command[0]} here: .venv/bin/python -m pip install nbgrader otter-grader")
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     call = [sys.executable, "-m", *command]
     done = subprocess.run(call, cwd=folder, env=environment, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
 
 
-def needs(module: str, package: str):
-    missing = find_spec(module) is None
-    return pytest.mark.skipif(missing, reason=f"no {package} here: .venv/bin/python -m pip install {package}")
-
-
 @pytest.mark.release
-@needs("nbgrader", "nbgrader")
 def test_nbgrader(for_graders, tmp_path):
     for_graders.make("nbgrader", LECTURE, tmp_path)
     run("nbgrader", "generate_assignment", NAME, "--create", folder=tmp_path)
-    handed_in = tmp_path / "submitted" / "ada" / NAME
-    shutil.copytree(tmp_path / "release" / NAME, handed_in)
-    assert "_solution(" not in (handed_in / f"{NAME}.ipynb").read_text(encoding="utf-8")
-    fill(handed_in / f"{NAME}.ipynb")
-    answer(handed_in / "answers")
+    fill(shutil.copytree(tmp_path / "release" / NAME, tmp_path / "submitted" / "ada" / NAME))
     run("nbgrader", "autograde", NAME, folder=tmp_path)
     run("nbgrader", "generate_feedback", NAME, folder=tmp_path)
     run("nbgrader", "export", folder=tmp_path)
@@ -106,14 +96,11 @@ def test_nbgrader(for_graders, tmp_path):
 
 
 @pytest.mark.release
-@needs("otter", "otter-grader")
 def test_otter(for_graders, tmp_path):
     for_graders.make("otter", LECTURE, tmp_path)
     run("otter", "assign", f"{NAME}.ipynb", "dist", folder=tmp_path / NAME)
     student = tmp_path / NAME / "dist" / "student"
-    assert "_solution(" not in (student / f"{NAME}.ipynb").read_text(encoding="utf-8")
-    fill(student / f"{NAME}.ipynb")
-    answer(student / "answers")
+    fill(student)
     with zipfile.ZipFile(tmp_path / "ada.zip", "w") as handed_in:
         for path in (student / f"{NAME}.ipynb", *(student / "answers").iterdir()):
             handed_in.write(path, path.relative_to(student))

@@ -107,6 +107,7 @@ CASES = {  # what a learner has, and what should be seen
     "DataLoader": (DataLoader(TensorDataset(GREY), 8), GREY),
     "part of torchvision's": (Subset(Torchvisions(GREY), [3, 1]), GREY[[3, 1]]),
     "data set with labels": (Labelled(COLOUR), COLOUR),
+    "data set of dicts": (ConcatDataset([[{"image": one} for one in GREY]]), GREY),
     "data set of arrays": (Labelled(COLOUR_BYTES.permute(0, 2, 3, 1).numpy()), COLOUR),
     "two of them": (ConcatDataset([Labelled(GREY), Labelled(GREY)]), torch.cat([GREY, GREY])),
     "DataLoader, shuffled": (DataLoader(Labelled(GREY), 8, shuffle=True), GREY),

@@ -32,19 +32,14 @@ BAD = [
 ]
 
 
-@pytest.fixture
-def bad(count_lecture, tmp_path):
-    """A lecture that keeps nothing."""
+def test_each_breach_is_named(count_lecture, tmp_path):
     cells = [{"cell_type": kind, "source": source, "metadata": {}, "outputs": []} for kind, source in BAD]
     cells[-1]["outputs"] = [
         {"output_type": "stream", "text": "one is below two: True\n"},
         {"output_type": "display_data", "data": {"image/png": "", "text/plain": "True"}},
     ]
     (tmp_path / "04_bad.ipynb").write_text(json.dumps({"cells": cells}))
-    return count_lecture.Lecture.read(tmp_path / "04_bad.ipynb")
-
-
-def test_each_breach_is_named(bad):
+    bad = count_lecture.Lecture.read(tmp_path / "04_bad.ipynb")
     assert bad.counts() == "1106 words, 3 of them in brackets; 1 predictions, 1 tasks, 2 gaps, 1 checks"
     assert bad.breaches() == [
         "1106 words of prose: at most 1100",
@@ -57,10 +52,8 @@ def test_each_breach_is_named(bad):
         "cell 6 prints a verdict, not a number: 'one is below two: True'",
         "cell 6: a figure without its text alternative: metadata.alt",
     ]
-
-
-def test_solutions_and_claims_are_out_of_the_way(bad):
-    for cell in bad.cells[3:]:
+    good = count_lecture.Lecture.read(tmp_path / "04_bad.ipynb")
+    for cell in good.cells[3:]:  # claims are out of the way
         cell.metadata["tags"] = ["claims"]
-    bad.cells[4].source = "lab.solve(prior=False)"
-    assert bad.gaps == 1 and bad.solved == 1 and bad.without_prose == [] and bad.actions["checks"] == 0
+    good.cells[4].source = "lab.solve(prior=False)"
+    assert good.gaps == 1 and good.solved == 1 and good.without_prose == [] and good.actions["checks"] == 0

@@ -17,8 +17,9 @@ DTYPES = (torch.uint8, torch.float16, torch.bfloat16, torch.float32, torch.float
 ARRAYS = ("torch.as_tensor({0})", "torch.stack({0})", "torch.as_tensor(np.array({0}))")
 ARRAYS += ("torch.as_tensor(np.array({0}, float))",)  # of another byte order, or long doubles
 HELD = ("{0}.images", "{0}.tensors[0]", "torch.as_tensor({0}.data)", "vaekit.load_images({0}).images")
-ITEMS = [f"{{0}}[i]{part} for i in range(len({{0}}))" for part in ("", "[0]")]  # a data set's; with a label
-ITEMS = [way for item in ITEMS for way in (f"torch.stack([{item}])", f"torch.as_tensor(np.stack([{item}]))")]
+# A data set's, one by one: pictures alone, with a label, or by name.
+EACH = [f"{{0}}[i]{part} for i in range(len({{0}}))" for part in ("", "[0]", "['image']")]
+ITEMS = [way for each in EACH for way in (f"torch.stack([{each}])", f"torch.as_tensor(np.stack([{each}]))")]
 TRIED = 64  # of these, before the hint is given: a data set may read each from a file
 # What the axes may be, the likeliest first, and how to go on. D: each picture, or each of its colours, in one line.
 LAYOUTS = {
@@ -92,7 +93,7 @@ def _out_of_container(images) -> str:
     """The first expression that takes the pictures out of what holds them; "" where none does."""
     places, ways = ["images"], (*HELD, *ITEMS)
     if hasattr(images, "__array__") or isinstance(images, Mapping | tuple | list):
-        ways = (*ARRAYS, *ITEMS)
+        ways = (*ARRAYS, *ITEMS[:4])  # which have no names
     if isinstance(images, DataLoader):
         places = ["images.dataset"]
     elif isinstance(images, Mapping):  # an .npz, a dict
