@@ -14,6 +14,7 @@ import vaekit
 torch.manual_seed(0)  # for what the test files draw when they are read: see same_dice
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
 def pytest_collection_modifyitems(config, items):
     """`--dist loadgroup`: what needs one kernel or one page stays in one process; and the long tests come first."""
     for item in items:

@@ -102,7 +102,7 @@ CASES = {  # what a learner has, and what should be seen
     "ImageSet": (ImageSet(BYTES), GREY),
     "data set of torchvision": (Torchvisions(BYTES[:, 0]), GREY),
     "TensorDataset": (TensorDataset(GREY), GREY),
-    "dict": ({"labels": torch.arange(200), "pixels": GREY}, GREY),
+    "dict": ({"labels": torch.eye(100).repeat(2, 1), "pixels": GREY}, GREY),
     ".npz": (npz(names=np.array([None, "cat"]), y=np.arange(200), x_train=BYTES[:, 0].numpy()), GREY),
     "DataLoader": (DataLoader(TensorDataset(GREY), 8), GREY),
     "part of torchvision's": (Subset(Torchvisions(GREY), [3, 1]), GREY[[3, 1]]),

@@ -46,21 +46,20 @@ class Fault(NamedTuple):
 
 
 def find_fault(images) -> Fault | None:
-    """What keeps images from being trained on: what nothing mends, else the first thing, with what mends it all."""
-    first, expression = None, "images"
-    for _ in range(8):
-        if not (fault := _next_fault(images)):
-            return first and first._replace(mending=expression)
-        if not fault.mending:
-            break
+    """The first thing that keeps images from being trained on; its `mending` mends all that is wrong."""
+    first = fault = _next_fault(images)
+    expression = "images"
+    while fault and fault.mending and len(expression) < 400:
         is_sum = re.search(r" [-+*/] ", expression)
         expression = fault.mending.replace("images", f"({expression})" if is_sum else expression)
-        images, first = _run(fault.mending, images), first or fault
-    return fault._replace(mending="")
+        images = _run(fault.mending, images)
+        fault = _next_fault(images)
+    return first and first._replace(mending="" if fault else expression)
 
 
-def as_bytes(images) -> Tensor:
+def as_bytes(images: np.ndarray | Tensor) -> Tensor:
     """Images of any kind that a hint mends as (N, C, H, W), uint8. Raises TypeError or ValueError, in one line."""
+    images = images if isinstance(images, Tensor) else _run(_out_of_container(images) or "images", images)
     if fault := find_fault(images):
         if not fault.mending:
             raise fault.error(f"images must be (N, H, W), (N, H, W, C) or (N, C, H, W), C 1 or 3; {fault.words}")
@@ -91,13 +90,13 @@ def _is_dense(images) -> bool:
 
 def _out_of_container(images) -> str:
     """The first expression that takes the pictures out of what holds them; "" where none does."""
-    places, ways = ["images"], (*HELD, *ITEMS)
+    places, least, ways = ["images"], 2, (*HELD, *ITEMS)
     if hasattr(images, "__array__") or isinstance(images, Mapping | tuple | list):
         ways = (*ARRAYS, *ITEMS[:4])  # which have no names
     if isinstance(images, DataLoader):
         places = ["images.dataset"]
-    elif isinstance(images, Mapping):  # an .npz, a dict
-        places = [f"images[{name!r}]" for name in images]
+    elif isinstance(images, Mapping):  # an .npz, a dict, with labels that may be one-hot
+        places, least = [f"images[{name!r}]" for name in images], 3
     elif isinstance(images, tuple | list) and [getattr(it, "ndim", 0) > 2 for it in images[:3]] == [True, False]:
         places = ["images[0]"]  # pictures, and their labels
     for way in ways:
@@ -105,7 +104,7 @@ def _out_of_container(images) -> str:
             try:
                 with warnings.catch_warnings(action="error"):
                     found = _run(mending, images)
-                if _is_dense(found) and found.ndim > 1:
+                if _is_dense(found) and found.ndim >= least:
                     return mending
             except Exception:  # whatever a stranger's container raises: the next one
                 continue
@@ -127,7 +126,8 @@ def _layout_fault(shape: tuple[int, ...]) -> Fault:
         side = isqrt(line // colours)
         if are_pictures and are_colours and are_many and colours * side**2 == line > 3:
             mending = mending.format(first=c - 1, side=(side, side), picture=(colours, side, side))
-            return Fault(ValueError, f"{words}, which looks like ({', '.join(layout)})", mending)
+            words += f", which looks like ({', '.join(layout)})" if "C" in layout else ""
+            return Fault(ValueError, words, mending)
     return Fault(ValueError, words, "")
 
 
@@ -149,7 +149,6 @@ def _range_fault(images: Tensor) -> Fault | None:
         (low >= -25 and 128 < high <= 280, "images / 255"),
         (low >= 0 and 32767 < high <= 65535, "images / 65535"),
         (low >= 0, f"images / {high:.9g}"),
-        (low < high, BY_COLOUR),
-        (True, ""),
+        (True, BY_COLOUR),
     )
     return Fault(ValueError, words, next(mending for fits, mending in guesses if fits))
