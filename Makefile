@@ -14,9 +14,9 @@ NBVAL := --nbval-lax --nbval-current-env --nbval-cell-timeout=120 --nbval-saniti
 QUICK := -p no:nbval --numprocesses auto --dist worksteal -m "not slow and not release" --ignore tests/browser tests
 # Each lecture is run once: the first one in the browser, the others by nbval.
 LECTURES := $(filter-out %/00_start_here.ipynb,$(wildcard notebooks/*.ipynb notebooks/more/*.ipynb))
-UNITS := $(NBVAL) --numprocesses auto --dist loadgroup -m "not browser and not release" tests $(LECTURES)
-BROWSER := -p no:nbval --numprocesses 2 --dist loadgroup -m "browser and not release" tests/browser
-RELEASE := -p no:nbval --numprocesses 2 --dist loadgroup -m release tests
+UNITS := $(NBVAL) --numprocesses auto --dist loadscope -m "not browser and not release" tests $(LECTURES)
+BROWSER := -p no:nbval --numprocesses 2 --dist loadscope -m "browser and not release" tests/browser
+RELEASE := -p no:nbval --numprocesses 2 --dist loadscope -m release tests
 
 # Where to look for Python; make PYTHON=/path/to/python3 names one instead.
 PYTHONS := $(if $(PYTHON),'$(PYTHON)',python3.11 python3.12 python3.13 python3.14 python3 python)

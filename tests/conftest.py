@@ -14,16 +14,25 @@ import vaekit
 torch.manual_seed(0)  # for what the test files draw when they are read: see same_dice
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
 def pytest_collection_modifyitems(config, items):
-    """`--dist loadgroup`: what needs one kernel or one page stays in one process; and the long tests come first."""
-    for item in items:
-        file, _, test = item.nodeid.partition("::")
-        if file.endswith(".ipynb") or "browser/" in file:
-            lecture = test.partition("[")[2].rstrip("]") if file.endswith("test_notebooks_page.py") else ""
-            item.add_marker(pytest.mark.xdist_group(f"{file} {lecture}"))
+    """Shared by several processes, the long tests come first: the short ones then fill what is left to each."""
     if hasattr(config, "workerinput"):
         items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
+def pytest_xdist_make_scheduler(config, log):
+    """`--dist loadscope`: what needs one kernel or one page stays in one process, all else is shared test by test."""
+    if config.getvalue("dist") != "loadscope":
+        return None
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByKernel(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file, _, test = nodeid.partition("::")
+            lecture = test[test.find("[") :] if file.endswith("test_notebooks_page.py") else ""
+            return file + lecture if file.endswith(".ipynb") or "browser/" in file else nodeid
+
+    return ByKernel(config, log)
 
 
 @pytest.fixture(autouse=True, scope="session")

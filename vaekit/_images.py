@@ -59,11 +59,13 @@ def find_fault(images) -> Fault | None:
 
 def as_bytes(images: np.ndarray | Tensor) -> Tensor:
     """Images of any kind that a hint mends as (N, C, H, W), uint8. Raises TypeError or ValueError, in one line."""
-    images = images if isinstance(images, Tensor) else _run(_out_of_container(images) or "images", images)
-    if fault := find_fault(images):
-        if not fault.mending:
-            raise fault.error(f"images must be (N, H, W), (N, H, W, C) or (N, C, H, W), C 1 or 3; {fault.words}")
+    for _ in range(8):
+        fault = _next_fault(images)
+        if not (fault and fault.mending):
+            break
         images = _run(fault.mending, images)
+    if fault:
+        raise fault.error(f"images must be (N, H, W), (N, H, W, C) or (N, C, H, W), C 1 or 3; {fault.words}")
     return (255 * images).round().to(torch.uint8) if images.is_floating_point() else images
 
 
