@@ -1,13 +1,15 @@
 """The rows of controls: plain ipywidgets, which hand what the learner does to the lab."""
 
 import threading
+from functools import partial
 
 import ipywidgets as widgets
+from ipywidgets import Button, Checkbox, Dropdown, FileUpload, FloatSlider, ToggleButton
 
 from vaekit._checks import first_line
 from vaekit._files import short_path
 from vaekit.image_files import ARRAYS, ENDINGS, read_images
-from vaekit.lab.knobs import make_control, next_value
+from vaekit.lab.knobs import KnobControl, next_value
 from vaekit.lab.registry import weakly
 from vaekit.losses import LIKELIHOODS
 from vaekit.runs.recording import Recording
@@ -15,37 +17,53 @@ from vaekit.training import KNOBS
 
 KNOB_ROWS = (("prior", "beta"), ("lr",))  # the lesson's row, which is the prior's, and what is under More
 SLIDERS = ("beta",)  # knobs with a slider
-PACES = {"full speed": 0.0, "20 steps/s": 20.0, "5 steps/s": 5.0, "1 step/s": 1.0}
 SOURCES = {"from the prior": "prior", "from a mixture": "mixture"}
-TIPS = {
-    "play": "Play or pause the training (space)",
-    "step": "Pause, and take one optimizer step (s)",
-    "reset": "Back to the first weights and the same seed; the knobs stay",
-    "kind": "Reconstruction: which −log p(x|z) is minimised",
-    "data": "The images to learn",
-    "pace": "Slow motion, for lectures",
-    "pair": "Which two latent dimensions the plane shows",
-    "angle": "Turn the code in the plane, by 0 to 90 degrees; the decoder turns it back, so that no image changes",
-    "digits": "Show each image as its class's digit instead of a dot",
-    "posterior": "The chosen image's true posterior: contours that hold as much as the ellipses of σ and 2 σ do",
-    "noise": "Noise added to the codes: the draws are code + σ ε. The training does not see it",
-    "colour": "What the dots are coloured by: the class, or a factor that the images were drawn from",
-    "source": "What new digits are drawn from: the prior, or a mixture of Gaussians fitted to the codes",
-    "aggregated": "The aggregated posterior, the mean of all ellipses: contours as high as the prior on its rings; "
-    "and the KL in two parts, I(x; z) and KL(q(z) ‖ p(z))",
-    "new": "Twenty new images, decoded from draws of the prior (n: others)",
-    "draw": "A pad: draw a digit, and see its posterior and its reconstruction",
-    "more": "Learning rate, reconstruction, data, pace, what to show, recordings",
-    "save": "Save the recording of this run: seed, settings and every knob turned",
-    "load": "Load a recording and play it",
-    "images": "Learn your own images: an .npz, a .zip of pictures, or pictures, of 10 MB together; from code any size",
-    "full": "Full screen (f)",
-    "keys": "The keys (?)",
+Box = partial(Checkbox, indent=False)
+CONTROLS = {  # what is no knob: its kind, width, text, and the tip, which names it for those who cannot see
+    "play": (Button, "6.2em", "Play", "Play or pause the training (space)"),
+    "step": (Button, "5.2em", "Step", "Pause, and take one optimizer step (s)"),
+    "reset": (Button, "8.8em", "Start again", "Back to the first weights and the same seed; the knobs stay"),
+    "more": (ToggleButton, "5.4em", "More", "Learning rate, reconstruction, data, pace, what to show, recordings"),
+    "full": (Button, "2.6em", "", "Full screen (f)"),
+    "keys": (Button, "2.2em", "?", "The keys (?)"),
+    "kind": (Dropdown, "11em", "", "Reconstruction: which −log p(x|z) is minimised"),
+    "data": (Dropdown, "11.7em", "", "The images to learn"),
+    "pace": (Dropdown, "6.6em", "", "Slow motion, for lectures"),
+    "pair": (Dropdown, "8.8em", "", "Which two latent dimensions the plane shows"),
+    "angle": (FloatSlider, "11em", "", "Turn the code by 0 to 90 degrees; the decoder turns it back: no image changes"),
+    "digits": (Box, "auto", "numerals", "Show each image as its class's digit instead of a dot"),
+    "posterior": (Box, "auto", "p(z|x)", "The chosen image's true posterior: contours to compare its ellipses with"),
+    "aggregated": (Box, "auto", "q(z)", "The mean of all ellipses, as contours; the KL as I(x; z) + KL(q(z) ‖ p(z))"),
+    "noise": (FloatSlider, "auto", "", "Noise added to the codes: the draws are code + σ ε. Training does not see it"),
+    "colour": (Dropdown, "9em", "", "What colours the dots: the class, or a factor that the images were drawn from"),
+    "new": (ToggleButton, "6.6em", "New digits", "Twenty new images, decoded from draws of the prior (n: others)"),
+    "source": (Dropdown, "8.4em", "", "They come from the prior, or from a mixture of Gaussians fitted to the codes"),
+    "draw": (ToggleButton, "7.5em", "Draw a digit", "A pad: draw a digit, and see its posterior and reconstruction"),
+    "save": (Button, "3.5em", "Save", "Save the recording of this run: seed, settings and every knob turned"),
+    "load": (FileUpload, "auto", "Load", "Load a recording and play it"),
+    "images": (FileUpload, "auto", "Load images", "Your own: an .npz, a .zip of pictures, or pictures; 10 MB at most"),
 }
+LOOKS = {  # what else some of them have
+    "play": {"icon": "play", "button_style": "primary"},
+    "step": {"icon": "step-forward"},
+    "reset": {"icon": "undo"},
+    "more": {"icon": "ellipsis-h"},
+    "full": {"icon": "expand"},
+    "kind": {"options": {row.label: kind for kind, row in LIKELIHOODS.items()}},
+    "pace": {"options": {"full speed": 0.0, "20 steps/s": 20.0, "5 steps/s": 5.0, "1 step/s": 1.0}},
+    "colour": {"options": {"class": ""}},
+    "source": {"options": SOURCES},
+    "angle": {"max": 90, "step": 1, "readout_format": ".0f"},
+    "noise": {"max": 3, "step": 0.05},
+    "load": {"accept": ".json"},
+    "images": {"accept": ",".join([".zip", *ARRAYS, *ENDINGS]), "multiple": True},
+}
+NAMES = {"full": "vk-full", "keys": "vk-help", "angle": "vk-turn", "noise": "vk-beta"}  # which the page knows them by
+NAMES |= {"load": "vk-load", "images": "vk-images"}
 
 
 class Controls:
-    """The controls of `lab`; a twin has knobs for each of its runs, and locks that tie them together.
+    """The controls of `lab`, those in CONTROLS as attributes; a twin has knobs for each run, and locks that tie them.
 
     knobs: of each run, the control of each knob by name. What they show is always read from the lab's settings.
     """
@@ -54,34 +72,15 @@ class Controls:
         self.lab, self.latent_dim, self.has_prior = lab, latent_dim, has_prior
         self._shown: tuple | None = None
         self._showing, self._quiet = threading.RLock(), threading.local()  # page and trainer have threads of their own
-        self.knobs = [{name: make_control(name, run, name in SLIDERS) for name in KNOBS} for run in lab.side_names]
-        self.play = _button("Play", "play", "6.2em", button_style="primary")
-        self.step = _button("Step", "step-forward", "5.2em")
-        self.reset = _button("Start again", "undo", "8.8em")
-        self.more = _toggle("More", "ellipsis-h", "5.4em")
-        self.full, self.keys = _button("", "expand", "2.6em"), _button("?", "", "2.2em")
-        self.full.add_class("vk-full")  # these two are answered in the page
-        self.keys.add_class("vk-help")
-        self.kind = _menu({row.label: kind for kind, row in LIKELIHOODS.items()}, "11em")
-        self.data = _menu(lab.data_names, "11.7em")
-        self.pace, self.pair = _menu(PACES, "6.6em"), _menu(_pairs(latent_dim, has_prior), "8.8em")
-        self.angle = widgets.FloatSlider(min=0, max=90, step=1, readout_format=".0f", layout={"width": "11em"})
-        self.angle.add_class("vk-turn")
-        self.digits, self.posterior, self.aggregated = _box("numerals"), _box("p(z|x)"), _box("q(z)")
-        self.noise = widgets.FloatSlider(min=0, max=3, step=0.05, layout={"flex": "1 1 10em"}, readout_format=".2f")
-        self.noise.add_class("vk-beta")
-        self.colour = _menu({"class": ""}, "9em")
-        self.coloured = _named("colour", self.colour)
-        self.new, self.source = _toggle("New digits", "", "6.6em"), _menu(SOURCES, "8.4em")
-        self.draw = _toggle("Draw a digit", "", "7.5em")
-        self.no_pad = _label("")
-        self.save = _button("Save", "", "3.5em")
-        self.load = _upload("Load", "vk-load", [".json"])
-        self.images = _upload("Load images", "vk-images", [".zip", *ARRAYS, *ENDINGS], multiple=True)
+        self.knobs = [{name: KnobControl(name, run, name in SLIDERS) for name in KNOBS} for run in lab.side_names]
         self.locks = {name: _lock(name) for name in KNOBS if len(self.knobs) > 1}
         self.knob_parts = [part for knobs in self.knobs for knob in knobs.values() for part in knob.parts]
-        for name, tip in TIPS.items():
-            getattr(self, name).tooltip = tip
+        for name, row in CONTROLS.items():
+            setattr(self, name, _made(*row, **LOOKS.get(name, {})))
+        for name, in_page in NAMES.items():
+            getattr(self, name).add_class(in_page)
+        self.noise.layout.flex, self.pair.options = "1 1 10em", _pairs(latent_dim, has_prior)
+        self.coloured, self.no_pad = _named("colour", self.colour), _label("")
         self.rows = self._rows()
         self.links = self._link([side.plane for side in lab.view.sides])
         self._listen()
@@ -127,15 +126,14 @@ class Controls:
     # -- what the learner does ----------------------------------------------------------------------------
 
     def _listen(self) -> None:
-        """Answer the widgets."""
         self._on_click(self.play, lambda lab: lab.engine.pause() if lab.playing else lab.play())
         self._on_click(self.step, lambda lab: lab.engine.train_for(1))
         self._on_click(self.reset, lambda lab: lab.engine.reset())
         self._on_click(self.save, lambda lab: lab.offer_recording())
         for side, knobs in enumerate(self.knobs):
             for name, control in knobs.items():
-                for widget, read in control.readers:
-                    self._on_value(widget, lambda c, value, a=(side, name, read): c.answer(*a, value))
+                for widget, read, _ in control.ways:
+                    self._on_value(widget, lambda c, value, a=(side, name), read=read: c.turn(*a, read(value)))
         self._on_value(self.kind, lambda c, value: c.lab.set(kind=value))
         self._on_value(self.data, lambda c, value: c.lab.set(data=value))
         for name, lock in self.locks.items():
@@ -165,14 +163,6 @@ class Controls:
             self.lab.say(first_line(error))
             self.show()
 
-    def answer(self, side: int, name: str, read, value) -> None:
-        """Turn a knob of one run as its control says."""
-        wanted = read(value)
-        if wanted == self.lab.sides[side].settings[name]:
-            self.show()
-        else:
-            self.turn(side, name, wanted)
-
     def turn(self, side: int, name: str, value) -> None:
         """Turn a knob of one run; tied, of both."""
         tied = len(self.knobs) == 1 or self.locks[name].value
@@ -185,25 +175,21 @@ class Controls:
             self.play.click()
         elif key == "s":
             self.step.click()
-        elif key in "p[]" and not self.has_prior:
-            return
-        elif key == "p":
-            self.turn(side, "prior", not settings["prior"])
         elif key == "n" and self.lab.plane.draw_number:
             self.lab.engine.ask("draw_new")
         elif key == "n":
             self.new.value = True
-        elif key in "[]":
+        elif key == "p" and self.has_prior:
+            self.turn(side, "prior", not settings["prior"])
+        elif key in ("[", "]") and self.has_prior:
             self.turn(side, "beta", next_value(settings["beta"], 1 if key == "]" else -1))
 
     def load_recording(self, files) -> None:
-        """Play the recording in an uploaded file."""
         for name, content in _taken_from(self.load, files).items():
             text = content.decode("utf-8-sig", errors="replace")
             self.lab.follow(Recording.from_json(text, short_path(name))).play()
 
     def load_images(self, files) -> None:
-        """Learn the images in uploaded files."""
         if files:
             self.lab.say("Reading your images …")
             self.lab.learn(read_images(_taken_from(self.images, files)))
@@ -252,26 +238,10 @@ class Controls:
         self.play.description, self.play.icon = ("Pause", "pause") if playing else ("Play", "play")
 
 
-def _button(text: str, icon: str, width: str, **looks) -> widgets.Button:
-    return widgets.Button(description=text, icon=icon, layout={"width": width}, **looks)
-
-
-def _toggle(text: str, icon: str, width: str, **looks) -> widgets.ToggleButton:
-    return widgets.ToggleButton(description=text, icon=icon, layout={"width": width}, **looks)
-
-
-def _box(text: str) -> widgets.Checkbox:
-    return widgets.Checkbox(description=text, indent=False, layout={"width": "auto"})
-
-
-def _menu(options, width: str) -> widgets.Dropdown:
-    return widgets.Dropdown(options=options, layout={"width": width})
-
-
-def _upload(text: str, name: str, endings: list[str], **looks) -> widgets.FileUpload:
-    upload = widgets.FileUpload(description=text, accept=",".join(endings), layout={"width": "auto"}, **looks)
-    upload.add_class(name)
-    return upload
+def _made(kind: type, width: str, text: str, tip: str, **looks) -> widgets.DOMWidget:
+    made = kind(description=text, layout={"width": width}, **looks)
+    made.tooltip = tip  # to ipywidgets 7 some kinds have none
+    return made
 
 
 def _label(text: str) -> widgets.Label:
@@ -280,7 +250,8 @@ def _label(text: str) -> widgets.Label:
 
 def _lock(name: str) -> widgets.ToggleButton:
     label = KNOBS[name].metadata["label"].split()[-1].lower()
-    return _toggle(label, "link", "5em", value=True, tooltip=f"Turn both runs' {name} together, or each by itself")
+    tip = f"Turn both runs' {name} together, or each by itself"
+    return _made(ToggleButton, "5em", label, tip, icon="link", value=True)
 
 
 def _taken_from(upload: widgets.FileUpload, files) -> dict[str, bytes]:
@@ -303,7 +274,7 @@ def _named(name: str, widget) -> widgets.HBox:
 
 
 def _pairs(latent_dim: int, has_prior: bool) -> dict[str, tuple[int, ...]]:
-    """Return the pairs there are to choose; of very many dimensions, those of the first twelve."""
+    """The pairs there are to choose; of very many dimensions, those of the first twelve."""
     dims = range(min(latent_dim, 12))
     pairs = {f"z{i + 1}, z{j + 1}": (i, j) for i in dims for j in dims if i < j}
     # None in place of () would leave the menu blank: to ipywidgets it is no choice
