@@ -22,7 +22,7 @@ __version__ = "0.1.0"
 
 # What loads when it is first asked for: each name, and the module it is in.
 _LAZY = {
-    "DrawingPad": "vaekit.lab.pad",
+    "DrawingPad": "vaekit.lab.drawing",
     "LatentLab": "vaekit.lab",
     "Recording": "vaekit.runs.recording",
     "Run": "vaekit.runs.run",

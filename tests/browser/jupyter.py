@@ -305,9 +305,9 @@ STATES = """((node) => {
         const { number, step, beta, extent } = plane.frame(), { model, painted } = plane;
         const [m1, m2, s1, s2] = [0, 1, 2, 3].map((column) => plane.cloud.points.filter((_, i) => i % 4 === column));
         const variance = (values) => mean(values.map((value) => value * value)) - mean(values) ** 2;
-        const { state = "", playing = "" } = model.get("status"), scrub = found.planes[0].model.get("scrub");
+        const { headline = "", playing = "" } = model.get("status"), scrub = found.planes[0].model.get("scrub");
         return {
-            frame: number, step, beta, extent, painted, state, playing: `${playing}`, scrub: scrub < 0 ? "" : scrub,
+            frame: number, step, beta, extent, painted, headline, playing: `${playing}`, scrub: scrub < 0 ? "" : scrub,
             pair: `${plane.pair()}`, turn: model.get("turn"), yours: `${model.get("drawn").mark ?? ""}`,
             spread: Math.sqrt(Math.max(0, variance(m1) + variance(m2)) / 2), sigma: (mean(s1) + mean(s2)) / 2,
             z1: found.z[0], z2: found.z[1], decoderStep: plane.shown().decoder?.step ?? "",

@@ -24,9 +24,9 @@ DRESS = """([css, kind]) => {
 SIZES = {(1280, 800): 1, (1920, 1080): 1, (1200, 1500): 2, (640, 400): 2}
 # name: what brings it about from 300 steps, or the state before, on; the state that the page then names; themes; sizes
 STATES = {
-    "prior on": ("lab.run(300)", "cloud", JUPYTER, list(SIZES)),
-    "prior off, a pad": ("lab.set(prior=False); lab.run(500)", "points", JUPYTER, [(1280, 800), (640, 400)]),
-    "collapsed": ("lab.set(prior=True, beta=50); lab.run(400)", "prior", (*JUPYTER, *VSCODE), [(1280, 800)]),
+    "prior on": ("lab.run(300)", "A cloud", JUPYTER, list(SIZES)),
+    "prior off, a pad": ("lab.set(prior=False); lab.run(500)", "σ → 0", JUPYTER, [(1280, 800), (640, 400)]),
+    "collapsed": ("lab.set(prior=True, beta=50); lab.run(400)", "Posterior", (*JUPYTER, *VSCODE), [(1280, 800)]),
 }
 SHARPNESS = "(canvases) => canvases.map((it) => it.width / it.clientWidth)"
 # What is wrong with how a lab looks, by kind. Its parts, and what is in its panel, must lie inside it and not over each
@@ -132,7 +132,7 @@ def test_legible_sharp_nothing_over_another_and_all_in_reach(desk, lab, wear):
     session, painted, wrong = desk.context.new_cdp_session(desk), lab.root.locator(".vk-plane, .vk-curves"), []
     for state, (code, name, themes, sizes) in STATES.items():
         execute(desk, f"lab.controls.draw.value = {'pad' in state}; {code}")
-        lab.wait(f"d.state === '{name}' && d.decoderStep === {ask(desk, 'lab.steps_taken')}")
+        lab.wait(f"d.headline.startsWith('{name}') && d.decoderStep === {ask(desk, 'lab.steps_taken')}")
         for theme in themes:
             wear(theme)
             wait_until(lambda: is_dark(lab) == (theme in DARK))  # noqa: B023

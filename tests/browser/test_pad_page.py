@@ -94,10 +94,10 @@ def test_a_digit_is_drawn_rebuilt_taken_back_wiped_and_drawn_on_with_a_finger(de
 
 def test_a_pad_without_a_lab(desk, tidy):
     add_cell(desk, "pad = vaekit.DrawingPad(vaekit.VAE(hidden=64))\npad")
-    pad = Drawing(desk, desk.locator(".vk-alone"), "pad.widget.strokes")
+    pad = Drawing(desk, desk.locator(".vk-alone"), "pad.strokes")
     pad.stroke(*ONE)
-    wait_until(lambda: ask(desk, "pad.widget.words") != "")
-    pad.root.locator("output").filter(has_text=ask(desk, "pad.widget.words")).wait_for()
+    wait_until(lambda: ask(desk, "pad.words") != "")
+    pad.root.locator("output").filter(has_text=ask(desk, "pad.words")).wait_for()
     x = ask(desk, "pad.image[0].mul(255).round().int().tolist()")
     wait_until(lambda: np.array_equal(thumbs(pad.root)[0], x))
     pad.press("Clear")

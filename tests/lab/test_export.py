@@ -18,15 +18,12 @@ from vaekit.lab.trail import POINTS
 pytestmark = pytest.mark.slow  # all of them together
 
 
-def exported(lab, path: Path) -> str:
+def exported(lab, path: Path) -> tuple[str, dict]:
+    """The file's text, and what its page reads."""
     assert lab.export_html(path) == path
-    return path.read_text(encoding="utf-8")
-
-
-def unpacked(text: str) -> dict:
-    """What the file's page reads."""
+    text = path.read_text(encoding="utf-8")
     [packed] = re.findall(r'id="run">([A-Za-z0-9+/=]*)</script>', text)
-    return unpack_json(gzip.decompress(base64.b64decode(packed, validate=True)))
+    return text, unpack_json(gzip.decompress(base64.b64decode(packed, validate=True)))
 
 
 def test_what_it_holds_is_what_the_view_does(labs, tmp_path):
@@ -35,7 +32,7 @@ def test_what_it_holds_is_what_the_view_does(labs, tmp_path):
     lab.set(beta=4.0)
     lab.run(20)
     lab.pause()
-    state = unpacked(exported(lab, tmp_path / "run.html"))
+    _, state = exported(lab, tmp_path / "run.html")
     for plane, side in zip(state["planes"], lab.view.sides, strict=True):
         for name in ("classes", "backdrop", "pictures", "traversals", "chosen", "pair", "palette", "status"):
             assert plane[name] == getattr(side.plane, name) != b"", name
@@ -49,18 +46,13 @@ def test_what_it_holds_is_what_the_view_does(labs, tmp_path):
     assert state["images"] == to_bytes(lab.view.sides[0].images[:POINTS]).tobytes()
 
 
-def test_an_autoencoder_is_not_called_variational(labs, tmp_path):
-    text = exported(labs(model=vaekit.Autoencoder(2, 16)), tmp_path / "run.html")
-    assert "<title>An autoencoder in training: digits, 0 steps</title>" in text
-
-
 def test_colour_without_classes_and_a_decoder_that_the_page_cannot_run(labs, tmp_path):
     images = torch.randint(0, 256, (150, 3, 6, 5), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    state = unpacked(exported(labs(images), tmp_path / "run.html"))  # before its first step
+    _, state = exported(labs(images), tmp_path / "run.html")  # before its first step
     assert state["planes"][0]["shape"] == [3, 6, 5] and state["planes"][0]["classes"] == b""
     assert state["images"] == images[:100].numpy().tobytes() and state["planes"][0]["history"] == b""
     decoder = nn.Sequential(nn.Linear(2, 49), nn.Unflatten(1, (1, 7, 7)), nn.ConvTranspose2d(1, 1, 4, 4))
-    state = unpacked(exported(labs(model=vaekit.VAE(2, 16, decoder=decoder)).run(3), tmp_path / "run.html"))
+    _, state = exported(labs(model=vaekit.VAE(2, 16, decoder=decoder)).run(3), tmp_path / "run.html")
     assert state["planes"][0]["decoder"] == b"" != state["planes"][0]["backdrop"]
 
 
@@ -72,12 +64,11 @@ def test_of_a_lab_that_plays_unseen_it_shows_the_step_it_has_come_to_and_stands_
     lab.set(data="500 digits")
     wait_for(lambda now=lab.steps_taken: lab.steps_taken > now + 5)
     before = lab.steps_taken
-    text = exported(lab, tmp_path / "run.html")
+    text, state = exported(lab, tmp_path / "run.html")
     assert lab.playing and lab.error is None
-    state = unpacked(text)
     [plane], trail = state["planes"], state["trail"]
     step = trail["frames"][-1]["step"]
-    assert step >= before and f"500 digits, {step:,} steps" in text
+    assert step >= before and f"<title>A model in training: 500 digits, {step:,} steps</title>" in text
     assert plane["status"]["playing"] is False
     assert plane["status"]["step"] == step  # else the page takes the trail for another run's
     assert unpack_json(plane["decoder"])["step"] == trail["decoders"][-1]["step"] == step

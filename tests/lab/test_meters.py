@@ -1,4 +1,4 @@
-"""What the meters measure in the lab: continuity and completeness, what they cost, and the KL in two parts."""
+"""What the meters measure and say: continuity and completeness, what they cost, the KL in two parts, the words."""
 
 import math
 import time
@@ -14,7 +14,7 @@ import vaekit.lab.side
 from vaekit import metrics
 from vaekit.lab import meters
 from vaekit.lab.frames import unpack_json
-from vaekit.lab.meters import NEAR, ROWS, Parts
+from vaekit.lab.meters import NEAR, ROWS, Measured, Meters, verdict
 from vaekit.lab.side import MEASURE_SECONDS, MEASURE_SHARE
 
 
@@ -28,7 +28,8 @@ def test_each_sides_meters_measure_the_pair_that_is_shown_at_the_same_places_eve
         assert side.meters.measured.completeness == pytest.approx(expected)
         assert side.meters.measured.continuity == pytest.approx(continuity)
         assert dict(side.plane.status["meters"])["completeness"] == f"{expected:.0%}"
-    assert float(meters.measure_places(mu[:1], logvar[:1], 0)[1]) == 1.0  # one code: nowhere to walk
+    of_one = meters.measure_plane(mu[:1], logvar[:1], 0)
+    assert of_one["continuity"] == of_one["overlap"] == 1.0  # nowhere to walk
 
 
 @pytest.mark.slow
@@ -40,9 +41,9 @@ def test_live_it_is_measured_no_oftener_than_its_interval_and_share(labs, monkey
     def slow(mu, logvar, seed):
         calls[looking].append(now[0])
         now[0] += cost
-        return torch.tensor(0.5), torch.tensor(0.5)
+        return dict.fromkeys(("overlap", "completeness", "continuity"), 0.5)
 
-    monkeypatch.setattr(meters, "measure_places", slow)
+    monkeypatch.setattr(meters, "measure_plane", slow)
     start = now[0]
     for _ in range(200):  # a frame every fifth of a second
         now[0] += 0.2
@@ -81,14 +82,18 @@ def test_the_parts_make_up_the_kl_and_are_kept_along_the_steps(labs):
     assert {row[0] for rows in sent(lab)[1] for row in rows} == {0}  # what came later has not been
 
 
-def test_where_it_is_no_estimate_the_lab_says_so(labs):
+def test_where_it_is_no_estimate_the_lab_says_so_and_the_history_is_thinned_and_keeps_its_ends(labs):
     mu = torch.randn(100, 2, generator=torch.Generator().manual_seed(1))
-    parts = Parts()
-    assert np.isnan(parts.measure(1, 9 * mu, torch.full((100, 2), -9.0), 0)).all()
-    assert parts.why == "I(x; z) is near ln 100 = 4.6, the most that so many codes can show"
-    information, rest = parts.measure(2, mu, torch.zeros(100, 2), 0)
-    assert 0.4 < information < math.log(100) - NEAR and rest > 0 and parts.why == ""
-    assert [row[0] for row in parts.rows] == [1, 2]
+    some = Meters()
+    assert np.isnan(some.measure_parts(1, 9 * mu, torch.full((100, 2), -9.0), 0)).all()
+    assert some.why == "I(x; z) is near ln 100 = 4.6, the most that so many codes can show"
+    information, rest = some.measure_parts(2, mu, torch.zeros(100, 2), 0)
+    assert 0.4 < information < math.log(100) - NEAR and rest > 0 and some.why == ""
+    assert [row[0] for row in some.parts] == [1, 2]
+    for step in range(3, 3 * ROWS):
+        some.measure_parts(step, torch.zeros(2, 3), torch.zeros(2, 3), 0)
+        assert len(some.parts) <= ROWS and some.parts[-1][0] == step
+    assert some.parts[0][0] == 1
     five = labs(latent_dim=5).run(2)
     assert sent(five)[0] == ["I(x; z) is estimated in two dimensions only"]
     assert math.isnan(five.measured.information) and np.isnan(sent(five)[1][0][:, 1:]).all()
@@ -96,9 +101,50 @@ def test_where_it_is_no_estimate_the_lab_says_so(labs):
     assert math.isnan(points.measured.information) and sent(points)[0] == [""] and len(sent(points)[1][0]) == 0
 
 
-def test_the_history_is_thinned_and_keeps_its_ends():
-    parts, codes = Parts(), (torch.zeros(2, 3), torch.zeros(2, 3))
-    for step in range(3 * ROWS):
-        parts.measure(step, *codes, 0)
-        assert len(parts.rows) <= ROWS and parts.rows[-1][0] == step
-    assert parts.rows[0][0] == 0
+CLOUD = {"mean_std": 0.15, "spread": 1.4, "kl": 5.3, "active": 2, "latent_dim": 2, "overlap": 0.8}
+
+
+@pytest.mark.parametrize(
+    ("values", "headline", "told"),
+    [
+        # the mean KL bounds what the codes say of the image: at 0.02 nats nothing, whatever the units do
+        ({"mean_std": 0.95, "spread": 0.1, "kl": 0.02, "active": 1, "overlap": 1.0}, "Posterior = prior.", ""),
+        (
+            {"mean_std": 0.98, "spread": 0.3, "kl": 0.3, "active": 1, "overlap": 0.99},
+            "A cloud, in part.",
+            "1 of 2 units says",
+        ),
+        # an untrained autoencoder's points: no unit is called active, no two codes overlap
+        ({"mean_std": 0.0, "spread": 0.08, "kl": math.inf, "active": 0, "overlap": 0.0}, "σ → 0.", ""),
+        ({"mean_std": 0.0, "overlap": 0.0, "autoencoder": True}, "Points.", ""),
+        # in many dimensions one unit that speaks is heard
+        ({"spread": 0.2, "kl": 0.9, "active": 1, "latent_dim": 20}, "A cloud, in part.", "19 of 20 units say nothing"),
+        ({"mean_std": 1.0, "spread": 0.05, "kl": 0.1, "active": 0, "latent_dim": 20}, "Posterior = prior.", ""),
+        ({"active": 0, "overlap": 1.0, "spread": 0.01, "kl": 12.0}, "One code for all.", ""),
+        # a crescent at the prior's edge overlaps as a cloud does; new draws miss it all the same
+        ({"completeness": 0.3}, "Beside the prior.", "30%"),
+        ({"completeness": 0.6}, "A cloud.", "80%"),
+        ({"overlap": 0.3}, "In between.", "30%"),
+        ({"overlap": 0.59}, "In between.", "59%"),
+    ],
+)
+def test_what_is_measured_decides_what_is_said(values, headline, told):
+    said, sentence = verdict(Measured(**CLOUD | values), 5)
+    assert said == headline and told in sentence
+    assert (verdict(Measured(**CLOUD | values), 0)[0] == "Untrained.") == (headline == "Posterior = prior.")
+
+
+def test_the_two_collapses_are_never_both():
+    """Over the whole range of what can be measured, each picture has what it claims."""
+    grid = torch.linspace(0, 1, 12).tolist()
+    for std, spread, kl, overlap, active in (
+        (s, 3 * w, 20 * k**3, o, a) for s in grid for w in grid for k in grid for o in grid for a in (0, 1, 2)
+    ):
+        headline, sentence = verdict(Measured(std, spread, kl, active, 2, overlap), 10)
+        claims = {
+            "σ → 0.": std < 0.05 * spread and overlap < 0.25 and kl >= meters.SILENT,
+            "Posterior = prior.": kl <= 0.1,
+            "A cloud.": overlap > 0.6 and active == 2,
+            "A cloud, in part.": overlap > 0.6 and active == 1,
+        }
+        assert claims.get(headline, True) and sentence and "\n" not in headline + sentence

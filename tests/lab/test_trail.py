@@ -22,18 +22,22 @@ def steps(kept: list) -> list[int]:
 def filled(last: int, every: int, turned: int = 0) -> Trail:
     trail = Trail()
     for step in range(0, last + 1, every):
-        trail.add(step, [frame(step)], (0, 1), turned if step >= turned else 0)
-        trail.keep(step, [b"%d" % step], (0, 1))
+        trail.add(step, [frame(step), frame(step, 3 * POINTS)], (0, 1), turned if step >= turned else 0)
+        trail.keep(step, [b"%1000d" % step, b""], (0, 1))
     return trail
 
 
 @pytest.mark.parametrize("last", [7, 95 * 7, 7 * 2000])
 def test_it_never_grows_past_its_size_and_the_first_and_the_last_stay(last):
     trail = filled(last, 7)
-    for kept, most in ((trail.frames, FRAMES), (trail.decoders, WAYPOINTS)):
+    for kept, most, size in (
+        (trail.frames, FRAMES, 2 * HEAD + POINT * (5 + POINTS)),
+        (trail.decoders, WAYPOINTS, 1000),
+    ):
         at = steps(kept)
         assert len(at) == min(most, 1 + last // 7) and (at[0], at[-1]) == (0, last) and at == sorted(set(at))
         assert np.diff(at).max() <= max(7, 4 * last / most)  # thinned where it is densest
+        assert {sum(map(len, k.parts)) for k in kept} == {size}  # whatever is shown
 
 
 def test_frames_lie_closer_after_a_knob_was_turned():
@@ -54,15 +58,6 @@ def test_after_going_back_later_steps_are_forgotten():
     assert steps(trail.frames) == [0, 10, 20, 30, 40] and trail.frames[-1].parts == [frame(7).pack()]
     trail.add(0, [frame(0)], (0, 1))
     assert steps(trail.frames) == [0]
-
-
-def test_its_bytes_are_bounded_whatever_is_shown():
-    trail = Trail()
-    for step in range(300):
-        trail.add(step, [frame(step, 1000), frame(step, 3 * POINTS)], (0, 1))
-        trail.keep(step, [b"%1000d" % step, b"%1000d" % -step], (0, 1))
-    kept = [len(part) for points in (trail.frames, trail.decoders) for point in points for part in point.parts]
-    assert sum(kept) == 2 * (FRAMES * (HEAD + POINT * POINTS) + WAYPOINTS * 1000)
 
 
 @pytest.fixture

@@ -5,21 +5,19 @@ from pathlib import Path
 
 from torch import nn
 
-from vaekit._checks import check_choice, check_number, check_whole, one_line
+from vaekit._checks import check_choice, check_number
 from vaekit._files import short_path
 from vaekit._pictures import as_bundle, png
-from vaekit.data import ImageSet
 from vaekit.lab.controls import SOURCES
 from vaekit.lab.drawing import SHAPE, check_strokes
 from vaekit.lab.export import write_html
-from vaekit.lab.mixture import fit
+from vaekit.lab.meters import Measured
 from vaekit.lab.page import Plane
 from vaekit.lab.recipe import check_pair
 from vaekit.lab.registry import check_kernel
 from vaekit.lab.still import draw_still
-from vaekit.lab.words import Measured
 
-TITLES = (("A variational autoencoder", "Two variational autoencoders"), ("An autoencoder", "Two autoencoders"))
+TOO_LARGE = "MB, and a page can send 10: give fewer or smaller ones, or in a cell: lab.learn(vaekit.load_images(path))"
 
 
 class LabRun:
@@ -55,26 +53,16 @@ class Display(LabRun):
     def new_digits(self, shown: bool = True, source: str = "prior") -> None:
         """Show twenty new images, decoded from draws of the prior, which follow the training; each call draws anew.
 
-        source: "prior", or "mixture", thirty Gaussians fitted to the codes as they are now; that takes seconds, in a
-        thread of its own, and scikit-learn.
+        source: "prior", or "mixture", thirty Gaussians fitted to the codes as they are now: it takes some seconds, in
+        which the training rests, and scikit-learn. Raises ImportError, in one line, where there is none.
         """
-        wanted = bool(shown), check_choice("source", source, SOURCES.values())
-        self.engine.ask("show_new", wanted, self._fit)
-
-    def _fit(self, codes: list, images: ImageSet) -> None:
-        try:
-            mixtures = [fit(some, self.engine.run.seed) for some in codes]
-            said = "New digits from a mixture of Gaussians, fitted to the codes as they were."
-        except Exception as error:
-            mixtures, said = None, f"No mixture could be fitted ({one_line(error)})."
-        self.engine.ask("show_fitted", mixtures, images, said)
+        self.engine.ask("show_new", bool(shown), check_choice("source", source, SOURCES.values())).result()
 
     def choose(self, index: int) -> None:
         """Show this image of the plane in full, as a click on its dot does.
 
         Raises ValueError when index is no whole number below the number of images in the plane.
         """
-        index = check_whole("index", index, 0, len(self.view.sides[0].images) - 1)
         self.engine.ask("choose", index).result()
 
     def add_noise(self, sigma: float) -> None:
@@ -147,15 +135,12 @@ class Display(LabRun):
         self.view.frame(self.engine, whole=True)  # a run that plays unseen has not been looked at for long
         self.view.details(self.engine)
         self.view.status(self.engine)
-        return write_html(path, self.view, self._title())
+        title = f"A model in training: {self.settings['data'].lower()}, {self.steps_taken:,} steps"
+        return write_html(path, self.view, title)
 
     def figure(self):
         """Return a still picture of the lab as it is, a matplotlib Figure: plane, curves and meters."""
         return self.engine.post(lambda: draw_still(self.view), report=False).result()
-
-    def _title(self) -> str:
-        what = TITLES[self.plane.autoencoder][len(self.sides) - 1]
-        return f"{what} in training: {self.settings['data'].lower()}, {self.steps_taken:,} steps"
 
     def _repr_mimebundle_(self, **_):
         self.say(check_kernel())
@@ -168,22 +153,17 @@ class Display(LabRun):
     # -- what comes from the page, and what it is told ----------------------------------------------------
 
     def _on_message(self, _, content: dict, buffers) -> None:
-        kind = content.get("kind")
-        if kind == "seen":
-            self.engine.heartbeat(bool(content.get("visible")))
-        elif kind == "choose":
-            self.engine.ask("choose", content.get("index"))
-        elif kind == "decode":
-            self.engine.ask("each", "decode", content.get("z"))
-        elif kind == "pair":
-            self.controls.try_to(lambda c: c.choose_pair(tuple(sorted(int(dim) for dim in content["pair"]))))
-        elif kind == "key":
-            self.controls.try_to(lambda c: c.press(content["key"], int(content["side"])))
-        elif kind == "trail":
-            self.engine.ask("send_trail")
-        elif kind == "too large":
-            has = f"{short_path(content['name'])} has {content['size'] / 1e6:.0f} MB, and a page can send 10"
-            self.say(f"{has}: give fewer or smaller ones, or in a cell: lab.learn(vaekit.load_images(path))")
+        ask, try_to = self.engine.ask, self.controls.try_to
+        answers = {
+            "seen": lambda: self.engine.heartbeat(bool(content.get("visible"))),
+            "choose": lambda: ask("choose", content.get("index")),
+            "decode": lambda: ask("each", "decode", content.get("z")),
+            "pair": lambda: try_to(lambda c: c.choose_pair(tuple(sorted(int(dim) for dim in content["pair"])))),
+            "key": lambda: try_to(lambda c: c.press(content["key"], int(content["side"]))),
+            "trail": lambda: ask("send_trail"),
+            "too large": lambda: self.say(f"{short_path(content['name'])} has {content['size'] / 1e6:.0f} {TOO_LARGE}"),
+        }
+        answers.get(content.get("kind"), lambda: None)()
 
     def _on_status(self, change) -> None:
         self.controls.show_playing(change.new.get("playing", False))

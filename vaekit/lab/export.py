@@ -10,7 +10,7 @@ from vaekit._pictures import png
 from vaekit.lab.frames import pack_json, shrink_decoder, to_bytes
 from vaekit.lab.page import STATIC, STYLE, Plane, bundle
 from vaekit.lab.still import draw_still
-from vaekit.lab.trail import POINTS, Kept
+from vaekit.lab.trail import POINTS
 
 TRAITS = sorted({*Plane.class_own_traits(sync=True)} - {"twin", "uploads"})  # these two are widgets themselves
 # The picture stands for the run where no script can; without scripts it has no `hidden`.
@@ -54,19 +54,13 @@ def write_html(path: str | Path, view, title: str) -> Path:
 
 
 def _state(view) -> dict:
-    """Return {planes: their traits, trail, images}."""
-    trail = view.trail
-    decoders = [kept.state(shrink_decoder) for kept in _some(trail.decoders)]
-    return {
-        "planes": [_plane(side) for side in view.sides],
-        "trail": trail.state() | {"decoders": decoders},
-        "images": to_bytes(view.sides[0].images[:POINTS]).tobytes(),
-    }
-
-
-def _some(decoders: list[Kept]) -> list[Kept]:
-    """Two of them, half-way and the last: each takes 0.3 MB for each run."""
-    return [decoders[i] for i in dict.fromkeys([len(decoders) // 2, len(decoders) - 1])]
+    """Return {planes: their traits, trail, images}; of the decoders, 0.3 MB each, the one half-way and the last."""
+    decoders = view.trail.decoders
+    few = {kept.step: kept for kept in (decoders[len(decoders) // 2], decoders[-1])}.values()
+    few = [vars(kept) | {"parts": [shrink_decoder(part) for part in kept.parts]} for kept in few]
+    images = to_bytes(view.sides[0].images[:POINTS]).tobytes()
+    planes = [_plane(side) for side in view.sides]
+    return {"planes": planes, "trail": view.trail.state() | {"decoders": few}, "images": images}
 
 
 def _plane(side) -> dict:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 FRAME_HEADER = struct.Struct("<IIIff")
+LEAST = 3.8  # of the plane's extent: the prior's 3 σ ring is always there
 FLOAT16_MAX, FLOAT32_MAX = (float(np.finfo(kind).max) for kind in (np.float16, np.float32))
 
 
@@ -34,20 +35,20 @@ class Frame:
         return FRAME_HEADER.pack(self.number, self.step, len(self.mu), *floats) + points.astype("<f2").tobytes()
 
 
-def view_extent(mu: np.ndarray, std: np.ndarray, now: float, least: float = 3.8) -> float:
+def view_extent(mu: np.ndarray, std: np.ndarray, now: float) -> float:
     """How far the plane should reach: steps of a quarter, out at once, back only when there is room.
 
-    mu, std: (N, 2). `now` is the extent shown; `least` always holds the prior's 3 σ ring.
+    mu, std: (N, 2). `now` is the extent shown.
     """
-    sizes, extent = np.abs(mu) + std, max(now, least)
+    sizes, extent = np.abs(mu) + std, max(now, LEAST)
     if not np.isfinite(sizes).all():
         return extent
-    reach = float(np.quantile(sizes, 0.995)) if len(mu) else 0.0
+    reach = float(np.quantile(sizes, 0.995))
     while reach > extent:
         extent *= 1.25
-    while extent > least and reach < 0.72 * extent:
+    while extent > LEAST and reach < 0.72 * extent:
         extent /= 1.25
-    return max(extent, least)
+    return max(extent, LEAST)
 
 
 def to_bytes(x: Tensor) -> np.ndarray:
@@ -55,11 +56,10 @@ def to_bytes(x: Tensor) -> np.ndarray:
     return x.clamp(0, 1).mul(255).round().to(torch.uint8).cpu().numpy()
 
 
-def mosaic(x: Tensor, n: int) -> np.ndarray:
-    """n·n images (n·n, C, H, W) in [0, 1] → one picture (n·H, n·W, C), uint8, row by row."""
-    _, c, h, w = x.shape
-    tiles = to_bytes(x).reshape(n, n, c, h, w)
-    return np.ascontiguousarray(tiles.transpose(0, 3, 1, 4, 2)).reshape(n * h, n * w, c)
+def mosaic(tiles: np.ndarray, n: int) -> np.ndarray:
+    """n·n images (n·n, C, H, W) → one picture (n·H, n·W, C), row by row."""
+    _, c, h, w = tiles.shape
+    return tiles.reshape(n, n, c, h, w).transpose(0, 3, 1, 4, 2).reshape(n * h, n * w, c)
 
 
 def pack_json(content: dict) -> bytes:
@@ -91,10 +91,9 @@ def unpack_json(packed: bytes) -> dict:
 
 
 def pack_decoder(decoder: nn.Module, step: int, latent_dim: int, kind: str) -> bytes:
-    """The decoder's layers for the page: see pack_json. Empty when the page cannot run them.
+    """The decoder's layers for the page, a linear one with weight (rows, columns) and bias (rows,) as f16.
 
-    `kind`, the reconstruction's, says what its output means: see losses.pixel_mean. A linear layer has its weight
-    (rows, columns) and bias (rows,) as f16.
+    `kind`, the reconstruction's, says what its output means: see losses.pixel_mean. Empty when the page cannot run it.
     """
     layers = []
     plain = type(decoder).forward is nn.Sequential.forward  # a subclass may do something else with its parts
@@ -111,19 +110,15 @@ def pack_decoder(decoder: nn.Module, step: int, latent_dim: int, kind: str) -> b
     return pack_json({"step": step, "latent_dim": latent_dim, "kind": kind, "layers": layers})
 
 
-def shrink_decoder(packed: bytes, least: int = 4096) -> bytes:
-    """A packed decoder at half its size: layers of `least` weights and more as 8-bit whole numbers.
-
-    Such a layer has a scale for each row, f16 (rows,); its weight is i8 (rows, columns).
-    """
+def shrink_decoder(packed: bytes) -> bytes:
+    """A packed decoder at half its size: a layer of many weights has them as i8, and a scale f16 (rows,)."""
     if not packed:
         return packed
     decoder = unpack_json(packed)
     for layer in decoder["layers"]:
-        weight = np.frombuffer(layer.get("weight", b""), "<f2")
-        if weight.size >= least:
-            weight = weight.reshape(len(layer["bias"]) // 2, -1).astype(np.float32)
-            scale = (np.abs(weight).max(1, keepdims=True) / 127).astype("<f2")
-            whole = np.round(weight / np.maximum(scale.astype(np.float32), 1e-12)).clip(-127, 127).astype(np.int8)
-            layer |= {"scale": scale.tobytes(), "weight": whole.tobytes()}
+        weight = np.frombuffer(layer.get("weight", b""), "<f2").astype(np.float32)
+        if weight.size >= 4096:
+            weight = weight.reshape(len(layer["bias"]) // 2, -1)  # (rows, columns)
+            scale = np.maximum(np.abs(weight).max(1, keepdims=True) / 127, 1e-4).astype("<f2")
+            layer |= {"scale": scale.tobytes(), "weight": np.round(weight / scale).astype(np.int8).tobytes()}
     return pack_json(decoder)

@@ -1,13 +1,13 @@
-"""What the meters show of a run: measured on the shown images' posteriors."""
+"""What the meters show of a run, in numbers and in words: from what is measured, never from where a switch stands."""
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from vaekit import metrics
-from vaekit.lab import words
 from vaekit.lab.frames import pack_json
 from vaekit.lab.turn import Turn
 from vaekit.losses import kl_to_prior
@@ -19,19 +19,97 @@ WALKS, POINTS = 100, 4  # for the continuity
 CODES = 1000  # that I(x; z) is estimated on, at most: the cost grows with their square
 NEAR = 0.7  # nats from ln N, the most that N codes can show
 ROWS = 256  # of the parts' history
+OVERLAP, COVERED = 0.6, 0.5  # a cloud has more overlap, and at least so much of the prior's draws
+SILENT = 0.1  # nats of KL: codes never say more about the image than their mean KL
+
+# What is said of each picture, a headline and a sentence; the first that holds, see `verdict`.
+VERDICTS = {
+    "codes": "Points. An autoencoder's code is a point: its training asks nothing of the places between.",
+    "untrained": "Untrained. Every image has nearly the same code, close to the prior.",
+    "prior": "Posterior = prior. All images share nearly one code: it says nothing about the image, "
+    "however high the coverage.",
+    "points": "σ → 0. The codes have shrunk to points: hardly any two overlap.",
+    "one code": "One code for all. Every image has nearly the same code, but it is not the prior's.",
+    "between": "In between. The codes overlap only in part ({overlap:.0%} with the nearest): "
+    "there are gaps between them.",
+    "beside": "Beside the prior. The codes overlap, but only {completeness:.0%} of the prior's draws fall among them.",
+    "part": "A cloud, in part. The codes overlap, but {silent} of {latent_dim} units {say} nothing.",
+    "cloud": "A cloud. The codes overlap ({overlap:.0%} with the nearest): a small step in z stays among codes.",
+}
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What the plane shows, as numbers: see vaekit.metrics. KL in nats per image.
+
+    Overlap, completeness and continuity are measured on the two dimensions that the plane shows. mig: the mutual
+    information gap, where the factors of the images are known. information, aggregated_kl: I(x; z) and
+    KL(q(z) ‖ p(z)), which make up the KL, where the shown codes are enough to tell; else all three are NaN.
+    """
+
+    mean_std: float
+    spread: float
+    kl: float
+    active: int
+    latent_dim: int
+    overlap: float
+    completeness: float = math.nan
+    continuity: float = math.nan
+    autoencoder: bool = False
+    mig: float = math.nan
+    information: float = math.nan
+    aggregated_kl: float = math.nan
+
+    def meters(self) -> list[list[str]]:
+        """What the page's meters say: [name, value], in the order in which they stand there."""
+        gap = [] if math.isnan(self.mig) else [["MIG", f"{self.mig:.2f}"]]
+        if self.autoencoder:
+            return [["spread of means", f"{self.spread:.2f}"], *gap]
+        return [
+            ["mean σ", f"{self.mean_std:.3f}"],
+            ["spread of means", f"{self.spread:.2f}"],
+            ["KL, nats", "∞" if math.isinf(self.kl) else f"{self.kl:.2f}"],
+            ["active units", f"{self.active} of {self.latent_dim}"],
+            ["overlap", f"{self.overlap:.0%}"],
+            ["continuity", f"{self.continuity:.0%}"],
+            ["completeness", f"{self.completeness:.0%}"],
+            *gap,
+        ]
+
+
+def verdict(m: Measured, step: int) -> tuple[str, str]:
+    """A headline and a sentence about the picture in the plane."""
+    silent = m.latent_dim - m.active
+    is_prior = m.kl < SILENT or (m.active == 0 and m.kl < 0.5 * SILENT * m.latent_dim)
+    holds = {
+        "codes": m.autoencoder,
+        "untrained": is_prior and step == 0,
+        "prior": is_prior,
+        "points": m.mean_std < 0.05 * m.spread and m.overlap < 0.25,
+        "one code": m.active == 0,
+        "between": m.overlap <= OVERLAP,
+        "beside": m.completeness < COVERED,
+        "part": silent > 0,
+        "cloud": True,
+    }
+    words = next(VERDICTS[which] for which, true in holds.items() if true)
+    headline, sentence = words.split(". ", 1)
+    return f"{headline}.", sentence.format(**vars(m), silent=silent, say="says" if silent == 1 else "say")
 
 
 class Meters:
-    """What was measured last: `measured` as numbers, `numbers` for the page, `kl` of each dimension, `parts` of the KL.
+    """What was measured last: `measured` as numbers, `numbers` for the page, `kl` of each dimension.
 
+    parts: step, I(x; z), KL(q(z) ‖ p(z)) along the run, the last two NaN where not known; why they are not now.
     truth: (N, F), the factors that the shown images were drawn from, where they are known.
     """
 
     def __init__(self):
-        self.measured: words.Measured | None = None
+        self.measured: Measured | None = None
         self.numbers: dict = {}
         self.kl: list[float] = []
-        self.parts = Parts()
+        self.parts: list[tuple[float, float, float]] = []
+        self.why = ""
         self.truth: Tensor | None = None
         self._dear: dict[str, float] = {}
 
@@ -47,71 +125,54 @@ class Meters:
             return  # no numbers any more: the run is about to go back to where there were
         self.kl = per_dim
         if dear or not self._dear:
-            self._dear = self._plane(run, mu, logvar, list(turn.pair)) | {"mig": self._gap(shown)}
+            # On the pair that is shown: in many dimensions every code is alone, and the plane shows otherwise.
+            self._dear = measure_plane(*(v[:, list(turn.pair)] for v in (mu, logvar)), run.seed)
+            if self.truth is not None:
+                gaps = metrics.mutual_information_gap(shown, self.truth, min(BINS, len(mu))).gap
+                self._dear["mig"] = gaps.mean().item()
             if not autoencoder:
-                names = ("information", "aggregated_kl")
-                self._dear |= zip(names, self.parts.measure(run.number, mu, logvar, run.seed), strict=True)
-        about = {"autoencoder": autoencoder, **self._dear}
-        self.measured = words.Measured(std, spread, nats, int(units), mu.shape[1], **about)
-        headline, sentence = words.verdict(self.measured, run.number)
-        self.numbers = {"state": words.state(self.measured), "headline": headline, "sentence": sentence}
-        self.numbers["kl"] = [round(value, 4) if math.isfinite(value) else None for value in per_dim]
-        self.numbers["meters"] = self.measured.meters()
+                parts = self.measure_parts(run.number, mu, logvar, run.seed)
+                self._dear |= zip(("information", "aggregated_kl"), parts, strict=True)
+        self.measured = Measured(std, spread, nats, int(units), mu.shape[1], autoencoder=autoencoder, **self._dear)
+        headline, sentence = verdict(self.measured, run.number)
+        kl = [round(value, 4) if math.isfinite(value) else None for value in self.kl]
+        self.numbers = {"headline": headline, "sentence": sentence, "kl": kl, "meters": self.measured.meters()}
 
-    def _plane(self, run, mu: Tensor, logvar: Tensor, pair: list[int]) -> dict[str, float]:
-        # On the pair that is shown: in many dimensions every code is alone, and the plane shows otherwise.
-        seen = [v[:, pair] for v in (mu, logvar)]
-        overlap = metrics.overlap(*(v[:MEASURED] for v in seen)).nan_to_num() if len(mu) > 1 else mu.new_tensor(1.0)
-        values = torch.stack([overlap, *measure_places(*seen, run.seed)]).tolist()
-        return dict(zip(("overlap", "completeness", "continuity"), values, strict=True))
+    def measure_parts(self, step: int, mu: Tensor, logvar: Tensor, seed: int) -> tuple[float, float]:
+        """Return the two parts of the codes' mean KL at `step`, in nats; what was known of later steps is forgotten."""
+        mu, logvar = mu[:CODES], logvar[:CODES]
+        self.why, found = "", (math.nan, math.nan)
+        if mu.shape[1] > 2:
+            self.why = "I(x; z) is estimated in two dimensions only"
+        else:
+            generator, most = torch.Generator(mu.device).manual_seed(seed), math.log(len(mu))
+            information = metrics.mutual_information(mu, logvar, generator).item()
+            if information < most - NEAR:
+                found = information, kl_to_prior(mu, logvar).sum(1).mean().item() - information
+            else:
+                self.why = f"I(x; z) is near ln {len(mu)} = {most:.1f}, the most that so many codes can show"
+        self.parts = [row for row in self.parts if row[0] < step] + [(step, *found)]
+        if len(self.parts) > ROWS:
+            del self.parts[-2::-2]
+        return found
 
-    def _gap(self, mu: Tensor) -> float:
-        """The MIG of the codes, the mean over the factors; NaN where they are not known."""
-        if self.truth is None or not mu.isfinite().all():
-            return math.nan
-        return metrics.mutual_information_gap(mu, self.truth, min(BINS, len(mu))).gap.mean().item()
 
-
-def measure_places(mu: Tensor, logvar: Tensor, seed: int) -> tuple[Tensor, Tensor]:
-    """(completeness, continuity) of the codes mu, logvar (N, D), each ().
+def measure_plane(mu: Tensor, logvar: Tensor, seed: int) -> dict[str, float]:
+    """How well the codes mu, logvar (N, 2) fill the plane.
 
     At the same draws every time: what moves is then the model, not the dice. The run's generator is not touched.
     """
     generator = torch.Generator(mu.device).manual_seed(seed)
     completeness = metrics.completeness(mu, logvar, generator, draws=DRAWS)
-    if len(mu) < 2:
-        return completeness, torch.ones_like(completeness)
-    return completeness, metrics.continuity(mu, logvar, generator, pairs=WALKS, points=POINTS)
+    overlap = continuity = torch.ones_like(completeness)  # of a single code
+    if len(mu) > 1:
+        overlap = metrics.overlap(mu[:MEASURED], logvar[:MEASURED]).nan_to_num()
+        continuity = metrics.continuity(mu, logvar, generator, pairs=WALKS, points=POINTS)
+    values = torch.stack([overlap, completeness, continuity]).tolist()
+    return dict(zip(("overlap", "completeness", "continuity"), values, strict=True))
 
 
-class Parts:
-    """rows: step, I(x; z), KL(q(z) ‖ p(z)), the last two NaN where they are not known. why: they are not known now."""
-
-    def __init__(self):
-        self.rows: list[tuple[float, float, float]] = []
-        self.why = ""
-
-    def measure(self, step: int, mu: Tensor, logvar: Tensor, seed: int) -> tuple[float, float]:
-        """Return the two parts of the codes' mean KL at `step`, in nats; what was known of later steps is forgotten."""
-        self.why, found = "", (math.nan, math.nan)
-        if mu.shape[1] > 2:
-            self.why = "I(x; z) is estimated in two dimensions only"
-        else:
-            found = self._estimate(mu[:CODES], logvar[:CODES], torch.Generator(mu.device).manual_seed(seed))
-        self.rows = [row for row in self.rows if row[0] < step] + [(step, *found)]
-        if len(self.rows) > ROWS:
-            del self.rows[-2::-2]
-        return found
-
-    def _estimate(self, mu: Tensor, logvar: Tensor, generator: torch.Generator) -> tuple[float, float]:
-        information, most = metrics.mutual_information(mu, logvar, generator).item(), math.log(len(mu))
-        if information < most - NEAR:
-            return information, kl_to_prior(mu, logvar).sum(1).mean().item() - information
-        self.why = f"I(x; z) is near ln {len(mu)} = {most:.1f}, the most that so many codes can show"
-        return math.nan, math.nan
-
-
-def pack_parts(runs: list[Parts]) -> bytes:
+def pack_parts(meters: list[Meters]) -> bytes:
     """Of each run why, and its rows, f32: see frames.pack_json."""
-    rows = [np.array(parts.rows, "<f4").tobytes() for parts in runs]
-    return pack_json({"why": [parts.why for parts in runs], "rows": rows})
+    rows = [np.array(each.parts, "<f4").tobytes() for each in meters]
+    return pack_json({"why": [each.why for each in meters], "rows": rows})

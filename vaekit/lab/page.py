@@ -10,23 +10,19 @@ import traitlets
 from vaekit.plotting import PALETTE, RAMP
 
 STATIC = Path(__file__).parent / "static"
-ENTRIES = {"lab.js": (), "alone.js": (), "still.js": ("lab.js",)}  # modules that no other asks for but these
-IMPORT = re.compile(r'^import [^;]* from "\./\w+\.js";\n', re.MULTILINE)
-EXPORT = re.compile(r"^export (default .*\n)?", re.MULTILINE)
+STYLE = (STATIC / "lab.css").read_text(encoding="utf-8")
+ENTRIES = {"lab.js": [], "alone.js": [], "still.js": ["lab.js"]}  # modules that no other asks for but these
+MODULE = re.compile(r'^import [^;]* from "\./\w+\.js";\n|^export (?!default)', re.MULTILINE)
 
 
 def bundle(entry: str) -> str:
     """The ES module `entry` of static/ and those that it may import, as a single one: anywidget takes no more than one.
 
-    They come into one scope, in any order: what they name at their top level must be unique, which a test sees to, and
-    need none of the others there.
+    They come into one scope: what they name at their top level must be unique, which a test sees to.
     """
-    parts = [*sorted({path.name for path in STATIC.glob("*.js")} - ENTRIES.keys()), *ENTRIES[entry], entry]
-    *others, last = [IMPORT.sub("", (STATIC / name).read_text(encoding="utf-8")) for name in parts]
-    return "\n".join([EXPORT.sub("", text) for text in others] + [last])
-
-
-STYLE = (STATIC / "lab.css").read_text(encoding="utf-8")
+    others = sorted({path.name for path in STATIC.glob("*.js")} - ENTRIES.keys())
+    names = [*others, *ENTRIES[entry], entry]
+    return "\n".join(MODULE.sub("", (STATIC / name).read_text(encoding="utf-8")) for name in names)
 
 
 class Plane(anywidget.AnyWidget):
@@ -72,14 +68,3 @@ class Plane(anywidget.AnyWidget):
     message = traitlets.Unicode("").tag(sync=True)
     with_posterior = traitlets.Bool(False)  # these two are the kernel's own: is `posterior` asked for?
     draw_number = traitlets.Int(0)  # which draw `sheet` is made from; 0: none
-
-
-class Pad(anywidget.AnyWidget):
-    """A pad on its own, and what a model makes of the drawing. pictures as in `Plane`."""
-
-    _esm = bundle("alone.js")
-    _css = STYLE
-    strokes = traitlets.List([]).tag(sync=True)
-    pictures = traitlets.Bytes(b"").tag(sync=True)
-    words = traitlets.Unicode("").tag(sync=True)
-    message = traitlets.Unicode("").tag(sync=True)

@@ -1,7 +1,6 @@
 """Pictures that a model makes on request, as the page is sent them."""
 
 import math
-from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -18,20 +17,19 @@ NEARER = 3  # times that its lattice is laid nearer to it
 HELD = (1 - math.exp(-0.5), 1 - math.exp(-2.0))  # what a Gaussian's ellipses of σ and 2 σ hold
 
 
-def decoded(run, codes: Tensor) -> Tensor:
-    """Codes (n, D) → the means of their pixels, (n, C, H, W) in [0, 1]."""
-    return pixel_mean(run.model.decode(codes), run.settings["kind"])
+def decoded(run, codes: Tensor) -> np.ndarray:
+    """Codes (n, D) → the means of their pixels, uint8 (n, C, H, W)."""
+    return to_bytes(pixel_mean(run.model.decode(codes), run.settings["kind"]))
 
 
-def traversals(mu: Tensor, dims: list[int], turn: Turn, decode: Callable) -> bytes:
+def traversals(run, mu: Tensor, dims: list[int], turn: Turn) -> bytes:
     """The code mu (1, D) with one of `dims` at a time, as they are turned, varied from −3 to 3.
 
     Returns dims, across: how many images each, and images, u8: see frames.pack_json.
     """
     values = torch.linspace(-3, 3, STEPS_ACROSS, device=mu.device, dtype=mu.dtype)
     codes = torch.cat([traversal(turn.codes(mu)[0], dim, values) for dim in dims])
-    images = to_bytes(decode(turn.back(codes))).tobytes()
-    return pack_json({"dims": dims, "across": STEPS_ACROSS, "images": images})
+    return pack_json({"dims": dims, "across": STEPS_ACROSS, "images": decoded(run, turn.back(codes)).tobytes()})
 
 
 def true_posterior(run, x: Tensor) -> bytes:

@@ -2,19 +2,17 @@
 
 import math
 from collections.abc import Callable
-from functools import partial
 
 import numpy as np
 import torch
 
-from vaekit import metrics, theory
+from vaekit import theory
 from vaekit.data import as_floats
 from vaekit.lab import pictures
 from vaekit.lab.clock import Pace
 from vaekit.lab.drawing import SHAPE, digit, in_words, look
-from vaekit.lab.frames import Frame, mosaic, pack_decoder, pack_json, to_bytes, view_extent
+from vaekit.lab.frames import LEAST, Frame, mosaic, pack_decoder, pack_json, view_extent
 from vaekit.lab.meters import Meters
-from vaekit.lab.mixture import CODES
 from vaekit.lab.page import Plane
 from vaekit.lab.turn import Turn
 from vaekit.latent import grid
@@ -51,11 +49,10 @@ class Side:
     It draws from a generator of its own and puts the model back as it was: looking changes nothing.
     """
 
-    def __init__(self, n_shown: int = 1000, pair: tuple[int, int] = (0, 1), share: float = MEASURE_SHARE):
-        self.plane = Plane(pair=list(pair))
+    def __init__(self, n_shown: int, pair: tuple[int, int], share: float):
+        self.plane, self.meters = Plane(pair=list(pair)), Meters()
         self.n_shown, self.pace, self.playing = n_shown, Pace(MEASURE_SECONDS, share), False
-        self.meters = Meters()
-        self.number, self.extent = 0, 3.8
+        self.number, self.extent = 0, LEAST  # of the last frame
         self.last: Frame | None = None
         self.images, self._source, self._code = None, None, None
         self.drawing: torch.Tensor | None = None  # (1, 1, 28, 28): it is shown in the chosen image's place
@@ -65,8 +62,9 @@ class Side:
 
     chosen = property(lambda self: self.plane.chosen)
     pair = property(lambda self: tuple(self.plane.pair))
+    turn = property(lambda self: Turn(self.pair, self.plane.turn), doc="The page turns what it is sent by itself.")
 
-    def frame(self, run, playing: bool, looked_at: bool = True) -> None:
+    def frame(self, run, playing: bool, looked_at: bool) -> None:
         """Show the cloud, and where somebody looks its numbers."""
         self.playing = playing
         self._load(run)
@@ -90,20 +88,8 @@ class Side:
     def decode(self, run, z: list[float]) -> None:
         """For decoders that the page cannot run: the image at `z` on the shown pair."""
         with watching(run.model):
-            pixels = to_bytes(pictures.decoded(run, self._place(self.images.new_tensor([z]))))
+            pixels = pictures.decoded(run, self._place(self.images.new_tensor([z])))
         self.plane.send({"kind": "decoded", "z": z}, buffers=[pixels.tobytes()])
-
-    def codes(self, run) -> torch.Tensor:
-        """The codes of the data set's first images, (N, D)."""
-        images = run.images[:CODES]
-        with watching(run.model):
-            parts = [run.model.encode(as_floats(some).to(self.images.dtype))[0] for some in images.split(1000)]
-        return torch.cat(parts).detach()
-
-    @property
-    def turn(self) -> Turn:
-        """How the code is turned in the plane; the page turns what it is sent by itself."""
-        return Turn(self.pair, self.plane.turn)
 
     def _load(self, run) -> None:
         """Take the shown images from the run's data set when it is another than before."""
@@ -116,9 +102,8 @@ class Side:
         self.plane.shape = list(self.images.shape[1:])
         self.plane.classes = shown.labels.cpu().numpy().astype(np.uint8).tobytes() if has_classes else b""
         factors = getattr(shown, "factors", None)
-        names = () if factors is None else shown.factor_names
-        self.factors = {name: factors[:, i].cpu().numpy() for i, name in enumerate(names)}
-        varied = [i for i in range(len(names)) if len(factors[:, i].unique()) > 1]
+        self.factors = {} if factors is None else dict(zip(shown.factor_names, factors.T.cpu().numpy(), strict=True))
+        varied = [i for i, values in enumerate(self.factors.values()) if np.ptp(values)]
         self.meters.truth = factors[:, varied] if varied else None
         self.put(run, "factor", self.plane.factor if self.plane.factor in self.factors else "")
         self.plane.chosen = min(self.chosen, len(self.images) - 1)
@@ -181,9 +166,15 @@ class Side:
         x, draws, drawn = self.images[self.chosen : self.chosen + 1], self.draws, self.drawing is not None
         if drawn:  # the same ε each time: what moves while it is drawn is the posterior, not the dice
             x, draws = self.drawing, torch.Generator(self.images.device).manual_seed(run.seed)
-        mu, logvar, images = look(run.model, x, run.settings["kind"], draws, self.plane.noise)
-        self._code, self.plane.pictures = mu, images.tobytes()
-        self.plane.drawn = self._mark(mu, logvar) if drawn else {}
+        self._code, logvar, images = look(run.model, x, run.settings["kind"], draws, self.plane.noise)
+        self.plane.pictures = images.tobytes()
+        self.plane.drawn = self._mark(self._code, logvar) if drawn else {}
+
+    def _mark(self, mu: torch.Tensor, logvar: torch.Tensor) -> dict:
+        """Where the drawing is in the plane: see Plane.drawn."""
+        mark = torch.cat([mu, torch.exp(0.5 * logvar)])[:, list(self.pair)]
+        words = in_words(self.turn.codes(mu), self.turn.logvar(logvar), self.pair)
+        return {"mark": mark.flatten().tolist() if mark.isfinite().all() else [], "words": words}
 
     def _send_drawing(self, run) -> None:
         if self.drawing is not None:
@@ -194,7 +185,7 @@ class Side:
         if self.latent_dim > 2 and self._code is not None:
             kl = self.meters.kl or [0.0] * self.latent_dim  # not a number from the start
             dims = sorted(range(self.latent_dim), key=lambda dim: -kl[dim])[:TRAVERSED]
-            self.plane.traversals = pictures.traversals(self._code, dims, self.turn, partial(pictures.decoded, run))
+            self.plane.traversals = pictures.traversals(run, self._code, dims, self.turn)
 
     def _send_posterior(self, run) -> None:
         x = self.images[self.chosen : self.chosen + 1]
@@ -204,15 +195,7 @@ class Side:
         if not self.plane.draw_number:
             self.plane.sheet = b""
             return
-        seed, like = run.seed + self.plane.draw_number, self.images.new_empty(0, self.latent_dim)
-        prior = partial(metrics.prior_draws, like, NEW, torch.Generator(like.device).manual_seed(seed))
-        z = self.mixture(NEW, seed) if self.mixture else prior()
-        self.plane.sheet = to_bytes(pictures.decoded(run, z)).tobytes()
-
-    def _mark(self, mu, logvar) -> dict:
-        """Where the drawing is in the plane: see Plane.drawn."""
-        std = torch.zeros_like(mu) if logvar is None else torch.exp(0.5 * logvar)
-        mark = torch.stack([mu[0], std[0]])[:, list(self.pair)].flatten().tolist()
-        finite = all(math.isfinite(v) for v in mark)
-        logvar = None if logvar is None else self.turn.logvar(logvar)
-        return {"mark": mark if finite else [], "words": in_words(self.turn.codes(mu), logvar, self.pair)}
+        seed, about = run.seed + self.plane.draw_number, {"device": self.images.device, "dtype": self.images.dtype}
+        draws = torch.Generator(self.images.device).manual_seed(seed)
+        z = self.mixture(NEW, seed) if self.mixture else torch.randn(NEW, self.latent_dim, generator=draws, **about)
+        self.plane.sheet = pictures.decoded(run, z).tobytes()

@@ -1,5 +1,6 @@
 """The lab as a still picture, for where a widget cannot live. Never pyplot: a figure of its own."""
 
+import math
 import textwrap
 
 import numpy as np
@@ -14,69 +15,56 @@ from vaekit.plotting import BLUE, GREY, INK, plot_curves, plot_images, plot_late
 SOFT, YOURS = "#59626e", "#b0007a"  # the page's
 SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")  # matplotlib's mathematics takes 0.1 s to start
 
-
 # Where the parts stand: left, bottom, width, height, as shares of the figure. Laid out by hand: matplotlib takes 0.2 s.
 CURVES = (0.08, 0.075, 0.84, 0.16)
 PLANE, TWIN_PLANES = (0.07, 0.4, 0.46, 0.552), ((0.07, 0.51, 0.38, 0.456), (0.57, 0.51, 0.38, 0.456))
 TWIN_WORDS = ((0.05, 0.335, 0.44, 0.1), (0.55, 0.335, 0.44, 0.1))
 CHOSEN, WORDS = (0.57, 0.84, 0.42, 0.1), (0.57, 0.44, 0.42, 0.36)
-UNUSED = 0.29  # of the height, where there are no curves yet
 KL, TRAVERSALS, WORDS_BELOW = (0.63, 0.715, 0.36, 0.09), (0.57, 0.515, 0.42, 0.13), (0.57, 0.385, 0.42, 0.1)
 
 
 @style.context("default")  # whatever style the notebook's own figures have
 def draw_still(view) -> Figure:
     """Planes, chosen image, meters, words and curves, as they were last sent. Reads numpy arrays alone."""
-    figure = Figure(figsize=(8.4, 7), dpi=150)
+    figure, plane = Figure(figsize=(8.4, 7), dpi=150), view.plane
     FigureCanvasAgg(figure)
-    if len(view.sides) == 2:
-        for side, name, plane, words in zip(view.sides, ("left: ", "right: "), TWIN_PLANES, TWIN_WORDS, strict=True):
-            _draw_plane(figure.add_axes(plane), side, name)
+    if plane.twin:
+        for side, name, place, words in zip(view.sides, ("left: ", "right: "), TWIN_PLANES, TWIN_WORDS, strict=True):
+            _draw_plane(figure.add_axes(place), side, name)
             _write(figure.add_axes(words), side.plane.status)
     else:
         _draw_plane(figure.add_axes(PLANE), view.sides[0])
-        _draw_panel(figure, view.plane)
-    plane = view.plane
+        _draw_panel(figure, plane)
     rows = np.frombuffer(plane.history, np.float32).reshape(-1, 1 + 3 * len(view.sides))
-    if len(rows):
-        plot_curves(rows, [(mark["step"], mark["label"]) for mark in plane.marks], ax=figure.add_axes(CURVES))
-        figure.axes[-1].set_visible(not plane.autoencoder)  # the KL's scale
-    else:
-        _cut_below(figure, UNUSED)
+    plot_curves(rows, [(mark["step"], mark["label"]) for mark in plane.marks], ax=figure.add_axes(CURVES))
+    figure.axes[-1].set_visible(not plane.autoencoder)  # the KL's scale
     for ax in figure.axes:  # said, as ticks are made when they are drawn
         ax.tick_params(labelsize=10)
     return figure
 
 
-def _cut_below(figure: Figure, share: float) -> None:
-    """Leave out the figure's lowest part; what stands above it keeps its size."""
-    figure.set_figheight((1 - share) * figure.get_figheight())
-    for ax in figure.axes:
-        left, bottom, width, height = ax.get_position(original=True).bounds
-        ax.set_position((left, (bottom - share) / (1 - share), width, height / (1 - share)))
-
-
 def _draw_plane(ax, side, name: str = "") -> None:
-    frame, knobs, shades = side.last, side.plane.status["settings"], side.plane.shades
-    look = {"extent": frame.extent, "rings": not side.plane.autoencoder, "tilt": side.plane.turn}
-    classes = np.frombuffer(side.plane.classes, np.uint8) if side.plane.classes else None
-    look |= {"values": np.frombuffer(shades, np.uint8) / 255} if shades else {"labels": classes}
+    plane, frame, settings = side.plane, side.last, side.plane.status["settings"]
+    look = {"extent": frame.extent, "rings": not plane.autoencoder, "tilt": plane.turn}
+    if plane.shades:
+        look["values"] = np.frombuffer(plane.shades, np.uint8) / 255
+        ax.annotate(f"{plane.factor}: 0 dark, 1 light", (0.02, 0.94), xycoords="axes fraction", fontsize=10)
+    elif plane.classes:
+        look["labels"] = np.frombuffer(plane.classes, np.uint8)
     plot_latent(frame.mu @ side.turn.matrix.T, frame.std, **look, ax=ax)
-    if shades:
-        ax.annotate(f"{side.plane.factor}: 0 dark, 1 light", (0.02, 0.94), xycoords="axes fraction", fontsize=10)
-    prime = "'" if side.plane.turn else ""
+    prime = "'" if plane.turn else ""
     ax.set(**{f"{axis}label": _latent(dim) + prime for axis, dim in zip("xy", side.pair, strict=True)})
-    if side.plane.backdrop:
-        sent = unpack_json(side.plane.backdrop)
+    if plane.backdrop:
+        sent = unpack_json(plane.backdrop)
         picture = np.frombuffer(sent["pixels"], np.uint8).reshape(*sent["size"], sent["channels"])
         edges = [sign * sent["extent"] for sign in (-1, 1, -1, 1)]
         ax.imshow(picture.squeeze(), cmap="Greys", alpha=0.16, extent=edges, zorder=-1)
         ax.set(xlim=(-frame.extent, frame.extent), ylim=(-frame.extent, frame.extent))
-    if side.plane.posterior:
-        _draw_truth(ax, unpack_json(side.plane.posterior), side.turn)
-    prior = f"prior on, β = {knobs['beta']:g}" if knobs["prior"] else "prior off"
-    title = "autoencoder" if side.plane.autoencoder else prior
-    ax.set_title(f"{name}{title}, step {side.plane.status['step']:,}", fontsize=11, fontweight="bold")
+    if plane.posterior:
+        _draw_truth(ax, unpack_json(plane.posterior), side.turn)
+    prior = f"prior on, β = {settings['beta']:g}" if settings["prior"] else "prior off"
+    title = f"{name}{'autoencoder' if plane.autoencoder else prior}, step {plane.status['step']:,}"
+    ax.set_title(title, fontsize=11, fontweight="bold")
 
 
 def _latent(dim: int) -> str:
@@ -97,12 +85,10 @@ def _draw_truth(ax, truth: dict, turn) -> None:
 def _draw_panel(figure, plane) -> None:
     """The chosen image, with more than two dimensions their KL and traversals, the meters and the words."""
     many = plane.traversals and not plane.autoencoder
-    chosen = figure.add_axes(CHOSEN)
-    chosen.set_axis_off()
     if plane.pictures:
         images = np.frombuffer(plane.pictures, np.uint8).reshape(5, *plane.shape)
         what, n = ("x · x̂", 2) if plane.autoencoder else ("x · x̂ at μ · three draws from q(z|x)", 5)
-        plot_images(images[:n], columns=n, ax=chosen).set_title(what, fontsize=10)
+        plot_images(images[:n], columns=n, ax=figure.add_axes(CHOSEN)).set_title(what, fontsize=10)
     if many:
         kl = [np.nan if nats is None else nats for nats in plane.status.get("kl", [])]
         bars, varied = figure.add_axes(KL), figure.add_axes(TRAVERSALS)
@@ -119,12 +105,11 @@ def _draw_panel(figure, plane) -> None:
 def _write(ax, status: dict) -> None:
     """Write the meters, four in a row, and the words below them."""
     ax.set_axis_off()
+    about = {"xycoords": "axes fraction", "textcoords": "offset points", "va": "top"}
     meters = status.get("meters", ())
     for i, (name, value) in enumerate(meters):
-        place = {"xy": (0.26 * (i % 4), 1), "xycoords": "axes fraction", "textcoords": "offset points", "va": "top"}
-        down = -30 * (i // 4)
-        ax.annotate(name, xytext=(0, down), fontsize=7, color=SOFT, **place)
-        ax.annotate(value, xytext=(0, down - 10), fontsize=10, fontweight="bold", **place)
+        where, down = (0.26 * (i % 4), 1), -30 * (i // 4)
+        ax.annotate(name, where, (0, down), fontsize=7, color=SOFT, **about)
+        ax.annotate(value, where, (0, down - 10), fontsize=10, fontweight="bold", **about)
     words = textwrap.fill(f"{status.get('headline', '')} {status.get('sentence', '')}", 50)
-    place = {"xycoords": "axes fraction", "xytext": (0, -30 * -(-len(meters) // 4) - 4), "textcoords": "offset points"}
-    ax.annotate(words, (0, 1), fontsize=9, va="top", **place)
+    ax.annotate(words, (0, 1), (0, -30 * math.ceil(len(meters) / 4) - 4), fontsize=9, **about)

@@ -1,6 +1,5 @@
 """The run so far, to look back on: frames along it, and decoders at some waypoints. It never grows past a size."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from vaekit.lab.frames import Frame
@@ -19,10 +18,6 @@ class Kept:
     pair: list[int]
     parts: list[bytes]
     weight: float = 1.0
-
-    def state(self, change: Callable[[bytes], bytes] = bytes) -> dict:
-        """Return what the page knows of it, with each part changed."""
-        return {"step": self.step, "pair": self.pair, "parts": [change(part) for part in self.parts]}
 
 
 class Trail:
@@ -43,9 +38,8 @@ class Trail:
         self.decoders = _with(self.decoders, Kept(step, [*pair], decoders), WAYPOINTS)
 
     def state(self) -> dict:
-        """Return what the page knows of it."""
-        kept = {"frames": self.frames, "decoders": self.decoders}
-        return {name: [point.state() for point in points] for name, points in kept.items()}
+        """Return what the page is sent."""
+        return {"frames": [vars(kept) for kept in self.frames], "decoders": [vars(kept) for kept in self.decoders]}
 
 
 def _with(kept: list[Kept], new: Kept, most: int) -> list[Kept]:

@@ -1,14 +1,11 @@
 """What the page is sent: one side for each run, the curves they share, and the timeline to look back on."""
 
-import threading
-from collections.abc import Callable
-
 import torch
 
 from vaekit._checks import check_whole, one_line
-from vaekit.data import ImageSet
 from vaekit.lab.frames import pack_json
 from vaekit.lab.meters import pack_parts
+from vaekit.lab.mixture import fit
 from vaekit.lab.recipe import check_pair
 from vaekit.lab.side import DETAILS, HANGS_ON, MEASURE_SHARE, Side
 from vaekit.lab.tasks import TaskList
@@ -16,7 +13,6 @@ from vaekit.lab.trail import Trail
 from vaekit.losses import LIKELIHOODS
 from vaekit.training import KNOBS
 
-FITTING = "Fitting a mixture to the codes …"
 NEAR = 40  # steps: a slider's many small turns are one mark
 MOST = 60  # marks
 
@@ -33,7 +29,6 @@ class View:
         self.sides = [Side(n_shown, self.pair or (0, 1), MEASURE_SHARE / runs) for _ in range(runs)]
         self.trail, self._images = Trail(), None
         self.new_wanted, self.n_draws = (False, "prior"), 0  # are new images wanted, and drawn from what?
-        self._fitting: ImageSet | None = None  # the images to whose codes a mixture is being fitted
         self._followed: dict = {}  # of traits of the plane, the values that are shown
         self.tasks, self.lab = tasks, lambda: None  # lab(): what they are asked of, when it is there
         self.plane = self.sides[0].plane  # the page draws the other's as well
@@ -55,22 +50,16 @@ class View:
         self.each(engine, "send", *DETAILS, *["posterior"] * (not engine.playing))  # of one that plays it is not shown
         self.trail.keep(engine.runs[0].number, [side.plane.decoder for side in self.sides], self.sides[0].pair)
         self.plane.history = engine.history.array().tobytes()
-        self.plane.parts = pack_parts([side.meters.parts for side in self.sides])
+        self.plane.parts = pack_parts([side.meters for side in self.sides])
         self.plane.marks = marks([run.recording for run in engine.runs])
 
     def status(self, engine) -> str | None:
         """Show the meters, the settings, the tasks and the message."""
         run, line = engine.runs[0], self.tasks.look(self.lab())
         self.plane.tasks = self.tasks.state()
-        common = {
-            "step": run.number,
-            "epoch": run.batches.epoch,
-            "playing": engine.playing,
-            "new": list(self.new_wanted),
-            "replaying": run.replaying is not None,
-            "speed": engine.speed,
-            "device": _describe(run.images.device),
-        }
+        common = {"step": run.number, "epoch": run.batches.epoch, "speed": engine.speed, "playing": engine.playing}
+        common |= {"replaying": run.replaying is not None, "new": list(self.new_wanted)}
+        common["device"] = _describe(run.images.device)
         for side, run, nats in zip(self.sides, engine.runs, engine.history.recent(), strict=True):
             said = f"{nats:.{1 if nats < 1000 else 0}f}" if nats else "–"
             meters = side.meters.numbers.get("meters", []) + [["reconstruction", said]]
@@ -98,42 +87,26 @@ class View:
 
     def choose(self, engine, index: int) -> None:
         """Show the image `index` in full."""
-        if 0 <= index < len(self.sides[0].images):
-            self.each(engine, "put", "chosen", index)
+        self.each(engine, "put", "chosen", check_whole("index", index, 0, len(self.sides[0].images) - 1))
 
     def show_pair(self, engine, pair: tuple[int, int] | None) -> None:
         """Show these two dimensions; None: the two that say most, whichever they are."""
         self.pair = pair
         self._choose_pair(engine, at_once=True)
 
-    def show_new(self, engine, wanted: tuple[bool, str], fit: Callable) -> str | None:
-        """Show new images, or none, as `wanted`. From a mixture: `fit(codes, images)` has it shown, on a thread."""
-        self.new_wanted, images = wanted, _images(engine)
-        if wanted != (True, "mixture"):
-            if engine.notice == FITTING:
-                engine.notice = None
-            return self.draw_new(engine, [None] * len(self.sides))
-        if self._fitting is not images:  # else one is under way
-            codes = [side.codes(run) for side, run in zip(self.sides, engine.runs, strict=True)]
-            self._fitting = images
-            threading.Thread(target=fit, args=(codes, images), daemon=True).start()
-        return FITTING
-
-    def show_fitted(self, engine, mixtures: list | None, images: ImageSet, said: str) -> str | None:
-        """Show draws of mixtures, or where there are none of the prior, unless something else is wanted by now."""
-        if self._fitting is images:
-            self._fitting = None
-        if self.new_wanted != (True, "mixture") or images is not _images(engine):
-            return None
-        if not mixtures:
-            self.new_wanted = (True, "prior")
-        self.draw_new(engine, mixtures or [None] * len(self.sides))
-        return said
-
-    def draw_new(self, engine, mixtures: list | None = None) -> None:
-        """Show another draw of the new images, of a twin from the same z; from mixtures, where there are new ones."""
-        for side, mixture in zip(self.sides, mixtures or (), strict=False):
+    def show_new(self, engine, shown: bool, source: str) -> None:
+        """Show new images, or none; "mixture": drawn from one that is fitted to each side's codes, in some seconds."""
+        mixtures = [None] * len(self.sides)
+        if shown and source == "mixture":
+            self.plane.message = "Fitting a mixture to the codes …"
+            mixtures = [fit(run) for run in engine.runs]
+        for side, mixture in zip(self.sides, mixtures, strict=True):
             side.mixture = mixture
+        self.new_wanted = shown, source
+        self.draw_new(engine)
+
+    def draw_new(self, engine) -> None:
+        """Show another draw of the new images, of a twin from the same z."""
         self.n_draws += 1
         self.each(engine, "put", "draw_number", self.n_draws if self.new_wanted[0] else 0)
 
@@ -167,20 +140,11 @@ class View:
             self.each(engine, "put", "pair", list(pair))
 
     def _add_to_trail(self, engine) -> None:
-        run, images = engine.runs[0], _images(engine)
-        if self._images is not images:  # the points were other images', and so were the codes
-            self.trail, self._images = Trail(), images
-            if self._fitting is not images:
-                self.new_wanted = (self.new_wanted[0], "prior")
-            if self.new_wanted == (True, "prior") and not self.plane.draw_number:
-                self.draw_new(engine)
+        run = engine.run
+        if self._images is not run.images:  # the points were other images', and so were the codes
+            self.trail, self._images, self.new_wanted = Trail(), run.images, (self.new_wanted[0], "prior")
         turned = max((run.recording.events[-1][0] for run in engine.runs if run.recording.events), default=0)
         self.trail.add(run.number, [side.last for side in self.sides], self.sides[0].pair, turned)
-
-
-def _images(engine) -> ImageSet:
-    run = engine.runs[0]
-    return run.sets[run.settings["data"]]
 
 
 def _describe(device: torch.device) -> str:
@@ -194,26 +158,19 @@ def marks(recordings: list) -> list[dict]:
     The turns of a number that follow each other closely become one mark with the last value. What was turned in
     one of two runs alone says in which.
     """
-    found: list[dict] = []
-    for step, name, value, where in _events(recordings):
-        label, before = _label(name, value) + where, found[-1] if found else {"name": None}
-        if isinstance(value, float) and before["name"] == name + where and step - before["last"] <= NEAR:
-            before |= {"label": label, "last": step}
-        else:
-            found.append({"name": name + where, "step": step, "label": label, "last": step})
-    return [{"step": mark["step"], "label": mark["label"]} for mark in found[-MOST:]]
-
-
-def _events(recordings: list):
-    """Yield (step, knob, its value, where) of all recordings in order; where is empty for what was turned in all."""
-    sides = ("",) if len(recordings) == 1 else (" (left)", " (right)")
-    turned: dict[tuple, list[str]] = {}
-    for recording, side in zip(recordings, sides, strict=True):
+    turned: dict[tuple, list[str]] = {}  # (step, knob, its value) → where
+    for recording, where in zip(recordings, (" (left)", " (right)"), strict=False):
         for step, changes in recording.events:
             for name, value in changes.items():
-                turned.setdefault((step, name, value), []).append(side)
+                turned.setdefault((step, name, value), []).append(where)
+    found, last = [], (None, 0)
     for (step, name, value), where in sorted(turned.items(), key=lambda item: item[0][0]):
-        yield step, name, value, where[0] if len(where) < len(recordings) else ""
+        knob = name + (where[0] if len(where) < len(recordings) else "")
+        if not isinstance(value, float) or knob != last[0] or step - last[1] > NEAR:
+            found.append({"step": step})
+        found[-1]["label"] = _label(name, value) + knob.removeprefix(name)
+        last = (knob, step)
+    return found[-MOST:]
 
 
 def _label(name: str, value) -> str:
