@@ -5,10 +5,11 @@ The page's own part of a lab is its heartbeat; all else is what plain widgets se
 
 import asyncio
 import random
-import struct
 import time
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from functools import reduce
+from operator import getitem
 
 import httpx
 from jupyter_client.session import Session
@@ -18,7 +19,6 @@ from tornado.websocket import websocket_connect
 
 SLOW = 300  # seconds that one answer may take while all servers start
 PROTOCOL = "v1.kernel.websocket.jupyter.org"
-FRAME = struct.Struct("<IIIff")  # frame, step, number of points, extent, effective β: see vaekit/lab/frames.py
 PLACES = {0.5: 34, 2.0: 46, 4.0: 52, 10.0: 60}  # of β on its slider: see vaekit/lab/knobs.py
 
 
@@ -178,7 +178,7 @@ class Kernel:
         elif kind == "comm_open" or (kind == "comm_msg" and data.get("method") == "update"):
             new = data["state"]
             for path, buffer in zip(data.get("buffer_paths", ()), buffers, strict=True):
-                new[path[0]] = buffer  # what the lab sends has no bytes further inside
+                reduce(getitem, path[:-1], new)[path[-1]] = buffer
             self.models.setdefault(content["comm_id"], {}).update(new)
             for listener in self.listeners:
                 listener(content["comm_id"], new)
@@ -226,8 +226,8 @@ class Lab:
 
     def seen(self) -> tuple[int, int, float]:
         """The frame that stands in the page: its number, its step, its effective β."""
-        number, step, _, _, beta = FRAME.unpack_from(self.kernel.models[self.plane]["frame"])
-        return number, step, beta
+        frame = self.kernel.models[self.plane]["frame"]
+        return frame["number"], frame["step"], frame["beta"]
 
     async def keep_looking(self) -> None:
         """The page's heartbeat."""

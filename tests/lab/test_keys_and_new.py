@@ -10,7 +10,6 @@ from matplotlib.colors import to_rgba
 
 from vaekit import Autoencoder, LinearVAE, faces, metrics
 from vaekit.data import as_floats
-from vaekit.lab.frames import unpack_json
 from vaekit.lab.knobs import next_value
 from vaekit.plotting import RAMP
 
@@ -107,7 +106,7 @@ def test_the_true_posterior_of_a_linear_decoder_is_the_gaussian_that_it_is_known
     lab = labs(model=LinearVAE(), kind="linear", lr=0.01).run(200)
     lab.show_posterior()
     done(lab)
-    header = unpack_json(lab.view.plane.posterior)
+    header = lab.view.plane.posterior
     weights = np.frombuffer(header["weights"], "<f4").reshape(41, 41).astype(float)
     w, b = (p.detach().double().numpy() for p in lab.model.decoder[0].parameters())
     x = lab.view.sides[0].images[0].double().flatten().numpy()
@@ -126,7 +125,7 @@ def test_the_true_posterior_of_a_linear_decoder_is_the_gaussian_that_it_is_known
     assert any(hasattr(drawn, "levels") for drawn in lab.figure().axes[0].collections)  # in a still, too
     lab.show_posterior(False)
     done(lab)
-    assert lab.view.plane.posterior == b""
+    assert lab.view.plane.posterior == {}
     for other in (labs(latent_dim=3), labs(model=Autoencoder(hidden=16))):
         assert other.controls.posterior not in other.controls.looks.children
         with refuses(ValueError, "the true posterior is shown of a VAE with two latent dimensions"):

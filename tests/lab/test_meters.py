@@ -13,7 +13,6 @@ import vaekit
 import vaekit.lab.side
 from vaekit import metrics
 from vaekit.lab import meters
-from vaekit.lab.frames import unpack_json
 from vaekit.lab.meters import NEAR, ROWS, Measured, Meters, verdict
 from vaekit.lab.side import MEASURE_SECONDS, MEASURE_SHARE
 
@@ -58,7 +57,7 @@ def test_live_it_is_measured_no_oftener_than_its_interval_and_share(labs, monkey
 
 def sent(lab) -> tuple[list[str], list[np.ndarray]]:
     """Of each run why, and its rows."""
-    parts = unpack_json(lab.view.plane.parts)
+    parts = lab.view.plane.parts
     return parts["why"], [np.frombuffer(rows, "<f4").reshape(-1, 3) for rows in parts["rows"]]
 
 

@@ -12,10 +12,8 @@ from lab_helpers import small_vae
 from playwright._impl._driver import compute_driver_executable
 from torch import nn
 
-from vaekit.lab.frames import Frame, pack_decoder, pack_json, shrink_decoder, unpack_json
-from vaekit.lab.meters import Meters, pack_parts
+from vaekit.lab.frames import Frame, decoder_state, pack_json, shrunk
 from vaekit.lab.page import STATIC, bundle
-from vaekit.lab.trail import Trail
 from vaekit.lab.turn import Turn
 from vaekit.plotting import make_way
 
@@ -39,13 +37,13 @@ console.log(JSON.stringify(run(...names.map((name) => page[name]), ...Object.val
 def js(code: str, **given):
     """What a function's body returns: it knows by name all that the page's modules export, and what is given."""
 
-    def packed(value):
-        return {"base64": base64.b64encode(value).decode()} if isinstance(value, bytes) else np.asarray(value).tolist()
+    def plain(value):
+        return {"base64": base64.b64encode(value).decode()} if isinstance(value, bytes) else value.tolist()
 
-    given = {name: packed(value) for name, value in given.items()}
     task = {"paths": [path.as_uri() for path in MODULES], "code": code, "given": given}
     command = [NODE, "--input-type=module", "--eval", RUN]
-    done = subprocess.run(command, input=json.dumps(task), capture_output=True, text=True, timeout=60)
+    text = json.dumps(task, default=plain)
+    done = subprocess.run(command, input=text, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
@@ -65,39 +63,32 @@ def test_every_float16_there_is():
     np.testing.assert_array_equal(found, bits.view("<f2").astype(float))
 
 
-def test_a_frame_as_it_was_packed_at_any_address():
+def test_a_frame_as_it_was_sent_and_bytes_at_any_address():
     rng = np.random.default_rng(0)
     mu, std = rng.normal(size=(9, 2)).astype(np.float32), rng.random((9, 2)).astype(np.float32)
-    packed = Frame(7, 70_000, mu, std, 4.75, 0.5).pack()
+    sent = Frame(7, 70_000, mu, std, 4.75, 0.5).state()
     for offset in (0, 1, 3):
-        view = f"new DataView(Uint8Array.from([...Array({offset}).fill(9), ...packed]).buffer, {offset})"
-        found = js(f"return readFrame({view})", packed=packed)
+        view = f"new DataView(Uint8Array.from([...Array({offset}).fill(9), ...sent.points]).buffer, {offset})"
+        found = js(f"return readFrame({{ ...sent, points: {view} }})", sent=sent)
         points = np.reshape(found.pop("points"), (9, 4))
-        assert found == {"number": 7, "step": 70_000, "count": 9, "extent": 4.75, "beta": 0.5}
+        assert found == {"number": 7, "step": 70_000, "extent": 4.75, "beta": 0.5}
         np.testing.assert_array_equal(points, np.concatenate([mu, std], 1).astype(np.float16))
-    assert js("return [readFrame(nothing), unpack(nothing), readDecoder(nothing)]", nothing=b"") == [None] * 3
-
-
-@pytest.mark.slow
-def test_json_with_a_payload_a_trail_and_a_history():
-    for text in ("", "a", "ß"):
-        packed = pack_json({"text": text, "parts": [b"payload", b"", b"payload"]})
-        parts = [[*b"payload"], [], [*b"payload"]]
-        assert js("return unpack(packed)", packed=packed) == {"text": text, "parts": parts}
-        assert packed.count(b"payload") == 1 and unpack_json(packed)["parts"] == [b"payload", b"", b"payload"]
-    trail, frame = Trail(), Frame(1, 0, np.ones((2, 2), np.float32), np.ones((2, 2), np.float32), 3.8, 1.0)
-    trail.add(9, [frame, frame], (3, 1))
-    trail.keep(9, [b"left", b"right!"], (3, 1))
-    found = js("return unpack(packed)", packed=pack_json(trail.state()))
-    assert [(k["step"], k["pair"], len(k["parts"])) for k in found["frames"]] == [(9, [3, 1], 2)]
-    assert bytes(found["frames"][0]["parts"][1]) == frame.pack()
-    assert [bytes(part) for part in found["decoders"][0]["parts"]] == [b"left", b"right!"]
+    assert js("return [readFrame, readDecoder].map((read) => [read({}), read(null)])") == [[None] * 2] * 2
     rows = np.arange(8, dtype="<f4")
     assert js("return floats(rows)", rows=rows.tobytes()) == rows.tolist() and js("return floats(null)") == []
 
 
+def test_json_with_bytes_in_it():
+    for text in ("", "a", "ß"):
+        given = {"text": text, "parts": [{"bytes": b"payload"}, b"", b"payload"]}
+        parts = [{"bytes": [*b"payload"]}, [], [*b"payload"]]
+        packed = pack_json(given)
+        assert js("return unpack(packed)", packed=packed) == {"text": text, "parts": parts}
+        assert packed.count(b"payload") == 1
+
+
 TANH = nn.Sequential(nn.Linear(2, 9), nn.Tanh(), nn.Linear(9, 12), nn.Unflatten(1, (3, 2, 2)))
-DECODE = "return codes.map((z) => decode(readDecoder(packed), z, pair))"
+DECODE = "return codes.map((z) => decode(readDecoder(sent), z, pair))"
 
 
 @pytest.mark.parametrize(("latents", "pair"), [(2, [0, 1]), (5, [3, 1])])
@@ -110,8 +101,8 @@ def test_the_decoder_is_torchs(latents, pair, small):
     with torch.no_grad():
         model.decoder[2].weight.mul_(8)
         truth = torch.sigmoid(model.decode(z)).mul(255).flatten(1).numpy()
-    packed = pack_decoder(model.decoder, 3, latents, "bernoulli")
-    found = np.array(js(DECODE, packed=shrink_decoder(packed) if small else packed, codes=codes, pair=pair))
+    sent = decoder_state(model.decoder, 3, latents, "bernoulli")
+    found = np.array(js(DECODE, sent=shrunk(sent) if small else sent, codes=codes, pair=pair))
     assert np.ptp(truth) > 100 and np.abs(found - truth).max() < (8 if small else 1)
 
 
@@ -120,7 +111,7 @@ def test_the_decoder_is_torchs(latents, pair, small):
 def test_other_layers_and_what_their_output_means(kind, mean):
     codes = np.random.default_rng(0).normal(size=(5, 2)) * 2
     truth = mean(TANH(torch.tensor(codes, dtype=torch.float32))).mul(255).flatten(1)
-    found = js(DECODE, packed=pack_decoder(TANH, 0, 2, kind), codes=codes, pair=[0, 1])
+    found = js(DECODE, sent=decoder_state(TANH, 0, 2, kind), codes=codes, pair=[0, 1])
     np.testing.assert_allclose(found, truth, atol=1)
 
 
@@ -154,9 +145,9 @@ def test_points_glide_from_where_they_are_seen_and_jump_where_they_must():
 
 def test_labels_that_would_cover_each_other_give_way_but_not_far():
     places = np.array([[0, 0], [3, 0], [3, 0], [100, 100]], float)
-    code = (
-        "const labels = places.map(([x, y]) => ({ x, y })); spread(labels, 10, most); return labels.map(Object.values)"
-    )
+    code = """const labels = places.map(([x, y]) => ({ x, y }));
+    spread(labels, 10, most);
+    return labels.map(Object.values)"""
     free = np.array(js(code, places=places, most=50))
     apart = np.linalg.norm(free[:3, None] - free[None, :3], axis=-1)[np.triu_indices(3, 1)]
     assert apart.min() > 9 and free[3].tolist() == [100, 100]
@@ -222,10 +213,11 @@ def test_the_heart_beats_every_second_while_something_moves_and_else_not_at_all_
     code = "return [true, false].map((moving) => [400, 950, 30000, 59950].map((silence) => isDue(moving, silence)))"
     assert js(code) == [[False, True, True, True], [False] * 4]
     names = ["Prior", "β", "mean σ", "Step", "KL, nats", "overlap"]
-    code = (
-        "return ['prior off, wait until mean σ is 0.03', 'β = 50, until KL < 1'].map((text) => namedIn(text, names));"
-    )
-    assert js(code, names=names) == [["Prior", "mean σ"], ["β", "KL, nats"]]
+    texts = ["prior off, wait until mean σ is 0.03", "β = 50, until KL < 1"]
+    assert js("return texts.map((text) => namedIn(text, names))", texts=texts, names=names) == [
+        ["Prior", "mean σ"],
+        ["β", "KL, nats"],
+    ]
 
 
 def test_the_aggregated_posterior_is_the_mixture_of_all_posteriors():
@@ -247,17 +239,11 @@ def test_where_every_posterior_is_the_prior_the_contours_are_its_rings():
         np.testing.assert_allclose(np.hypot(*np.reshape(segments, (-1, 2)).T), r, atol=0.01)
 
 
-def test_the_kls_parts_as_they_were_packed_at_any_address_and_their_stretches_without_a_gap():
-    left, right = Meters(), Meters()
-    left.parts = [(1, 0.5, -0.01), (2, 0.75, 0.25), (3, math.nan, math.nan), (7, 1.5, 0.5)]
-    right.why = "too few"
-    code = """const parts = unpack(new DataView(Uint8Array.from([9, ...packed]).buffer, 1));
-    const runs = parts.rows.map(floats);
-    return [parts.why, runs, runs.map((rows) => known(rows).map((stretch) => stretch.map(([...row]) => row)))];"""
-    why, (rows, none), (stretches, nothing) = js(code, packed=pack_parts([left, right]))
-    assert why == ["", "too few"] and none == nothing == []
-    np.testing.assert_allclose(np.array(rows, float), np.ravel(left.parts), rtol=1e-6)
-    assert stretches == [[[1, 0.5, 0], [2, 0.75, 0.25]], [[7, 1.5, 0.5]]]
+def test_the_kls_parts_in_stretches_without_a_gap():
+    rows = [(1, 0.5, -0.01), (2, 0.75, 0.25), (3, math.nan, math.nan), (7, 1.5, 0.5)]
+    code = "return [rows, none].map(floats).map((all) => known(all).map((stretch) => stretch.map(([...row]) => row)))"
+    stretches, nothing = js(code, rows=np.array(rows, "<f4").tobytes(), none=b"")
+    assert stretches == [[[1, 0.5, 0], [2, 0.75, 0.25]], [[7, 1.5, 0.5]]] and nothing == []
 
 
 def test_places_are_turned_as_the_kernel_turns_codes_and_back():

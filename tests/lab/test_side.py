@@ -6,7 +6,6 @@ import torch
 from lab_helpers import done, encoded, say_as_page, small_vae, some_digits
 
 import vaekit
-from vaekit.lab.frames import unpack_json
 from vaekit.latent import grid
 
 
@@ -30,7 +29,7 @@ def say_nats(lab, *kl: float, side: int = 0) -> None:
 
 
 def points(lab, side: int = 0) -> np.ndarray:
-    return np.frombuffer(lab.view.sides[side].plane.frame, np.float16, offset=20).reshape(-1, 4).astype(np.float32)
+    return np.frombuffer(lab.view.sides[side].plane.frame["points"], np.float16).reshape(-1, 4).astype(np.float32)
 
 
 def test_the_two_dimensions_that_say_most_are_shown(labs):
@@ -112,8 +111,8 @@ def check_pictures(lab, kind: str, side: int = 0) -> None:
     """Backdrop, chosen image and decoder against the model itself."""
     view, model = lab.view.sides[side], lab.sides[side].model
     c, h, w = view.plane.shape
-    header = unpack_json(view.plane.backdrop)
-    assert header["size"] == [15 * h, 15 * w] and header["channels"] == c
+    header = view.plane.backdrop
+    assert header["size"] == (15 * h, 15 * w) and header["channels"] == c
     with torch.no_grad():
         codes = torch.zeros(225, view.latent_dim)
         codes[:, view.plane.pair] = grid(header["extent"], 15)
@@ -123,7 +122,7 @@ def check_pictures(lab, kind: str, side: int = 0) -> None:
     np.testing.assert_allclose(picture.transpose(0, 2, 4, 1, 3).reshape(225, c, h, w), tiles, atol=0.52)
     pictures = np.frombuffer(view.plane.pictures, np.uint8).reshape(5, c, h, w)
     np.testing.assert_allclose(pictures[1], x_hat, atol=0.52)
-    assert unpack_json(view.plane.decoder)["kind"] == kind
+    assert view.plane.decoder["kind"] == kind
 
 
 @pytest.mark.parametrize("kind", ["gaussian", "linear"])
@@ -142,7 +141,7 @@ def test_colour_images_that_are_not_square(labs, twin):
     for number, side in enumerate(lab.view.sides):
         assert side.plane.shape == [3, 6, 5]
         check_pictures(lab, "bernoulli", number)
-        header = unpack_json(side.plane.traversals)  # against torch: test_turn.py
+        header = side.plane.traversals  # against torch: test_turn.py
         assert len(header["images"]) == 3 * header["across"] * 90
     assert lab.figure() and lab.error is None
 
@@ -152,7 +151,7 @@ def test_a_plain_autoencoder_of_more_than_two_dimensions(labs):
     lab = labs(model=vaekit.Autoencoder(4, 16, init_generator=torch.Generator().manual_seed(0))).run(20)
     assert lab.error is None and lab.view.plane.pair == [0, 1] and (points(lab)[:, 2:] == 0).all()
     assert lab.view.plane.status["kl"] == [None] * 4  # infinite: no number that JSON has
-    assert unpack_json(lab.view.plane.traversals)["dims"] == [0, 1, 2, 3]
+    assert lab.view.plane.traversals["dims"] == [0, 1, 2, 3]
     check_pictures(lab, "bernoulli")
     assert lab.controls.pair.label == "first two" and "most active" not in lab.controls.pair.options
     for pair in ((3, 1), None):

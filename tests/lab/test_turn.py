@@ -10,7 +10,6 @@ from torch.distributions import MultivariateNormal, Normal, kl_divergence
 
 import vaekit
 from vaekit.cartoons import FaceSet
-from vaekit.lab.frames import unpack_json
 from vaekit.latent import grid
 
 
@@ -31,13 +30,13 @@ def three(labs):
 def test_backdrop_and_traversals_decode_what_the_turn_turns_back(three):
     three.turn_code(30)
     plane, back = three.view.plane, rotation(30, 3, (2, 0))  # row by row, z′ @ R is R⁻¹ z′
-    header = unpack_json(plane.backdrop)
+    header = plane.backdrop
     codes = torch.zeros(225, 3)
     codes[:, [2, 0]] = grid(header["extent"], 15)
     tiles = np.frombuffer(header["pixels"], np.uint8).reshape(15, 28, 15, 28).swapaxes(1, 2).reshape(225, 28, 28)
     np.testing.assert_allclose(tiles, greys(three.model, codes @ back), atol=0.6)
 
-    header = unpack_json(plane.traversals)
+    header = plane.traversals
     shown = (encoded(three)[0][:1] @ back.T).repeat(len(header["dims"]) * 9, 1)
     for row, dim in enumerate(header["dims"]):
         shown[9 * row : 9 * row + 9, dim] = torch.linspace(-3, 3, 9)
@@ -105,7 +104,7 @@ def test_at_0_degrees_nothing_is_another(labs):
     seen = []
     for degrees in (0, 33, 0):
         lab.turn_code(degrees)
-        seen.append((bytes(plane.backdrop), bytes(plane.frame[20:]), bytes(plane.decoder)))
+        seen.append((plane.backdrop, plane.frame["points"], plane.decoder))
     assert seen[0] == seen[2] and seen[0][0] != seen[1][0] and seen[0][1:] == seen[1][1:]  # these the page turns
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from vaekit._files import write_whole
 from vaekit._pictures import png
-from vaekit.lab.frames import pack_json, shrink_decoder, to_bytes
+from vaekit.lab.frames import pack_json, shrunk, to_bytes
 from vaekit.lab.page import STATIC, STYLE, Plane, bundle
 from vaekit.lab.still import draw_still
 from vaekit.lab.trail import POINTS
@@ -57,7 +57,7 @@ def _state(view) -> dict:
     """Return {planes: their traits, trail, images}; of the decoders, 0.3 MB each, the one half-way and the last."""
     decoders = view.trail.decoders
     few = {kept.step: kept for kept in (decoders[len(decoders) // 2], decoders[-1])}.values()
-    few = [vars(kept) | {"parts": [shrink_decoder(part) for part in kept.parts]} for kept in few]
+    few = [vars(kept) | {"parts": [shrunk(part) for part in kept.parts]} for kept in few]
     images = to_bytes(view.sides[0].images[:POINTS]).tobytes()
     planes = [_plane(side) for side in view.sides]
     return {"planes": planes, "trail": view.trail.state() | {"decoders": few}, "images": images}
@@ -67,5 +67,5 @@ def _plane(side) -> dict:
     """A plane's traits, of as many points as there are images; in the file the run stands still."""
     plane = side.plane
     few = {name: getattr(plane, name)[:POINTS] for name in ("classes", "shades")}
-    few |= {"frame": side.last.first(POINTS).pack(), "decoder": shrink_decoder(plane.decoder)}
+    few |= {"frame": side.last.state(POINTS), "decoder": shrunk(plane.decoder)}
     return {name: getattr(plane, name) for name in TRAITS} | few | {"status": plane.status | {"playing": False}}

@@ -3,12 +3,10 @@
 import math
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from vaekit import metrics
-from vaekit.lab.frames import pack_json
 from vaekit.lab.turn import Turn
 from vaekit.losses import kl_to_prior
 
@@ -158,11 +156,8 @@ class Meters:
 
 
 def measure_plane(mu: Tensor, logvar: Tensor, seed: int) -> dict[str, float]:
-    """How well the codes mu, logvar (N, 2) fill the plane.
-
-    At the same draws every time: what moves is then the model, not the dice. The run's generator is not touched.
-    """
-    generator = torch.Generator(mu.device).manual_seed(seed)
+    """How well the codes mu, logvar (N, 2) fill the plane."""
+    generator = torch.Generator(mu.device).manual_seed(seed)  # the same draws every time: what moves is the model
     completeness = metrics.completeness(mu, logvar, generator, draws=DRAWS)
     overlap = continuity = torch.ones_like(completeness)  # of a single code
     if len(mu) > 1:
@@ -170,9 +165,3 @@ def measure_plane(mu: Tensor, logvar: Tensor, seed: int) -> dict[str, float]:
         continuity = metrics.continuity(mu, logvar, generator, pairs=WALKS, points=POINTS)
     values = torch.stack([overlap, completeness, continuity]).tolist()
     return dict(zip(("overlap", "completeness", "continuity"), values, strict=True))
-
-
-def pack_parts(meters: list[Meters]) -> bytes:
-    """Of each run why, and its rows, f32: see frames.pack_json."""
-    rows = [np.array(each.parts, "<f4").tobytes() for each in meters]
-    return pack_json({"why": [each.why for each in meters], "rows": rows})

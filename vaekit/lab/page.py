@@ -28,19 +28,20 @@ def bundle(entry: str) -> str:
 class Plane(anywidget.AnyWidget):
     """One run's latent plane and what belongs to it; with `twin` the page shows that run's as well.
 
-    The loss curves are of all runs. history: f32 rows of History; marks: [{step, label}]; parts: see pack_parts.
+    The loss curves are of all runs. history: f32 rows of History; marks: [{step, label}]; parts: of each why and
+    rows, f32: see Meters.
     """
 
     _esm = bundle("lab.js")
     _css = STYLE
     twin = traitlets.Instance(widgets.Widget, allow_none=True).tag(sync=True, **widgets.widget_serialization)
-    frame = traitlets.Bytes(b"").tag(sync=True)
+    frame = traitlets.Dict({}).tag(sync=True)
     classes = traitlets.Bytes(b"").tag(sync=True)  # u8 of each shown image; empty: no classes
-    decoder = traitlets.Bytes(b"").tag(sync=True)
-    backdrop = traitlets.Bytes(b"").tag(sync=True)
+    decoder = traitlets.Dict({}).tag(sync=True)
+    backdrop = traitlets.Dict({}).tag(sync=True)
     pictures = traitlets.Bytes(b"").tag(sync=True)  # u8: the chosen x, x̂ at μ, three draws, (C, H, W) each
     sheet = traitlets.Bytes(b"").tag(sync=True)  # u8: images decoded from new draws of the prior, while they are shown
-    traversals = traitlets.Bytes(b"").tag(sync=True)  # with more than two dimensions: each varied in turn
+    traversals = traitlets.Dict({}).tag(sync=True)  # with more than two dimensions: each varied in turn
     chosen = traitlets.Int(0).tag(sync=True)
     pad = traitlets.Bool(False).tag(sync=True)  # is there a pad to draw a digit on?
     strokes = traitlets.List([]).tag(sync=True)  # on the pad, each [[x, y], ...] in 0..1: the page's or the kernel's
@@ -58,9 +59,9 @@ class Plane(anywidget.AnyWidget):
     digits = traitlets.Bool(False).tag(sync=True)  # class numerals instead of dots
     history = traitlets.Bytes(b"").tag(sync=True)
     marks = traitlets.List([]).tag(sync=True)
-    parts = traitlets.Bytes(b"").tag(sync=True)
+    parts = traitlets.Dict({}).tag(sync=True)
     aggregated = traitlets.Bool(False).tag(sync=True)  # contours of q(z), and in the curves bands: the KL in its parts
-    posterior = traitlets.Bytes(b"").tag(sync=True)  # of the chosen image, the true one: see pictures.true_posterior
+    posterior = traitlets.Dict({}).tag(sync=True)  # of the chosen image, the true one: see pictures.true_posterior
     scrub = traitlets.Int(-1).tag(sync=True)  # the step that is looked back at; -1: the run as it is now
     tasks = traitlets.List([]).tag(sync=True)  # {text, ticked} each
     uploads = traitlets.List([]).tag(sync=True, **widgets.widget_serialization)  # what learners give files to

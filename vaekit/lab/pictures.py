@@ -4,9 +4,9 @@ import math
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from vaekit.lab.frames import pack_json, to_bytes
+from vaekit.lab.frames import decoder_state, to_bytes
 from vaekit.lab.turn import Turn
 from vaekit.latent import traversal
 from vaekit.losses import pixel_mean, reconstruction_nll
@@ -22,21 +22,21 @@ def decoded(run, codes: Tensor) -> np.ndarray:
     return to_bytes(pixel_mean(run.model.decode(codes), run.settings["kind"]))
 
 
-def traversals(run, mu: Tensor, dims: list[int], turn: Turn) -> bytes:
+def traversals(run, mu: Tensor, dims: list[int], turn: Turn) -> dict:
     """The code mu (1, D) with one of `dims` at a time, as they are turned, varied from −3 to 3.
 
-    Returns dims, across: how many images each, and images, u8: see frames.pack_json.
+    Returns dims, across: how many images each, and images, u8.
     """
     values = torch.linspace(-3, 3, STEPS_ACROSS, device=mu.device, dtype=mu.dtype)
     codes = torch.cat([traversal(turn.codes(mu)[0], dim, values) for dim in dims])
-    return pack_json({"dims": dims, "across": STEPS_ACROSS, "images": decoded(run, turn.back(codes)).tobytes()})
+    return {"dims": dims, "across": STEPS_ACROSS, "images": decoded(run, turn.back(codes)).tobytes()}
 
 
-def true_posterior(run, x: Tensor) -> bytes:
+def true_posterior(run, x: Tensor) -> dict:
     """p(z|x) ∝ p(x|z) p(z) of an image x (1, C, H, W), on a lattice around it, two dimensions.
 
     Returns centre, scale: its mean and σ; mu, std: those of q(z|x); reach, squares; levels: the heights that hold
-    HELD of it; weights, f32, from below: see frames.pack_json.
+    HELD of it; weights, f32, from below.
     """
     line = torch.linspace(-REACH, REACH, LATTICE, device=x.device, dtype=x.dtype)
     lattice = torch.stack(torch.meshgrid(line, line, indexing="xy"), -1).reshape(-1, 2)  # (41², 2)
@@ -54,13 +54,14 @@ def true_posterior(run, x: Tensor) -> bytes:
     levels = [float(falling[np.searchsorted(falling.cumsum(), held).clip(0, len(z) - 1)]) for held in HELD]
     pairs = zip(("centre", "scale", "mu", "std"), (*around, mu, torch.exp(0.5 * logvar)), strict=True)
     lattice = {"reach": REACH, "squares": LATTICE - 1, "levels": levels, "weights": weights.astype("<f4").tobytes()}
-    return pack_json(lattice | {name: some.tolist() for name, some in pairs})
+    return lattice | {name: some.tolist() for name, some in pairs}
 
 
-def page_decoder(model: nn.Module, latent_dim: int, like: Tensor) -> nn.Module | None:
-    """Return the model's `decoder` when it alone is what `decode` does; else the page asks by message."""
+def page_decoder(run, latent_dim: int, like: Tensor) -> dict:
+    """Return the state of the model's `decoder` when it alone is what `decode` does; else the page asks by message."""
     z = torch.linspace(-2, 2, 3 * latent_dim, device=like.device, dtype=like.dtype).reshape(3, latent_dim)
     try:
-        return model.decoder if torch.equal(model.decoder(z), model.decode(z)) else None
+        is_all = torch.equal(run.model.decoder(z), run.model.decode(z))
     except Exception:  # no such part, or one that takes something else than codes
-        return None
+        return {}
+    return decoder_state(run.model.decoder, run.number, latent_dim, run.settings["kind"]) if is_all else {}

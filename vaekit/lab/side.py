@@ -11,7 +11,7 @@ from vaekit.data import as_floats
 from vaekit.lab import pictures
 from vaekit.lab.clock import Pace
 from vaekit.lab.drawing import SHAPE, digit, in_words, look
-from vaekit.lab.frames import LEAST, Frame, mosaic, pack_decoder, pack_json, view_extent
+from vaekit.lab.frames import LEAST, Frame, view_extent
 from vaekit.lab.meters import Meters
 from vaekit.lab.page import Plane
 from vaekit.lab.turn import Turn
@@ -128,7 +128,7 @@ class Side:
         centres, std = np.split(places.float().cpu().numpy(), 2, axis=1)
         self.number, self.extent = self.number + 1, view_extent(centres @ self.turn.matrix.T, std, self.extent)
         self.last = Frame(self.number, run.number, centres, std, self.extent, run.knobs.effective_beta)
-        self.plane.frame = self.last.pack()
+        self.plane.frame = self.last.state()
 
     def _send_meters(self, run) -> None:
         dear = self.pace.begins(self.playing)
@@ -151,15 +151,15 @@ class Side:
                 self.plane.deaths = theory.linear_vae(variances, dims, NOISE_VARIANCE).deaths.tolist()
 
     def _send_decoder(self, run) -> None:
-        decoder = pictures.page_decoder(run.model, self.latent_dim, self.images)
-        about = (run.number, self.latent_dim, run.settings["kind"])
-        self.plane.decoder = pack_decoder(decoder, *about) if decoder else b""
+        self.plane.decoder = pictures.page_decoder(run, self.latent_dim, self.images)
 
     def _send_backdrop(self, run) -> None:
         places = self._place(grid(self.extent, TILES, device=self.images.device))
-        picture = mosaic(pictures.decoded(run, places), TILES)
-        about = {"extent": self.extent, "size": picture.shape[:2], "channels": picture.shape[2]}
-        self.plane.backdrop = pack_json(about | {"pixels": picture.tobytes()})
+        tiles = pictures.decoded(run, places)  # (15², C, H, W)
+        _, c, h, w = tiles.shape
+        pixels = tiles.reshape(TILES, TILES, c, h, w).transpose(0, 3, 1, 4, 2).tobytes()  # row by row
+        size = TILES * h, TILES * w
+        self.plane.backdrop = {"extent": self.extent, "size": size, "channels": c, "pixels": pixels}
 
     def _send_pictures(self, run) -> None:
         """x, x̂ at μ and three draws, of the drawing where there is one."""
@@ -189,7 +189,7 @@ class Side:
 
     def _send_posterior(self, run) -> None:
         x = self.images[self.chosen : self.chosen + 1]
-        self.plane.posterior = pictures.true_posterior(run, x) if self.plane.with_posterior else b""
+        self.plane.posterior = pictures.true_posterior(run, x) if self.plane.with_posterior else {}
 
     def _send_sheet(self, run) -> None:
         if not self.plane.draw_number:

@@ -9,7 +9,6 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Ellipse
 
-from vaekit.lab.frames import unpack_json
 from vaekit.plotting import BLUE, GREY, INK, plot_curves, plot_images, plot_latent
 
 SOFT, YOURS = "#59626e", "#b0007a"  # the page's
@@ -55,13 +54,13 @@ def _draw_plane(ax, side, name: str = "") -> None:
     prime = "'" if plane.turn else ""
     ax.set(**{f"{axis}label": _latent(dim) + prime for axis, dim in zip("xy", side.pair, strict=True)})
     if plane.backdrop:
-        sent = unpack_json(plane.backdrop)
+        sent = plane.backdrop
         picture = np.frombuffer(sent["pixels"], np.uint8).reshape(*sent["size"], sent["channels"])
         edges = [sign * sent["extent"] for sign in (-1, 1, -1, 1)]
         ax.imshow(picture.squeeze(), cmap="Greys", alpha=0.16, extent=edges, zorder=-1)
         ax.set(xlim=(-frame.extent, frame.extent), ylim=(-frame.extent, frame.extent))
     if plane.posterior:
-        _draw_truth(ax, unpack_json(plane.posterior), side.turn)
+        _draw_truth(ax, plane.posterior, side.turn)
     prior = f"prior on, β = {settings['beta']:g}" if settings["prior"] else "prior off"
     title = f"{name}{'autoencoder' if plane.autoencoder else prior}, step {plane.status['step']:,}"
     ax.set_title(title, fontsize=11, fontweight="bold")
@@ -94,7 +93,7 @@ def _draw_panel(figure, plane) -> None:
         bars, varied = figure.add_axes(KL), figure.add_axes(TRAVERSALS)
         bars.bar(range(1, len(kl) + 1), kl, color=[BLUE if dim in plane.pair else GREY for dim in range(len(kl))])
         bars.set(ylabel="KL, nats", xticks=range(1, len(kl) + 1, 1 + len(kl) // 10))
-        found = unpack_json(plane.traversals)
+        found = plane.traversals
         images = np.frombuffer(found["images"], np.uint8).reshape(-1, *plane.shape)
         plot_images(images, columns=found["across"], ax=varied)
         names = ", ".join(map(_latent, found["dims"]))

@@ -1,10 +1,10 @@
 """What the page is sent: one side for each run, the curves they share, and the timeline to look back on."""
 
+import numpy as np
 import torch
 
 from vaekit._checks import check_whole, one_line
 from vaekit.lab.frames import pack_json
-from vaekit.lab.meters import pack_parts
 from vaekit.lab.mixture import fit
 from vaekit.lab.recipe import check_pair
 from vaekit.lab.side import DETAILS, HANGS_ON, MEASURE_SHARE, Side
@@ -50,7 +50,9 @@ class View:
         self.each(engine, "send", *DETAILS, *["posterior"] * (not engine.playing))  # of one that plays it is not shown
         self.trail.keep(engine.runs[0].number, [side.plane.decoder for side in self.sides], self.sides[0].pair)
         self.plane.history = engine.history.array().tobytes()
-        self.plane.parts = pack_parts([side.meters for side in self.sides])
+        meters = [side.meters for side in self.sides]
+        rows = [np.array(each.parts, "<f4").tobytes() for each in meters]
+        self.plane.parts = {"why": [each.why for each in meters], "rows": rows}
         self.plane.marks = marks([run.recording for run in engine.runs])
 
     def status(self, engine) -> str | None:
@@ -59,7 +61,8 @@ class View:
         self.plane.tasks = self.tasks.state()
         common = {"step": run.number, "epoch": run.batches.epoch, "speed": engine.speed, "playing": engine.playing}
         common |= {"replaying": run.replaying is not None, "new": list(self.new_wanted)}
-        common["device"] = _describe(run.images.device)
+        n, device = torch.get_num_threads(), run.images.device.type
+        common["device"] = f"CPU, {n} thread{'s' * (n > 1)}" if device == "cpu" else device.upper()
         for side, run, nats in zip(self.sides, engine.runs, engine.history.recent(), strict=True):
             said = f"{nats:.{1 if nats < 1000 else 0}f}" if nats else "–"
             meters = side.meters.numbers.get("meters", []) + [["reconstruction", said]]
@@ -143,13 +146,7 @@ class View:
         run = engine.run
         if self._images is not run.images:  # the points were other images', and so were the codes
             self.trail, self._images, self.new_wanted = Trail(), run.images, (self.new_wanted[0], "prior")
-        turned = max((run.recording.events[-1][0] for run in engine.runs if run.recording.events), default=0)
-        self.trail.add(run.number, [side.last for side in self.sides], self.sides[0].pair, turned)
-
-
-def _describe(device: torch.device) -> str:
-    n = torch.get_num_threads()
-    return f"CPU, {n} thread{'s' if n > 1 else ''}" if device.type == "cpu" else device.type.upper()
+        self.trail.add(run.number, [side.last for side in self.sides], self.sides[0].pair)
 
 
 def marks(recordings: list) -> list[dict]:

@@ -1,7 +1,5 @@
 // What the kernel sends as bytes, read. vaekit/lab/frames.py packs it, and has each layout.
 
-const FRAME_HEADER = 20; // bytes before a frame's points
-
 // float16 → float32 by table: one look-up a number, in every browser.
 const HALF = Float32Array.from({ length: 65536 }, (_, bits) => {
   const sign = bits & 0x8000 ? -1 : 1, exponent = (bits >> 10) & 31, fraction = bits & 1023;
@@ -16,10 +14,8 @@ export function bytesOf(view) {
   return new Uint8Array(view.buffer ?? view, view.byteOffset ?? 0, view.byteLength).slice();
 }
 
-// float16 numbers, from `offset` to the end → float32
-export function halves(bytes, offset = 0) {
-  return Float32Array.from(new Uint16Array(bytes.buffer, offset), (bits) => HALF[bits]);
-}
+// float16 numbers → float32
+export const halves = (view) => Float32Array.from(new Uint16Array(bytesOf(view)?.buffer ?? 0), (bits) => HALF[bits]);
 
 // What frames.pack_json packed: an object, with bytes in it; null when there is none.
 export function unpack(view) {
@@ -32,19 +28,7 @@ export function unpack(view) {
 }
 
 // The cloud at one step; points: μ₁ μ₂ σ₁ σ₂ of each image.
-export function readFrame(view) {
-  const bytes = bytesOf(view);
-  if (!bytes) return null;
-  const head = new DataView(bytes.buffer);
-  return {
-    number: head.getUint32(0, true),
-    step: head.getUint32(4, true),
-    count: head.getUint32(8, true),
-    extent: head.getFloat32(12, true),
-    beta: head.getFloat32(16, true),
-    points: halves(bytes, FRAME_HEADER),
-  };
-}
+export const readFrame = (frame) => (frame?.points ? { ...frame, points: halves(frame.points) } : null);
 
 // float32 numbers, such as the curves' rows, one after the other: see History
 export const floats = (view) => new Float32Array(bytesOf(view)?.buffer ?? 0);

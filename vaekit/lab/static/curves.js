@@ -1,7 +1,7 @@
 // Reconstruction, KL and their weighted sum over the steps, with a mark where a knob was turned.
 
 import { drawBands, known, legendEntry, makeBandsLegend, writeWhy } from "./bands.js";
-import { floats, unpack } from "./bytes.js";
+import { floats } from "./bytes.js";
 import { line, stroke, write } from "./draw.js";
 import { contextOf, element, painter, SIDE_NAMES } from "./page.js";
 
@@ -74,9 +74,9 @@ export function makeCurves({ model, life, runs }) {
     context.restore();
     why.forEach((text, i) => writeWhy(chart, text, why.length - i));
   }
-  // the KL's parts (see pack_parts), and why there are none now, where they are asked for
+  // the KL's parts (see Meters), and why there are none now, where they are asked for
   function shownParts() {
-    const { why, rows } = unpack(model.get("aggregated") && !own ? model.get("parts") : null) ?? { why: [], rows: [] };
+    const { why = [], rows = [] } = (model.get("aggregated") && !own && model.get("parts")) || {};
     const named = why.map((text, i) => (text && why.length > 1 ? `${SIDE_NAMES[i]}: ${text}` : text));
     return { runs: rows.map(floats), why: named.filter(Boolean) };
   }

@@ -1,19 +1,15 @@
 // The decoder in the page: what the learner drags across never waits for the kernel.
 
-import { halves, unpack } from "./bytes.js";
+import { bytesOf, halves } from "./bytes.js";
 
-// {step, latent_dim, kind, layers}, each linear layer with its weight and bias: see frames.pack_decoder
-export function readDecoder(view) {
-  const decoder = unpack(view);
-  for (const layer of decoder?.layers ?? []) {
-    if (layer.kind !== "linear") continue;
-    layer.weight = layer.scale ? scaled(halves(layer.scale), layer.weight) : halves(layer.weight);
-    layer.bias = halves(layer.bias);
-  }
-  return decoder;
+// {step, latent_dim, kind, layers}, each linear layer with its weight and bias: see frames.decoder_state
+export function readDecoder(decoder) {
+  const read = ({ scale, weight, bias, ...about }) =>
+    weight ? { ...about, weight: scale ? scaled(halves(scale), bytesOf(weight)) : halves(weight), bias: halves(bias) } : about;
+  return decoder?.layers ? { ...decoder, layers: decoder.layers.map(read) } : null;
 }
 
-// 8-bit weights, row by row, each row with a scale of its own (see frames.shrink_decoder)
+// 8-bit weights, row by row, each row with a scale of its own (see frames.shrunk)
 function scaled(scales, bytes) {
   const columns = bytes.length / scales.length;
   return Float32Array.from(new Int8Array(bytes.buffer), (v, i) => v * scales[Math.floor(i / columns)]);

@@ -2,7 +2,7 @@
 // blue, orange and yours, the theme's colours; x, y and scale, which make pixels of places; turn: see turn.js.
 
 import { contour, onRing } from "./aggregate.js";
-import { floats, unpack } from "./bytes.js";
+import { bytesOf, floats } from "./bytes.js";
 import { colourOfBytes, element, paintPixels } from "./page.js";
 
 const AREA = 3e6; // px² of ellipses in one painting; beyond it fewer are drawn, each the stronger
@@ -270,10 +270,9 @@ function drawScale(scene, [across, up], extent) {
 }
 
 // The decoded images behind the cloud, in an ink for each theme: {extent, dark, light}
-export function readBackdrop(view) {
-  const found = unpack(view);
-  if (!found) return null;
-  const { extent, size: [rows, columns], channels, pixels } = found;
+export function readBackdrop(found) {
+  if (!found?.pixels) return null;
+  const { extent, size: [rows, columns], channels } = found, pixels = bytesOf(found.pixels);
   const coloured = (i) => colourOfBytes(pixels[3 * i], pixels[3 * i + 1], pixels[3 * i + 2]);
   const tinted = (ink) =>
     paintPixels(element("canvas"), columns, rows, channels === 3 ? coloured : (i) => colourOfBytes(ink, ink, ink, pixels[i]));

@@ -1,6 +1,6 @@
 // What stands beside and below the planes: under the pointer, the chosen image, the meters, the dimensions.
 
-import { bytesOf, unpack } from "./bytes.js";
+import { bytesOf } from "./bytes.js";
 import { axisName } from "./draw.js";
 import { element, paintImages, SIDE_NAMES, tell } from "./page.js";
 import { turnBy } from "./turn.js";
@@ -131,10 +131,10 @@ export function makeDimensions(planes) {
   }
   function showTraversals() {
     for (const [i, { model }] of planes.entries()) {
-      const found = unpack(model.get("traversals"));
-      if (!found) continue;
+      const found = model.get("traversals");
+      if (!found?.dims) continue;
       const lines = found.dims.map((dim) => [nameOf(model, dim), makeCanvases(found.across, "vk-small")]);
-      paintImages(lines.flatMap(([, canvases]) => canvases), found.images, model.get("shape"));
+      paintImages(lines.flatMap(([, canvases]) => canvases), bytesOf(found.images), model.get("shape"));
       rows[i].lastChild.replaceChildren(...lines.map(([name, canvases]) =>
         element("div", { class: "vk-row" }, element("span", {}, name), ...canvases)));
     }

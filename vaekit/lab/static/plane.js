@@ -1,7 +1,7 @@
 // One run's plane: its cloud as it moves, and the decoder that follows the pointer across it.
 
 import { density } from "./aggregate.js";
-import { bytesOf, readFrame, unpack } from "./bytes.js";
+import { bytesOf, readFrame } from "./bytes.js";
 import { decode, readDecoder } from "./decode.js";
 import { drawPlane, readBackdrop, sceneOf } from "./draw.js";
 import { glide } from "./glide.js";
@@ -16,7 +16,7 @@ const MOST_PAINTINGS = (globalThis.navigator?.hardwareConcurrency || 4) <= 2 ? 2
 
 const READERS = {
   classes: (view) => Array.from(bytesOf(view) ?? []), shades: (view) => bytesOf(view) ?? [], backdrop: readBackdrop, decoder: readDecoder,
-  posterior: unpack,
+  posterior: (found) => (found?.levels ? found : null),
 };
 
 // The index of the point nearest to z, and within `most` of it; −1 where none is.
