@@ -35,8 +35,9 @@ def draw_still(view) -> Figure:
         _draw_plane(figure.add_axes(PLANE), view.sides[0])
         _draw_panel(figure, plane)
     rows = np.frombuffer(plane.history, np.float32).reshape(-1, 1 + 3 * len(view.sides))
-    plot_curves(rows, [(mark["step"], mark["label"]) for mark in plane.marks], ax=figure.add_axes(CURVES))
-    figure.axes[-1].set_visible(not plane.autoencoder)  # the KL's scale
+    if len(rows):
+        plot_curves(rows, [(mark["step"], mark["label"]) for mark in plane.marks], ax=figure.add_axes(CURVES))
+        figure.axes[-1].set_visible(not plane.autoencoder)  # the KL's scale
     for ax in figure.axes:  # said, as ticks are made when they are drawn
         ax.tick_params(labelsize=10)
     return figure
