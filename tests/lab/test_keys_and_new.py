@@ -1,11 +1,11 @@
 """The keys, as the kernel answers them; and what is shown on request: new digits, colours, the true posterior."""
 
-import sys
+import threading
 
 import numpy as np
 import pytest
 import torch
-from lab_helpers import done, same_bits, some_digits, wait_for, weights
+from lab_helpers import SECONDS, done, some_digits, wait_for
 from matplotlib.colors import to_rgba
 
 from vaekit import Autoencoder, LinearVAE, faces, metrics
@@ -152,44 +152,104 @@ def test_noise_is_added_to_an_autoencoders_codes_and_not_to_its_training(labs, r
         labs().add_noise(1)
 
 
+@pytest.mark.slow
+def test_new_digits_from_a_mixture_lie_among_the_codes_and_those_of_the_prior_do_not(labs):
+    lab = labs(some_digits(2000), prior=False).run(150)
+    before = [weight.clone() for weight in lab.model.parameters()]
+    lab.controls.source.value = "mixture"
+    press(lab, "n")
+    side = lab.view.sides[0]
+    wait_for(lambda: side.mixture is not None and side.plane.sheet != b"")
+    mu, logvar = lab.model.encode(as_floats(lab.engine.run.images))
+    z = side.mixture(400, 0)
+    covered = [metrics.covered(draws, mu, logvar).float().mean() for draws in (z, torch.randn(400, 2))]
+    assert covered[0] > 2 * covered[1]
+    assert all(torch.equal(a, b) for a, b in zip(before, lab.model.parameters(), strict=True))
+    lab.controls.source.value = "prior"
+    done(lab)
+    assert side.mixture is None
+
+
+@pytest.fixture
+def fits(monkeypatch):
+    """Mixtures that are not fitted before `go`; `begun`: the threads that fit them; `error`: it fails."""
+
+    def fit(codes, seed):
+        fit.begun.append(threading.current_thread())
+        assert fit.go.wait(SECONDS)
+        if fit.error:
+            raise fit.error
+        return lambda n, seed: torch.randn(n, codes.shape[1], generator=torch.Generator().manual_seed(seed))
+
+    fit.begun, fit.go, fit.error = [], threading.Event(), None
+    monkeypatch.setattr("vaekit.lab.display.fit", fit)
+    return fit
+
+
+def come_to_an_end(fits, lab) -> None:
+    wait_for(lambda: fits.begun)
+    fits.go.set()
+    for thread in fits.begun:
+        thread.join(SECONDS)
+    done(lab)
+
+
 def shown(lab) -> tuple[bool, bool, str]:
     """Are new digits on the page, is its toggle pressed, and what does the menu say they are drawn from?"""
     done(lab)
     return lab.plane.sheet != b"", lab.controls.new.value, lab.controls.source.value
 
 
-@pytest.mark.slow
-def test_new_digits_from_a_mixture_lie_among_the_codes_and_those_of_the_prior_do_not(labs):
-    lab = labs(some_digits(2000), prior=False).run(150)
-    side, before = lab.view.sides[0], weights(lab.model)
-    lab.controls.source.value = "mixture"
-    assert shown(lab) == (False, False, "mixture")
-    press(lab, "n")
-    assert shown(lab) == (True, True, "mixture")
-    mixture, first = side.mixture, lab.plane.sheet
-    mu, logvar = lab.model.encode(as_floats(lab.engine.run.images))
-    covered = [metrics.covered(z, mu, logvar).float().mean() for z in (mixture(400, 0), torch.randn(400, 2))]
-    assert covered[0] > 2 * covered[1]
-    press(lab, "n")  # others, from the same
-    done(lab)
-    assert side.mixture is mixture and first != lab.plane.sheet != b""
-    assert same_bits(before, weights(lab.model))
-    lab.controls.source.value = "prior"
-    assert shown(lab) == (True, True, "prior") and side.mixture is None
+@pytest.mark.parametrize(
+    ("meanwhile", "at_last"),
+    [
+        (lambda lab: lab.new_digits(False), (False, False, "prior")),
+        (lambda lab: setattr(lab.controls.source, "value", "prior"), (True, True, "prior")),
+        (lambda lab: lab.set(data="500 digits"), (True, True, "prior")),
+    ],
+)
+def test_a_mixture_that_nobody_wants_any_more_is_not_shown(labs, fits, meanwhile, at_last):
+    lab = labs(some_digits(1100))
     lab.new_digits(source="mixture")
+    assert shown(lab) == (False, True, "mixture")
+    meanwhile(lab)
+    come_to_an_end(fits, lab)
+    assert lab.view.sides[0].mixture is None and shown(lab) == at_last
+
+
+def test_a_mixture_asked_for_with_other_images_is_of_these(labs, fits):
+    lab = labs(some_digits(1100))
+    lab.set(data="500 digits")
+    lab.new_digits(source="mixture")
+    come_to_an_end(fits, lab)
+    assert lab.view.sides[0].mixture and shown(lab) == (True, True, "mixture")
+
+
+def test_a_mixture_is_fitted_once_however_often_n_is_pressed(labs, fits):
+    lab = labs()
+    lab.new_digits(source="mixture")
+    for _ in range(4):
+        assert shown(lab) == (False, True, "mixture")
+        press(lab, "n")
+    come_to_an_end(fits, lab)
+    mixture, before = lab.view.sides[0].mixture, lab.plane.sheet
+    press(lab, "n")
+    done(lab)
+    assert len(fits.begun) == 1 and mixture is not None and before != lab.plane.sheet != b""
+    assert lab.view.sides[0].mixture is mixture
+
+
+def test_a_mixture_that_cannot_be_fitted_or_is_of_other_images_is_not_shown_as_turned_on(labs, fits):
+    lab = labs(some_digits(1100))
+    fits.error = ImportError("a mixture is fitted by scikit-learn: pip install scikit-learn")
+    lab.new_digits(source="mixture")
+    come_to_an_end(fits, lab)
+    assert "No mixture could be fitted" in lab.plane.message and shown(lab) == (True, True, "prior")
+    fits.error = None
+    lab.new_digits(source="mixture")
+    wait_for(lambda: lab.view.sides[0].mixture)
     assert shown(lab) == (True, True, "mixture")
-    lab.set(data="500 digits")  # whose codes are others
-    assert shown(lab) == (True, True, "prior") and side.mixture is None
+    lab.set(data="500 digits")
+    assert shown(lab) == (True, True, "prior")
     lab.new_digits(False)
     assert shown(lab) == (False, False, "prior")
-
-
-def test_a_mixture_that_cannot_be_fitted_is_not_shown_as_turned_on(labs, monkeypatch, refuses):
-    monkeypatch.setitem(sys.modules, "sklearn.mixture", None)
-    lab, why = labs(), "a mixture is fitted by scikit-learn: pip install scikit-learn"
-    lab.controls.new.value = True
-    lab.controls.source.value = "mixture"
-    assert shown(lab) == (True, True, "prior") and lab.plane.message == why
-    with refuses(ImportError, why):
-        lab.new_digits(source="mixture")
-    assert shown(lab) == (True, True, "prior") and lab.error is None

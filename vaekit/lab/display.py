@@ -3,15 +3,16 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from torch import nn
+from torch import Tensor, nn
 
-from vaekit._checks import check_choice, check_number
+from vaekit._checks import check_choice, check_number, one_line
 from vaekit._files import short_path
 from vaekit._pictures import as_bundle, png
 from vaekit.lab.controls import SOURCES
 from vaekit.lab.drawing import SHAPE, check_strokes
 from vaekit.lab.export import write_html
 from vaekit.lab.meters import Measured
+from vaekit.lab.mixture import fit
 from vaekit.lab.page import Plane
 from vaekit.lab.recipe import check_pair
 from vaekit.lab.registry import check_kernel
@@ -53,10 +54,19 @@ class Display(LabRun):
     def new_digits(self, shown: bool = True, source: str = "prior") -> None:
         """Show twenty new images, decoded from draws of the prior, which follow the training; each call draws anew.
 
-        source: "prior", or "mixture", thirty Gaussians fitted to the codes as they are now: it takes some seconds, in
-        which the training rests, and scikit-learn. Raises ImportError, in one line, where there is none.
+        source: "prior", or "mixture", thirty Gaussians fitted to the codes as they are now; that takes seconds, in a
+        thread of its own, and scikit-learn.
         """
-        self.engine.ask("show_new", bool(shown), check_choice("source", source, SOURCES.values())).result()
+        wanted = bool(shown), check_choice("source", source, SOURCES.values())
+        self.engine.ask("show_new", wanted, self._fit)
+
+    def _fit(self, codes: list, images: Tensor) -> None:
+        try:
+            mixtures = [fit(some, self.engine.run.seed) for some in codes]
+            said = "New digits from a mixture of Gaussians, fitted to the codes as they were."
+        except Exception as error:
+            mixtures, said = None, f"No mixture could be fitted ({one_line(error)})."
+        self.engine.ask("show_fitted", mixtures, images, said)
 
     def choose(self, index: int) -> None:
         """Show this image of the plane in full, as a click on its dot does.

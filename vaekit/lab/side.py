@@ -13,6 +13,7 @@ from vaekit.lab.clock import Pace
 from vaekit.lab.drawing import SHAPE, digit, in_words, look
 from vaekit.lab.frames import LEAST, Frame, view_extent
 from vaekit.lab.meters import Meters
+from vaekit.lab.mixture import CODES
 from vaekit.lab.page import Plane
 from vaekit.lab.turn import Turn
 from vaekit.latent import grid
@@ -90,6 +91,13 @@ class Side:
         with watching(run.model):
             pixels = pictures.decoded(run, self._place(self.images.new_tensor([z])))
         self.plane.send({"kind": "decoded", "z": z}, buffers=[pixels.tobytes()])
+
+    def codes(self, run) -> torch.Tensor:
+        """The codes of the data set's first images, (N, D)."""
+        images = run.images[:CODES]
+        with watching(run.model):
+            parts = [run.model.encode(as_floats(some).to(self.images.dtype))[0] for some in images.split(1000)]
+        return torch.cat(parts).detach()
 
     def _load(self, run) -> None:
         """Take the shown images from the run's data set when it is another than before."""

@@ -1,11 +1,13 @@
 """What the page is sent: one side for each run, the curves they share, and the timeline to look back on."""
 
+import threading
+from collections.abc import Callable
+
 import numpy as np
 import torch
 
 from vaekit._checks import check_whole, one_line
 from vaekit.lab.frames import pack_json
-from vaekit.lab.mixture import fit
 from vaekit.lab.recipe import check_pair
 from vaekit.lab.side import DETAILS, HANGS_ON, MEASURE_SHARE, Side
 from vaekit.lab.tasks import TaskList
@@ -13,6 +15,7 @@ from vaekit.lab.trail import Trail
 from vaekit.losses import LIKELIHOODS
 from vaekit.training import KNOBS
 
+FITTING = "Fitting a mixture to the codes …"
 NEAR = 40  # steps: a slider's many small turns are one mark
 MOST = 60  # marks
 
@@ -29,6 +32,7 @@ class View:
         self.sides = [Side(n_shown, self.pair or (0, 1), MEASURE_SHARE / runs) for _ in range(runs)]
         self.trail, self._images = Trail(), None
         self.new_wanted, self.n_draws = (False, "prior"), 0  # are new images wanted, and drawn from what?
+        self._fitting: torch.Tensor | None = None  # the images to whose codes a mixture is being fitted
         self._followed: dict = {}  # of traits of the plane, the values that are shown
         self.tasks, self.lab = tasks, lambda: None  # lab(): what they are asked of, when it is there
         self.plane = self.sides[0].plane  # the page draws the other's as well
@@ -97,19 +101,34 @@ class View:
         self.pair = pair
         self._choose_pair(engine, at_once=True)
 
-    def show_new(self, engine, shown: bool, source: str) -> None:
-        """Show new images, or none; "mixture": drawn from one that is fitted to each side's codes, in some seconds."""
-        mixtures = [None] * len(self.sides)
-        if shown and source == "mixture":
-            self.plane.message = "Fitting a mixture to the codes …"
-            mixtures = [fit(run) for run in engine.runs]
-        for side, mixture in zip(self.sides, mixtures, strict=True):
-            side.mixture = mixture
-        self.new_wanted = shown, source
-        self.draw_new(engine)
+    def show_new(self, engine, wanted: tuple[bool, str], fit: Callable) -> str | None:
+        """Show new images, or none, as `wanted`. From a mixture: `fit(codes, images)` has it shown, on a thread."""
+        self.new_wanted, images = wanted, engine.run.images
+        if wanted != (True, "mixture"):
+            if engine.notice == FITTING:
+                engine.notice = None
+            return self.draw_new(engine, [None] * len(self.sides))
+        if self._fitting is not images:  # else one is under way
+            codes = [side.codes(run) for side, run in zip(self.sides, engine.runs, strict=True)]
+            self._fitting = images
+            threading.Thread(target=fit, args=(codes, images), daemon=True).start()
+        return FITTING
 
-    def draw_new(self, engine) -> None:
-        """Show another draw of the new images, of a twin from the same z."""
+    def show_fitted(self, engine, mixtures: list | None, images: torch.Tensor, said: str) -> str | None:
+        """Show draws of mixtures, or where there are none of the prior, unless something else is wanted by now."""
+        if self._fitting is images:
+            self._fitting = None
+        if self.new_wanted != (True, "mixture") or images is not engine.run.images:
+            return None
+        if not mixtures:
+            self.new_wanted = (True, "prior")
+        self.draw_new(engine, mixtures or [None] * len(self.sides))
+        return said
+
+    def draw_new(self, engine, mixtures: list | None = None) -> None:
+        """Show another draw of the new images, of a twin from the same z; from mixtures, where there are new ones."""
+        for side, mixture in zip(self.sides, mixtures or (), strict=False):
+            side.mixture = mixture
         self.n_draws += 1
         self.each(engine, "put", "draw_number", self.n_draws if self.new_wanted[0] else 0)
 
@@ -145,7 +164,11 @@ class View:
     def _add_to_trail(self, engine) -> None:
         run = engine.run
         if self._images is not run.images:  # the points were other images', and so were the codes
-            self.trail, self._images, self.new_wanted = Trail(), run.images, (self.new_wanted[0], "prior")
+            self.trail, self._images = Trail(), run.images
+            if self._fitting is not run.images:
+                self.new_wanted = (self.new_wanted[0], "prior")
+            if self.new_wanted == (True, "prior") and not self.plane.draw_number:
+                self.draw_new(engine)
         self.trail.add(run.number, [side.last for side in self.sides], self.sides[0].pair)
 
 
