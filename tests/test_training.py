@@ -146,25 +146,25 @@ def test_a_scheduler_moves_the_learning_rate_where_the_knob_rests(toys, toy_mode
 
 
 BAD_KNOBS = [
-    ("beta", -1e-9, ValueError),
-    ("beta", math.nan, ValueError),
-    ("beta", 10**400, ValueError),
-    ("beta", True, TypeError),
-    ("beta", torch.ones(3, 3), TypeError),
-    ("lr", 0, ValueError),
-    ("prior", 1, TypeError),
+    ({"beta": -1e-9}, "^beta must be "),
+    ({"beta": math.nan}, "^beta must be "),
+    ({"beta": 10**400}, "^beta must be "),
+    ({"beta": True}, "^beta must be "),
+    ({"beta": torch.ones(3, 3)}, "^beta must be "),
+    ({"lr": 0}, "^lr must be "),
+    ({"prior": 1}, "^prior must be "),
 ]
 
 
-@pytest.mark.parametrize(("name", "value", "error"), BAD_KNOBS, ids=[f"{n}={str(v)[:9]}" for n, v, _ in BAD_KNOBS])
-def test_bad_knobs_get_one_line_and_the_old_value_stays(refuses, name, value, error):
+@pytest.mark.parametrize(("bad", "words"), BAD_KNOBS, ids=str)
+def test_bad_knobs_get_one_line_and_the_old_value_stays(refuses, bad, words):
     knobs = Knobs(beta=2.0, prior=False, lr=0.01)
     before = replace(knobs)
-    with refuses(error, f"^{name} must be "):
-        setattr(knobs, name, value)
+    with refuses((TypeError, ValueError), words):
+        setattr(knobs, *next(iter(bad.items())))
     assert knobs == before
-    with refuses(error, f"^{name} must be "):
-        Knobs(**{name: value})
+    with refuses((TypeError, ValueError), words):
+        Knobs(**bad)
 
 
 def test_there_are_only_three_knobs_and_they_hold_plain_numbers(refuses):
@@ -227,19 +227,6 @@ def test_no_step_waits_for_the_device(toys, toy_model, precision):
     with Calls() as calls:
         step.loss.item()
     assert calls.names & SYNCS  # and it would have seen a number asked for
-
-
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-@pytest.mark.filterwarnings("ignore:Synchronization debug mode is a prototype")
-def test_no_step_waits_for_a_gpu(toys, toy_model, precision):
-    steps = train(toy_model().cuda(), toys.cuda(), precision=precision)
-    next(steps)  # the first one loads libraries
-    torch.cuda.set_sync_debug_mode("error")
-    try:
-        assert all(step.loss.is_cuda for step in islice(steps, 7))
-    finally:
-        torch.cuda.set_sync_debug_mode("default")
 
 
 def test_denormal_numbers_are_flushed_inside_a_step_only(toys, toy_model):

@@ -20,7 +20,6 @@ CONTRACT = (
     "decode(z) → x_logits; a plain autoencoder's logvar is None"
 )
 GIVES = {"encode": ("mu", "logvar"), "decode": ("x_logits",), "forward": ("x_logits", "mu", "logvar")}
-NO_GRADIENT = f"{CONTRACT}; no gradient flows back from the x_logits of this {{}}: is there a no_grad() or a detach()?"
 _examined: WeakSet[nn.Module] = WeakSet()  # models of which all has been said
 
 
@@ -37,14 +36,15 @@ def check_model(model: nn.Module, images: Tensor, kind: str = "bernoulli") -> tu
             shown = _outputs(model, "encode", some, some)
             _outputs(model, "decode", some, shown[0])
         trained = _outputs(plain, "forward", x, x, **_dice(plain, x))[1:]
-    line, this = _examine(plain, x, kind), f"this {type(plain).__name__}"
+    line = _examine(plain, x, kind)
     if not _alike(shown, trained, rough=True):
+        this = f"this {type(plain).__name__}"
         line = f"encode of {this}, which the lab shows, gives another mu or logvar than forward, which is trained"
     return shown[0].shape[1], line
 
 
-def forward_of(model: nn.Module, images: Tensor, kind: str) -> Callable[[Tensor, torch.Generator], tuple]:
-    """The model as a function (x, generator) → (x_logits, mu, logvar), whether or not it takes a generator.
+def forward_of(model: nn.Module, images: Tensor, kind: str) -> Callable:
+    """The model as a function (x, generator=...) → (x_logits, mu, logvar), whether or not it takes a generator.
 
     Warns, once a model, when the noise does not come from the generator, or x_logits seem to be pixels already.
     Raises TypeError or ValueError, in one line, when the model cannot be trained on these images.
@@ -52,24 +52,15 @@ def forward_of(model: nn.Module, images: Tensor, kind: str) -> Callable[[Tensor,
     x, plain = _check_weights(model, images), underneath(model)
     if plain not in _examined and (line := _examine(plain, x, kind)):
         warnings.warn(line, stacklevel=3)  # at the line that called train
-    takes_generator = bool(_dice(plain, x))
-
-    def forward(x: Tensor, generator: torch.Generator) -> tuple:
-        x_logits, mu, logvar = model(x, **({"generator": generator} if takes_generator else {}))
-        if not x_logits.requires_grad:
-            raise ValueError(NO_GRADIENT.format(type(plain).__name__))
-        return x_logits, mu, logvar
-
-    return forward
+    return model if _dice(plain, x) else lambda x, generator: model(x)
 
 
 def underneath(model: nn.Module) -> nn.Module:
     """The model that torch.compile or DataParallel has wrapped."""
-    if hasattr(model, "_orig_mod"):
-        return underneath(model._orig_mod)
+    inside = getattr(model, "_orig_mod", None)
     if isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel):
-        return underneath(model.module)
-    return model
+        inside = model.module
+    return model if inside is None else underneath(inside)
 
 
 def _check_weights(model, images: Tensor) -> Tensor:
@@ -82,8 +73,7 @@ def _check_weights(model, images: Tensor) -> Tensor:
         raise ValueError("the model has no weights to train: if they are frozen, use model.requires_grad_(True)")
     if elsewhere := {weight.device for weight in weights} - {images.device}:
         where = f"the model is on {elsewhere.pop()}, the images on {images.device}"
-        way = "to_empty(device=images.device), and give it weights" if weights[0].is_meta else "to(images.device)"
-        raise ValueError(f"{where}: use model.{way}")
+        raise ValueError(f"{where}: use model.to(images.device), or from meta model.to_empty(device=images.device)")
     if weights[0].dtype not in (torch.float32, torch.float64):
         raise TypeError(f"the model's weights are {weights[0].dtype}, too rough to be trained: use model.float()")
     return as_floats(images[[0, -1]]).to(weights[0].dtype)
@@ -92,18 +82,15 @@ def _check_weights(model, images: Tensor) -> Tensor:
 def _examine(model: nn.Module, x: Tensor, kind: str) -> str | None:
     """A line to be said of forward, or None. Refuses what is not finite, or a logvar that is none."""
     x = x.repeat(8, 1, 1, 1)  # so that what is drawn is not the same by chance
-    passes, this = [], f"forward of this {type(model).__name__}"
-    for number, seed in enumerate((0, 0, 1)):
-        with _put_back(model, x.device, training=True):
-            torch.rand(number), torch.rand(number, device=x.device)  # torch's own generators stand elsewhere
-            passes.append(_outputs(model, "forward", x, x, **_dice(model, x, seed)))
-    first, again, other = passes
+    this = f"forward of this {type(model).__name__}"
+    first, again, other = (_trial(model, x, seed, moved) for seed, moved in ((0, 0), (0, 1), (1, 2)))
     if not all(value.isfinite().all() for value in first if value is not None):
         raise ValueError(f"{this} gives NaN or infinity before the first step: make the model anew")
     if meant := _meant_by_logvar(model, *first):
         raise ValueError(f"{this} takes its logvar for {meant}: it must be log σ², as in mu + exp(logvar / 2) * eps")
-    if (cut := _cut(model, x[:2])) is None:
-        raise ValueError(NO_GRADIENT.format(type(model).__name__))
+    cut = _cut(model, x[:2])
+    if cut == "all":
+        raise ValueError(f"{CONTRACT}; no gradient flows back from x_logits of {this}: is there a no_grad()?")
     _examined.add(model)
     if cut:
         what = f"not all weights behind the {cut} of this {type(model).__name__} get a gradient from it"
@@ -119,41 +106,43 @@ def _examine(model: nn.Module, x: Tensor, kind: str) -> str | None:
     return None
 
 
+def _trial(model: nn.Module, x: Tensor, seed: int = 0, moved: int = 0) -> tuple:
+    """What forward gives in training mode, with torch's own generators moved on by so many draws."""
+    with _put_back(model, x.device, training=True):
+        torch.rand(moved), torch.rand(moved, device=x.device)
+        return _outputs(model, "forward", x, x, **_dice(model, x, seed))
+
+
 @torch.no_grad()
-def _cut(model: nn.Module, x: Tensor) -> str | None:
-    """Which of mu, logvar and x_logits gives no gradient to some of the weights that it is made of, or "".
+def _cut(model: nn.Module, x: Tensor) -> str:
+    """Which of mu, logvar and x_logits gives no gradient to some of the weights that it is made of, or "", or "all".
 
-    A copy goes forward, as what a model counts under gradients are its steps. None: x_logits lead back to no weight.
+    A copy goes forward, as what a model counts under gradients are its steps.
     """
-
-    def outputs() -> tuple:
-        with _put_back(copied, x.device, training=True):
-            return tuple(copied(x, **_dice(copied, x)))
-
     with suppress(Exception):  # some cannot be copied, or will not be looked through
         copied = copy.deepcopy(model)
         with _put_back(copied, x.device, training=True), torch.enable_grad():
             reached = [_weights_behind(out) for out in copied(x, **_dice(copied, x))]
         if not reached[0]:
-            return None
-        is_repeatable = _alike(outputs(), outputs())
+            return "all"
+        if not _alike(_trial(copied, x), _trial(copied, x)):
+            return ""
         for symbol, i in {"mu": 1, "logvar": 2, "x_logits": 0}.items():
-            before = outputs()[i]
+            before = _trial(copied, x)[i]
             for weight in copied.parameters():
                 if weight.requires_grad and weight not in reached[i]:
                     weight.mul_(-1.5).add_(0.1)
-            if is_repeatable and not _alike([before], [outputs()[i]]):
+            if not _alike([before], [_trial(copied, x)[i]]):
                 return symbol
     return ""
 
 
 def _weights_behind(out: Tensor | None) -> set[Tensor]:
     """The weights that a gradient would come back to from `out`. Raises ValueError where this is not to be seen."""
-    found, ahead = set(), [out.grad_fn] if isinstance(out, Tensor) and out.grad_fn else []
+    found, ahead = set(), {getattr(out, "grad_fn", None)} - {None}
     while ahead:
-        if (step := ahead.pop()) not in found:
-            found.add(step)
-            ahead += [before for before, _ in step.next_functions if before]
+        found |= ahead
+        ahead = {before for step in ahead for before, _ in step.next_functions if before} - found
     if any(hidden in step.name() for step in found for hidden in ("Checkpoint", "jit")):  # what is run on the way back
         raise ValueError("weights that the graph does not show")
     return {step.variable for step in found if hasattr(step, "variable")}
@@ -196,32 +185,26 @@ def _outputs(model: nn.Module, name: str, x: Tensor, given: Tensor, **keywords) 
         raise ValueError(f"{CONTRACT}; {what}") from error
     if not torch.allclose(given, before, 0, 0, equal_nan=True):
         raise ValueError(f"{name} of {this} changes what it is given, as x -= 0.5 does: have it make x = x - 0.5")
-    outputs, gives = (outputs,) if name == "decode" else outputs, f"{CONTRACT}; {name} of {this} gives"
-    if not isinstance(outputs, tuple | list) or len(outputs) != len(GIVES[name]):
-        what = f"{len(outputs)} things" if isinstance(outputs, tuple | list) else f"one {type(outputs).__name__}"
-        raise TypeError(f"{gives} {what}")
-    found = dict(zip(GIVES[name], outputs, strict=True))
-    for symbol, value in found.items():
-        if symbol == "logvar" and value is None:
-            continue
-        if not isinstance(value, Tensor):
-            raise TypeError(f"{gives} a {type(value).__name__} as {symbol}")
-        wanted = x.shape if symbol == "x_logits" else (len(x), *found["mu"].shape[1:2])
-        if value.shape != wanted or (symbol == "mu" and value.ndim != 2):
-            shapes = f"{symbol} {tuple(value.shape)} for images {tuple(x.shape)}"
-            raise ValueError(f"{gives} {shapes}: x_logits must be shaped like x, mu and logvar (B, D)")
-    return tuple(outputs)
+    outputs = (outputs,) if name == "decode" or not isinstance(outputs, tuple | list) else tuple(outputs)
+    shapes = [tuple(out.shape) if isinstance(out, Tensor) else type(out).__name__ for out in outputs]
+    mu = dict(zip(GIVES[name], outputs, strict=False)).get("mu")
+    codes = (len(x), mu.numel() // len(x)) if isinstance(mu, Tensor) else None  # (B, D)
+    wanted = {"x_logits": [tuple(x.shape)], "mu": [codes], "logvar": [codes, "NoneType"]}
+    fits = [shape in wanted[symbol] for symbol, shape in zip(GIVES[name], shapes, strict=False)]
+    if len(shapes) != len(GIVES[name]) or not all(fits):
+        what = f"gives {', '.join(map(str, shapes))[:90]} for images {tuple(x.shape)}"
+        raise ValueError(f"{CONTRACT}; {name} of {this} {what}: x_logits must be shaped like x, mu and logvar (B, D)")
+    return outputs
 
 
 @contextmanager
 def _put_back(model: nn.Module, device: torch.device, training: bool = False) -> Iterator[None]:
     """No gradients; and the model's modes and buffers, and torch's own generators, as they were."""
-    named = [(part, name, buffer) for part in model.modules() for name, buffer in part.named_buffers(recurse=False)]
-    buffers = [(part, name, buffer, buffer.clone()) for part, name, buffer in named]
+    kept = [(part, name, it, it.clone()) for part in model.modules() for name, it in part.named_buffers(recurse=False)]
     with watching(model, training), torch.random.fork_rng([device] if device.type == "cuda" else []):
         try:
             yield
         finally:
-            for part, name, buffer, before in buffers:
+            for part, name, buffer, before in kept:
                 setattr(part, name, buffer)  # forward may have put another in its place
                 buffer.copy_(before)

@@ -144,7 +144,7 @@ def _loop(model, forward, images, knobs, optimizer, generator, batches, kind, pr
         with _flushing_denormals(), torch.enable_grad():
             x = as_floats(images.index_select(0, next(batches))).to(dtype)  # (B, C, H, W) in [0, 1]
             with low_precision:
-                x_logits, mu, logvar = forward(x, generator)
+                x_logits, mu, logvar = forward(x, generator=generator)
 
             nll = reconstruction_nll(x_logits.to(dtype), x, kind)  # (B,), summed over pixels
             kl = torch.zeros_like(mu) if logvar is None else kl_to_prior(mu.to(dtype), logvar.to(dtype))  # (B, D)
