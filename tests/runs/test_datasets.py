@@ -31,24 +31,13 @@ def test_each_set_bears_the_name_of_its_row(name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "make",
-    [
-        lambda: mnist(device="cpu").first(300).first(20),
-        lambda: mnist(train=False, device="cpu").first(7),
-        lambda: vaekit.faces(200, device="cpu"),
-    ],
-)
-def test_what_anyone_can_have_is_found_again(make):
-    images = make()
-    assert torch.equal(found_again(images).images, images.images)
-
-
-@pytest.mark.slow
-def test_the_sha256_decides_and_not_the_name(refuses):
+def test_what_anyone_can_have_is_found_again_and_the_sha256_decides_not_the_name(refuses):
+    digits, test, people = mnist(device="cpu"), mnist(train=False, device="cpu"), vaekit.faces(200, device="cpu")
+    for images in (digits.first(300).first(20), test.first(7), people):
+        assert torch.equal(found_again(images).images, images.images)
     for images in (
-        ImageSet(mnist(device="cpu").images[:300] ^ 1, name="Handwritten digits"),
-        replace(mnist(device="cpu").first(9), name="Cartoon faces"),
+        ImageSet(digits.images[:300] ^ 1, name="Handwritten digits"),
+        replace(digits.first(9), name="Cartoon faces"),
         vaekit.faces(20, seed=1, device="cpu"),
     ):
         with refuses(ValueError, f"images of its own, '{images.name}', .*: give them as data="):
@@ -76,13 +65,8 @@ def test_a_source_that_is_not_known_here_needs_its_images(refuses, toys):
     images = ImageSet(toys, name="toys")
     with refuses(ValueError, "give them as data="):
         found_again(images, source="tomorrow")
-    assert torch.equal(found_again(images, images, source="tomorrow").images, toys)
-
-
-def test_bare_images_may_be_given_by_name_too(toys):
-    images = ImageSet(toys, name="mine")
-    recording = Recording(0, SETTINGS | {"data": "mine"}, data={"mine": describe_images(images)})
-    assert torch.equal(find_images(["mine"], recording, {"mine": toys}, CPU)["mine"].images, toys)
+    for data in (images, toys, {"any": toys}):
+        assert torch.equal(found_again(images, data, source="tomorrow").images, toys)
 
 
 def test_what_is_no_data(refuses):

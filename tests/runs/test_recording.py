@@ -107,7 +107,7 @@ def with_fault(path: str, value) -> str:
 
 FAULTS = [
     ("version", 2, "version must be 1 .*: look for a newer one .2 is not"),
-    ("format", "other", 'has no "format": "vaekit recording"'),
+    ("format", "other", "format must be 'vaekit recording'"),
     *[(part.name, DROP, f"'{part.name}' is a required") for part in fields(Recording)],
     ("colour", 3, "'colour' was unexpected"),
     ("seed", 1.5, "seed must be a whole number from -2..63 to 2..64 - 1 .1.5 is not of type 'integer'"),
@@ -160,7 +160,7 @@ def test_the_schema_says_in_words_what_each_part_must_be():
     ("content", "pattern"),
     [
         ("", "not a recording .no JSON"),
-        ("[]", 'has no "format"'),
+        ("[]", "it must be a recording with the fields of version 1"),
         ("[" * 200_000, "not a recording .*recursion"),
         ('{"seed": ' + "1" * 5000 + "}", "no JSON"),
         (with_fault("settings.beta", 1).replace("0.0005", "1e999"), "at step 7, lr must be .* not inf"),

@@ -9,6 +9,7 @@ step, of each run), and sha256, of all this.
 import hashlib
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 import safetensors.torch
@@ -19,7 +20,7 @@ from torch import Tensor, nn
 from vaekit._checks import one_line, short_repr
 from vaekit._files import write_whole
 from vaekit.model import VAE, Autoencoder, from_seed
-from vaekit.runs.recording import Recording, RecordingError, digest, fingerprint, plain_names
+from vaekit.runs.recording import Recording, RecordingError, fingerprint
 
 HEADER = {"format": "vaekit run", "version": "1"}
 FROM_A_SEED = {"VAE": VAE, "Autoencoder": Autoencoder}  # with init_generator, the seed decides their first weights
@@ -39,26 +40,18 @@ class Snapshot:
     generator: Tensor
     batches: dict
 
-    def tensors(self) -> dict[str, Tensor]:
-        """All of it, flat, but for the numbers."""
-        flat = _under("model", plain_names(self.model)) | {"generator": self.generator}
-        for index, moments in self.moments.items():
-            flat |= _under(f"optimizer/{index}", moments)
-        order_state = self.batches["order_state"]  # None before the first batch
-        return flat if order_state is None else flat | {"order_state": order_state}
-
 
 def describe_model(model: nn.Module, initial_state: Mapping[str, Tensor], seed: int) -> dict | None:
     """What `build_model` needs to make this model with these first weights; None when it cannot."""
-    try:
+    with suppress(AttributeError, IndexError, TypeError, ValueError):  # another class, or one with halves of its own
         sizes = {"latent_dim": model.latent_dim, "hidden": model.encoder.hidden.out_features}
         shape = list(model.decoder[-1].unflattened_size)
         description = {"class": type(model).__name__, **sizes, "image_shape": shape}
         made = build_model(description, seed)
-    except (AttributeError, IndexError, TypeError, ValueError):  # another class, or one whose halves are other ones
-        return None
-    same = type(made) is type(model) and repr(made) == repr(model) and all(p.requires_grad for p in model.parameters())
-    return description if same and fingerprint(made.state_dict()) == fingerprint(initial_state) else None
+        same = type(made) is type(model) and repr(made) == repr(model)
+        if same and fingerprint(made.state_dict()) == fingerprint(initial_state):
+            return description if all(weight.requires_grad for weight in model.parameters()) else None
+    return None
 
 
 def build_model(description: dict, seed: int) -> nn.Module:
@@ -71,17 +64,18 @@ def build_model(description: dict, seed: int) -> nn.Module:
 
 def layout(state: Mapping[str, Tensor]) -> dict[str, str]:
     """The type and shape of each tensor, by name."""
-    tensors = {name: value for name, value in state.items() if isinstance(value, Tensor)}
-    return {name: f"{value.dtype} {tuple(value.shape)}" for name, value in plain_names(tensors).items()}
+    return {name: f"{value.dtype} {tuple(value.shape)}" for name, value in state.items() if isinstance(value, Tensor)}
 
 
 def write(path, recording: Recording, initial_state: dict[str, Tensor], runs: list[tuple[Snapshot, dict]]) -> None:
     """Write a file whole or not at all: of each run its snapshot, and what was turned since. Raises CheckpointError."""
-    tensors = _under("beginning", plain_names(initial_state))
-    for i, (snapshot, _) in enumerate(runs):
-        tensors |= _under(i, snapshot.tensors())
-    if strange := [name for name, value in tensors.items() if not isinstance(value, Tensor)]:
+    if strange := [name for name, value in initial_state.items() if not isinstance(value, Tensor)]:
         raise CheckpointError(f"{strange[0][:80]!r} of the model's state is no tensor: such a model cannot be saved")
+    tensors = _flat("beginning", initial_state)
+    for i, (snapshot, _) in enumerate(runs):
+        parts = {"model": snapshot.model, "optimizer": snapshot.moments, "generator": snapshot.generator}
+        order_state = snapshot.batches["order_state"]  # None before the first batch
+        tensors |= _flat(i, parts if order_state is None else parts | {"order_state": order_state})
     tensors = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
     taken = json.dumps([snapshot.batches["taken"] for snapshot, _ in runs])
     turned = json.dumps([changes for _, changes in runs])
@@ -89,8 +83,11 @@ def write(path, recording: Recording, initial_state: dict[str, Tensor], runs: li
     write_whole(path, safetensors.torch.save(tensors, about | {"sha256": _seal(tensors, about)}))
 
 
-def _under(prefix, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {f"{prefix}/{name}": value for name, value in tensors.items()}
+def _flat(prefix, tree) -> dict[str, Tensor]:
+    """The leaves of dicts in dicts, each by its path."""
+    if not isinstance(tree, Mapping):
+        return {prefix: tree}
+    return {path: leaf for name, part in tree.items() for path, leaf in _flat(f"{prefix}/{name}", part).items()}
 
 
 def _below(prefix, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -98,7 +95,7 @@ def _below(prefix, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _seal(tensors: Mapping[str, Tensor], about: dict[str, str]) -> str:
-    return hashlib.sha256(json.dumps([digest(tensors), sorted(about.items())]).encode()).hexdigest()
+    return hashlib.sha256(json.dumps([fingerprint(tensors), sorted(about.items())]).encode()).hexdigest()
 
 
 def read(content: bytes) -> tuple[Recording, dict[str, Tensor], list, list]:
@@ -118,28 +115,26 @@ def read(content: bytes) -> tuple[Recording, dict[str, Tensor], list, list]:
 
 def unpack(steps: int, tensors: dict[str, Tensor], taken: list, model: nn.Module) -> tuple[dict, list[Snapshot]]:
     """The first weights and each run's snapshot, when they fit `model`, else CheckpointError."""
-    initial_state = _fitting_weights(_below("beginning", tensors), model)
-    return initial_state, [_snapshot(_below(i, tensors), steps, count, model) for i, count in enumerate(taken)]
+    beginning, snapshots, own = _below("beginning", tensors), [], model.state_dict()
+    _check_layout(beginning, own, model)
+    for i, count in enumerate(taken):
+        parts = _below(i, tensors)
+        weights, moments = _below("model", parts), {}
+        _check_layout(weights, own, model)
+        for index, weight in enumerate(model.parameters()):
+            # torch's fused Adam does not look: it reads beyond the end of moments that are too small
+            if found := _below(f"optimizer/{index}", parts):  # a weight that has had no gradient has none
+                _check_layout(found, {"step": torch.zeros(()), "exp_avg": weight, "exp_avg_sq": weight}, model)
+                moments[index] = found
+        batches = {"taken": count, "order_state": parts.get("order_state")}
+        snapshots.append(Snapshot(steps, weights, moments, parts["generator"], batches))
+    return beginning, snapshots
 
 
-def _snapshot(tensors: dict[str, Tensor], number: int, taken: int, model: nn.Module) -> Snapshot:
-    weights, moments = _fitting_weights(_below("model", tensors), model), {}
-    for index, weight in enumerate(model.parameters()):
-        found = _below(f"optimizer/{index}", tensors)
-        # torch's fused Adam does not look: it reads beyond the end of moments that are too small
-        if found and layout(found) != layout({"step": torch.zeros(()), "exp_avg": weight, "exp_avg_sq": weight}):
-            raise CheckpointError(f"the optimizer's state in it is another model's: {layout(found)}")
-        moments |= {index: found} if found else {}  # a weight that has had no gradient has none
-    batches = {"taken": taken, "order_state": tensors.get("order_state")}
-    return Snapshot(number, weights, moments, tensors["generator"], batches)
-
-
-def _fitting_weights(weights: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
-    """The weights under the model's own names, when these, the shapes and the types are all alike."""
-    weights, own_names = plain_names(weights), plain_names({name: name for name in model.state_dict()})
-    found, wanted = layout(weights), layout(model.state_dict())
+def _check_layout(state: dict[str, Tensor], wanted: Mapping[str, Tensor], model: nn.Module) -> None:
+    """Refuse a state that has not the names, types and shapes that are wanted."""
+    found, wanted = layout(state), layout(wanted)
     for name in found | wanted:
         if found.get(name) != wanted.get(name):
             differing = f"{name} is {wanted.get(name, 'missing')}, but {found.get(name, 'missing')} in the file"
             raise CheckpointError(f"is model= the right one? Of this {type(model).__name__} {differing}")
-    return {own_names[name]: value for name, value in weights.items()}

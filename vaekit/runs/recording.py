@@ -7,11 +7,9 @@ import hashlib
 import json
 import os
 import platform
-import re
 import sys
 from collections import ChainMap
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from pathlib import Path
@@ -76,7 +74,7 @@ class Recording:
 
     def of_twin(self) -> "Recording | None":
         """The second run, as a recording of its own; None when there was none."""
-        return None if self.twin is None else replace(self, **{"twin": None, "result": None} | self.twin)
+        return None if self.twin is None else replace(self, **self.twin, twin=None)
 
     def data_history(self) -> list[tuple[int, str]]:
         """From which step on the run saw which data set."""
@@ -110,7 +108,7 @@ class Recording:
         Raises RecordingError, in one line that names the field and says what it must be.
         """
         try:
-            return _checked(json.loads(text))
+            return _sound(json.loads(text))
         except RecordingError as error:
             raise RecordingError(f"{name}: {error}") from None
         except (ValueError, TypeError, RecursionError) as error:
@@ -121,25 +119,26 @@ class Recording:
         text = json.dumps(HEADER | vars(self), default=short_repr)  # what JSON does not know, the check refuses
         return self.from_json(text, "this recording")
 
+    def device(self) -> torch.device:
+        """Where to play it: on the kind of device it was made on; with a warning on the CPU when that is not here."""
+        return choose_device(self.made_with.get("device"))
+
     def differences(self) -> str:
         """What is other here than where it was made; where nothing is, a replay is the same to the bit."""
-        here = made_with(device_for(self))
+        here = made_with(self.device())
         there = {name: value for name, value in self.made_with.items() if value != here[name]}
         return ", ".join(f"{name} {value} (here {here[name]})" for name, value in there.items()) or "nothing known"
 
 
-def _checked(content) -> Recording:
+def _sound(content) -> Recording:
     """The recording in a file's content. Raises RecordingError when something in it makes no sense."""
-    if not isinstance(content, dict) or content.get("format") != HEADER["format"]:
-        raise RecordingError(f'has no "format": "{HEADER["format"]}"')
     for error in _validator().iter_errors(content):
         name = short_path(error.json_path).removeprefix("$").lstrip(".") or "it"
         raise RecordingError(f"{name} must be {error.schema['description']} ({first_line(error)[:100]})")
-    recording = Recording(**{name: value for name, value in content.items() if name not in HEADER})
-    twin = recording.of_twin()
-    recording = replace(recording, **_checked_history(recording))
-    if twin:
-        recording.twin = _checked_history(twin, "of the twin, ") | {"result": twin.result}
+    fields = {name: value for name, value in content.items() if name not in HEADER}
+    recording = Recording(**_sound_history(fields))
+    if recording.twin:
+        recording.twin = _sound_history(recording.twin, "of the twin, ")
         if recording.of_twin().data_history() != recording.data_history():
             raise RecordingError("twin turns data alone: two runs in lockstep see the same images")
     return recording
@@ -154,23 +153,21 @@ def _validator():
     return validators.extend(Draft202012Validator, type_checker=types)(schema)
 
 
-def _checked_history(run: Recording, where: str = "") -> dict:
-    """A run's settings, with the default of a knob newer than its file, and its events, sorted by step."""
-    sound = Recording(run.seed, {name: knob.default for name, knob in KNOBS.items()})
-    for step, changes in [(1, run.settings), *sorted(run.events, key=lambda event: event[0])]:
+def _sound_history(run: dict, where: str = "") -> dict:
+    """A run's fields: its settings with the default of a knob newer than its file, its events sorted by step."""
+    sound = Recording(0, {name: knob.default for name, knob in KNOBS.items()})
+    for step, changes in [(1, run["settings"]), *sorted(run["events"], key=lambda event: event[0])]:
         try:
             sound.note(step, checked_changes(changes))
         except (TypeError, ValueError) as error:
             raise RecordingError(f"{where}at step {step}, {error}") from None
-    return {"settings": sound.settings, "events": sound.events}
-
-
-_check_name = partial(check_type, kind=str, allowed="a data set's name")
+    return run | {"settings": sound.settings, "events": sound.events}
 
 
 def checked_changes(changes: dict) -> dict:
     """The same changes of knobs, kind and data, as plain numbers and words. Raises TypeError or ValueError."""
-    checks = dict.fromkeys(KNOBS, check_knob) | {"kind": partial(check_choice, choices=KINDS), "data": _check_name}
+    checks = dict.fromkeys(KNOBS, check_knob) | {"kind": partial(check_choice, choices=KINDS)}
+    checks["data"] = partial(check_type, kind=str, allowed="a data set's name")
     if unknown := [name for name in changes if name not in checks]:
         raise ValueError(f"there is no knob {short_repr(unknown[0])}: the knobs are {', '.join(checks)}")
     return {name: checks[name](name, value) for name, value in changes.items()}
@@ -178,47 +175,21 @@ def checked_changes(changes: dict) -> dict:
 
 def made_with(device: torch.device) -> dict:
     """What may decide the last bits of a run on `device`, on this thread: each may have its own number of torch's."""
+    processor = f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}"
     return {
         "vaekit": sys.modules["vaekit"].__version__,  # there, since this module is part of it
         "torch": str(torch.__version__),
         "device": device.type,
         "threads": torch.get_num_threads(),
-        "machine": torch.cuda.get_device_name(device) if device.type == "cuda" else _processor(),
+        "machine": torch.cuda.get_device_name(device) if device.type == "cuda" else processor,
     }
 
 
-@cache
-def _processor() -> str:
-    """The processor, as far as the system tells: of two kinds that can do the same, each may round in its own way."""
-    name = platform.processor()
-    with suppress(OSError, TypeError):  # no Linux, or one that gives no name
-        name = re.search(r"(?m)^model name\s*: (.+)$", Path("/proc/cpuinfo").read_text())[1]
-    words = platform.machine(), torch.backends.cpu.get_cpu_capability(), name
-    return " ".join(words).strip()[:60]  # the schema takes no more
-
-
-def device_for(recording: Recording) -> torch.device:
-    """Where to play it: on the kind of device it was made on, when that is here."""
-    name = recording.made_with.get("device")
-    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    return torch.device(name) if available.get(name) else choose_device()
-
-
-def plain_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A model's state without what `torch.compile` puts into its names."""
-    return {name.replace("_orig_mod.", ""): value for name, value in state.items()}
-
-
-def fingerprint(state: Mapping[str, Tensor]) -> str:
-    """The sha256 of a model's state: of names, dtypes, shapes and bytes. A compiled model has that of the plain one."""
-    return digest(plain_names(state))
-
-
-def digest(tensors: Mapping[str, Tensor]) -> str:
-    """The sha256 of tensors, in the order of their names, and of these names as they are."""
+def fingerprint(tensors: Mapping[str, Tensor]) -> str:
+    """The sha256 of a model's state: of names, dtypes, shapes and bytes; what is no tensor is left out."""
     total = hashlib.sha256()
     for name in sorted(tensors):
-        if isinstance(tensor := tensors[name], Tensor):  # a model's state may hold other things
+        if isinstance(tensor := tensors[name], Tensor):
             total.update(f"{name!r} {tensor.dtype} {list(tensor.shape)}\n".encode())
             total.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
     return total.hexdigest()

@@ -20,7 +20,7 @@ from vaekit.data import Batches, ImageSet, check_images
 from vaekit.runs import checkpoint
 from vaekit.runs.checkpoint import CheckpointError, Snapshot
 from vaekit.runs.datasets import describe_images, find_images
-from vaekit.runs.recording import Recording, checked_changes, device_for, fingerprint, made_with
+from vaekit.runs.recording import Recording, checked_changes, fingerprint, made_with
 from vaekit.training import KNOBS, Knobs, Step, default_optimizer, train
 
 Data = ImageSet | Tensor | dict[str, ImageSet] | None
@@ -39,7 +39,6 @@ class Run:
         self._weights = underneath(model)  # a compiled model has other names for its weights
         self.settings: Mapping = MappingProxyType(dict(settings))
         self.initial_state = copy.deepcopy(self._weights.state_dict())
-        self.replaying: Recording | None = None
         self.reset()
 
     @property
@@ -53,7 +52,7 @@ class Run:
 
     def reset(self) -> None:
         """Go back to the initial weights and the seed; the knobs stay where they are."""
-        self.replaying = None
+        self.replaying: Recording | None = None
         self.recording = Recording(self.seed, dict(self.settings), batch_size=self.batch_size)
         self.generator = torch.Generator(self.images.device).manual_seed(self.seed)
         beginning = {"taken": 0, "order_state": None}
@@ -161,8 +160,7 @@ class Run:
         """Return the recording so far, a copy, with that of `twin`, a run in lockstep. Its hashes take 0.1 s."""
         if len({(run.number, run.seed, run.batch_size) for run in (self, twin or self)}) > 1:
             raise ValueError("two runs are recorded together only in lockstep: the same seed, batch size and step")
-        history = self._knob_history()
-        whole = Recording(int(self.seed), **history, steps=self.number, batch_size=int(self.batch_size))
+        whole = Recording(int(self.seed), **self._knob_history(), steps=self.number, batch_size=int(self.batch_size))
         whole.model = checkpoint.describe_model(self._weights, self.initial_state, self.seed)
         whole.first_weights = fingerprint(self.initial_state)
         whole.made_with = made_with(self.images.device)
@@ -203,20 +201,19 @@ class Run:
         """The initial weights that a recording asks for: this run's, or made from the recording's seed."""
         if recording.first_weights in (None, fingerprint(self.initial_state)):
             return self.initial_state
-        what = "the recording was made with other first weights than this run's"
-        if recording.model is None:
-            raise ValueError(f"{what}, by a model of its own: make a run with that model")
-        made = checkpoint.build_model(recording.model, recording.seed).to(self.images.device).state_dict()
-        if checkpoint.layout(made) != checkpoint.layout(self.initial_state):
-            raise ValueError(f"the recording is of another model than this run's ({short_repr(recording.model)})")
+        made = recording.model and checkpoint.build_model(recording.model, recording.seed).state_dict()
+        if not made or checkpoint.layout(made) != checkpoint.layout(self.initial_state):
+            about = short_repr(recording.model) if recording.model else "one of its own"
+            raise ValueError(f"the recording is of another model than this run's ({about}): make a run with that one")
         if fingerprint(made) != recording.first_weights:
-            raise ValueError(f"{what}, and its seed makes others here; what differs: {recording.differences()}")
-        return made
+            what = "other first weights than this run's, and its seed makes others here"
+            raise ValueError(f"the recording was made with {what}; what differs: {recording.differences()}")
+        return {name: value.to(self.images.device) for name, value in made.items()}
 
     def resume(self, recording: Recording, snapshot: Snapshot) -> None:
         """Be where `snapshot` is, in the midst of `recording`, which may have turned something since."""
-        self.recording = Recording(self.seed, *copy.deepcopy((recording.settings, recording.events)))
-        self.recording.batch_size = self.batch_size
+        history = copy.deepcopy((recording.settings, recording.events))
+        self.recording = Recording(self.seed, *history, batch_size=self.batch_size)
         self._restore(snapshot)
         self._turn(recording.changes_at(self.number + 1))
         self.keep()
@@ -241,9 +238,7 @@ def replay(
     model, data: needed when they were not the kit's own; the model with its first weights.
     Warns when the weights are not the recorded ones to the bit. Raises ValueError or TypeError, in one line.
     """
-    if not isinstance(recording, Recording):
-        raise TypeError(f"a recording is needed, such as vaekit.Recording.load(path), not {short_repr(recording)}")
-    recording = recording.checked()
+    recording = check_type("recording", recording, Recording, "a vaekit.Recording, by load(path)").checked()
     steps = recording.steps if steps is None else check_whole("steps", steps, 0, recording.steps)
     runs = _make_runs(recording, _model_for(recording, model), data, recording.data_names())
     for run, recorded in runs.items():
@@ -252,7 +247,7 @@ def replay(
         for run in runs:
             run.advance()
     for run, recorded in runs.items():
-        if steps == recorded.steps and recorded.result not in (None, fingerprint(run.model.state_dict())):
+        if steps == recorded.steps and recorded.result not in (None, fingerprint(run._weights.state_dict())):
             what = f"after step {steps} the weights are not the recorded ones"
             warnings.warn(f"{what}; where it was made, other than here: {recorded.differences()}", stacklevel=2)
     return tuple(runs) if recording.twin else run
@@ -286,13 +281,12 @@ def _model_for(recording: Recording, model: nn.Module | None) -> nn.Module:
         return check_type("model", model, nn.Module, "a torch.nn.Module such as vaekit.VAE()")
     if recording.model is None:
         raise ValueError("the recording is of a model of its own: give it as model=, with its first weights")
-    return checkpoint.build_model(recording.model, recording.seed).to(device_for(recording))
+    return checkpoint.build_model(recording.model, recording.seed).to(recording.device())
 
 
 def _make_runs(recording: Recording, model: nn.Module, data: Data, names, state=None) -> dict[Run, Recording]:
     """A run at the first step of a recording, and its twin, each with its own recording."""
-    weight = next(model.parameters(), None)
-    sets = find_images(names, recording, data, device_for(recording) if weight is None else weight.device)
+    sets = find_images(names, recording, data, next(model.parameters(), torch.empty(0)).device)
     if state is not None:
         underneath(model).load_state_dict(state)
     run, twin = Run(model, sets, recording.settings, recording.seed, recording.batch_size), recording.of_twin()

@@ -5,9 +5,8 @@ import math
 import os
 import sys
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Sequence
 from concurrent.futures import Executor, as_completed
-from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice, product, starmap
@@ -16,15 +15,15 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
-from vaekit._checks import check_seed, check_type, check_whole, one_line, short_repr
+from vaekit._checks import check_seed, check_type, check_whole, one_line
 from vaekit._files import as_path, read_whole, short_path, write_whole
 from vaekit.data import as_floats, check_images, mnist
 from vaekit.losses import kl_to_prior, reconstruction_nll
 from vaekit.metrics import active_units, mean_std
 from vaekit.model import VAE, from_seed
-from vaekit.runs.recording import digest
+from vaekit.runs.recording import fingerprint
 from vaekit.training import Knobs, check_knob, train
 
 N_MEASURED = 2000  # test images, when none are given
@@ -69,8 +68,8 @@ class Sweep:
 
 
 def sweep(
-    betas: Iterable[float],
-    seeds: Iterable[int] = (0,),
+    betas: Sequence[float],
+    seeds: Sequence[int] = (0,),
     *,
     images: Tensor | None = None,
     test_images: Tensor | None = None,
@@ -92,64 +91,65 @@ def sweep(
     path: a file that keeps each run as it ends, and from which a second call goes on. progress: show a bar.
     Interrupted, or when a run fails, it warns and returns the runs there are; it raises when there are none.
     """
-    betas = [check_knob("beta", beta) + 0.0 for beta in _several("betas", betas)]  # −0.0 is 0
-    jobs = list(dict.fromkeys(product(betas, map(check_seed, _several("seeds", seeds)))))
+    pairs = product(np.ravel(betas), np.ravel(seeds))
+    jobs = sorted({(check_knob("beta", beta) + 0.0, check_seed(seed)) for beta, seed in pairs})  # −0.0 is 0
+    if not jobs:
+        raise ValueError("betas and seeds must hold numbers, such as [1, 10] and [0]; one of them is empty")
     check_type("executor", executor, Executor | None, "an executor, as concurrent.futures and Dask have them")
-    settings = {"steps": check_whole("steps", steps), "latent_dim": latent_dim, "hidden": hidden}
-    settings |= {"kind": kind, "lr": lr, "batch_size": batch_size}  # which the first run checks
-    data = {"images": images, "test_images": test_images}
-    run = partial(run_one, **{name: _as_array(x) for name, x in data.items()}, **settings)
-    origin = settings | {name: "default" if x is None else digest({"": x}) for name, x in data.items()}
+    sizes = {"steps": steps, "latent_dim": latent_dim, "hidden": hidden, "batch_size": batch_size}
+    settings = {name: check_whole(name, size) for name, size in sizes.items()}
+    settings |= {"kind": kind, "lr": check_knob("lr", lr)}  # the first run checks the kind
+    given = {"images": images, "test_images": test_images}
+    run = partial(run_one, **{name: _as_array(x) for name, x in given.items()}, **settings)
+    origin = settings | {name: "default" if x is None else fingerprint({"": x}) for name, x in given.items()}
     origin |= {"vaekit": sys.modules["vaekit"].__version__, "torch": str(torch.__version__)}  # others round otherwise
 
-    out = sys.stdout if type(sys.stderr).__module__.startswith("ipykernel") else sys.stderr  # which Jupyter paints red
-    rows, threads = {}, torch.get_num_threads()
+    rows, futures, threads = {}, [], torch.get_num_threads()
     try:
         run(*jobs[0], steps=0)  # refuses what every run would refuse, and fetches MNIST before they do
-        kept = _read_rows(path, origin)
-        _write_rows(path, origin, kept)
-        rows = {job: kept[job] for job in jobs if job in kept}
-        results = _results(executor, run, [job for job in jobs if job not in rows])
-        how = {"total": len(jobs), "initial": len(rows), "file": out, "disable": not progress}
-        with closing(results), tqdm(results, "sweep", **how) as bar:
+        rows = _read_rows(path, origin)
+        _write_rows(path, origin, rows)
+        ahead = [job for job in jobs if job not in rows]
+        if executor is None:
+            results = starmap(run, ahead)
+        else:
+            futures = [executor.submit(run, *job) for job in ahead]
+            results = (future.result() for future in as_completed(futures))
+        with tqdm(results, "sweep", len(jobs), initial=len(jobs) - len(ahead), disable=not progress) as bar:
             for row in bar:
                 rows[row.beta, row.seed] = row
                 bar.set_postfix(beta=row.beta, rate=row.rate, distortion=row.distortion, refresh=False)
-                _write_rows(path, origin, kept | rows)
+                _write_rows(path, origin, rows)
     except (Exception, KeyboardInterrupt) as error:
-        if not rows:
+        if not (there := rows.keys() & jobs):
             raise
-        warnings.warn(f"{one_line(error)}; {len(rows)} of {len(jobs)} runs are there", stacklevel=2)
+        warnings.warn(f"{one_line(error)}; {len(there)} of {len(jobs)} runs are there", stacklevel=2)
     finally:
         torch.set_num_threads(threads)
-    if diverged := sum(math.isnan(row.loss) for row in rows.values()):
-        warnings.warn(f"{diverged} runs diverged: their rows are NaN, try an lr below {lr:g}", stacklevel=2)
-    return Sweep(tuple(sorted(rows.values())), origin, tuple(sorted(set(jobs) - set(rows))))
-
-
-def _results(executor: Executor | None, run: Callable, jobs: list[tuple[float, int]]) -> Iterator[Row]:
-    """Each job's row, as the runs end. Closed early, it calls off the rest."""
-    if executor is None:
-        yield from starmap(run, jobs)
-        return
-    futures = [executor.submit(run, *job) for job in jobs]
-    try:
-        yield from (future.result() for future in as_completed(futures))
-    finally:
         for future in futures:
             future.cancel()
+    found = tuple(rows[job] for job in jobs if job in rows)
+    if diverged := sum(math.isnan(row.loss) for row in found):
+        warnings.warn(f"{diverged} runs diverged: their rows are NaN, try an lr below {lr:g}", stacklevel=2)
+    return Sweep(found, origin, tuple(job for job in jobs if job not in rows))
 
 
 def run_one(beta, seed, *, images, test_images, steps, lr, kind, latent_dim, hidden, batch_size) -> Row:
     """Train and measure one model, in whichever process."""
     torch.get_num_threads()  # torch sets a thread up when it is first asked, and would undo the next line
     torch.set_num_threads(1)
-    x, test = _tensors(images, test_images)
+    # torch.tensor copies: by where an array from another process lies, the last digit of a product may depend
+    x = mnist(device="cpu").images if images is None else torch.tensor(images)
+    shown = mnist(train=False, device="cpu").images if images is None else x
+    shown = shown[:N_MEASURED] if test_images is None else torch.tensor(test_images)
+    if shown.shape[1:] != x.shape[1:]:
+        shapes = f"{tuple(x.shape[1:])} and {tuple(shown.shape[1:])}"
+        raise ValueError(f"images and test_images must be of one shape (C, H, W); they are {shapes}")
     model, generator = from_seed(VAE, latent_dim, hidden, x.shape[1:], seed), torch.Generator().manual_seed(seed)
     loop = train(model, x, Knobs(beta=beta, lr=lr), batch_size=batch_size, kind=kind, generator=generator)
     for _ in islice(loop, steps):
         pass
-    return Row(beta, seed, *_measure(model, test, beta, kind))
+    return Row(beta, seed, *_measure(model, shown, beta, kind))
 
 
 @torch.no_grad()
@@ -171,18 +171,6 @@ def _as_array(images: Tensor | None) -> np.ndarray | None:
     return (images if images.dtype == torch.uint8 else images.float()).numpy(force=True)
 
 
-def _tensors(images: np.ndarray | None, test_images: np.ndarray | None) -> tuple[Tensor, Tensor]:
-    """The images to train on and those to measure on, (N, C, H, W)."""
-    # torch.tensor copies: by where an array from another process lies, the last digit of a product may depend
-    x = mnist(device="cpu").images if images is None else torch.tensor(images)
-    if test_images is None:
-        return x, (mnist(train=False, device="cpu").images if images is None else x)[:N_MEASURED]
-    if test_images.shape[1:] != x.shape[1:]:
-        shapes = f"{tuple(x.shape[1:])} and {test_images.shape[1:]}"
-        raise ValueError(f"images and test_images must be of one shape (C, H, W); they are {shapes}")
-    return x, torch.tensor(test_images)
-
-
 def _read_rows(path: str | os.PathLike | None, origin: dict) -> dict[tuple[float, int], Row]:
     """The finished runs of an earlier call. Raises ValueError when the file is another's, or of other settings."""
     if path is None or not as_path(path).exists():
@@ -199,12 +187,4 @@ def _read_rows(path: str | os.PathLike | None, origin: dict) -> dict[tuple[float
 
 def _write_rows(path: str | os.PathLike | None, origin: dict, rows: dict) -> None:
     if path is not None:
-        content = {"vaekit sweep": origin, "rows": list(rows.values())}
-        write_whole(path, json.dumps(content, indent=1, default=float).encode())
-
-
-def _several(name: str, values) -> list:
-    values = values.tolist() if hasattr(values, "tolist") else values  # a tensor's elements are tensors
-    if not isinstance(values, Iterable) or not (several := list(values)):
-        raise ValueError(f"{name} must be several numbers such as [1, 10], not {short_repr(values)}")
-    return several
+        write_whole(path, json.dumps({"vaekit sweep": origin, "rows": list(rows.values())}, indent=1).encode())
