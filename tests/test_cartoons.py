@@ -123,13 +123,12 @@ def test_what_faces_refuses(refuses, name, least):
 @pytest.mark.parametrize(
     ("factors", "words"),
     [
-        ([0.5] * 8, "factors must be a tensor .*not \\[0.5, .*: try"),
-        (some(3).to(torch.complex64), "not tensor.*: try torch.tensor of real"),
+        ([0.5] * 8, "factors must be a tensor .*not \\[0.5, "),
         (some(3)[0], r"shape of these is \(8,"),
         (some(3)[:, :7], r"shape of these is \(3, 7"),
         (some(3)[:0], r"shape of these is \(0,"),
         (some(3) + 1, r"reach from .*try factors.clamp\(0, 1\)"),
-        (some(3) * torch.nan, "reach from nan to nan$"),
+        (some(3) * torch.nan, "reach from nan to nan"),
     ],
 )
 def test_what_draw_faces_refuses(refuses, factors, words):

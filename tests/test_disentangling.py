@@ -76,7 +76,7 @@ GOOD = draws(2)
         ([[1.0]], GOOD, "codes must be a tensor .*, not"),
         (GOOD, GOOD[:, 0], r"factors must be \(N, columns\).*\(4000,\)"),
         (GOOD[:, :0], GOOD, r"codes must be .*\(4000, 0\)"),
-        (GOOD, GOOD[:10], "one row per image; there are 4000 and 10"),
+        (GOOD, GOOD[:10], r"factors must be .* one row per image; these are \(10, 2\)"),
         (GOOD * torch.nan, GOOD, "codes must be finite.*NaN"),
         (GOOD, torch.cat([GOOD[:, :1], torch.ones(N, 1)], 1), "factor 1 has one value in all 4000 rows"),
     ],

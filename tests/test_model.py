@@ -3,10 +3,9 @@
 import pytest
 import torch
 from torch import nn
-from torch.nn.utils.parametrizations import weight_norm
 
 from vaekit import VAE, Autoencoder, ConvDecoder, ConvEncoder, Knobs, reparameterize, train
-from vaekit.model import LinearVAE, initialize
+from vaekit.model import DIGIT, LinearVAE, from_seed, initialize
 
 
 def seeded(seed=0):
@@ -69,46 +68,27 @@ def test_autoencoder_has_the_same_weights_and_no_noise():
 
 
 def test_first_weights_come_from_the_generator_alone():
-    torch.manual_seed(0)
-    a = VAE(2, 16, init_generator=seeded(1))
+    def make(seed):
+        layers = [nn.ConvTranspose2d(2, 3, 3), nn.ConvTranspose1d(2, 3, 3), nn.Conv3d(2, 3, 3), VAE(2, 16)]
+        return list(initialize(nn.ModuleList(layers), seeded(seed)).parameters())
+
+    a = make(1)
     torch.manual_seed(77)  # another global state, the same weights
-    b, c = VAE(2, 16, init_generator=seeded(1)), VAE(2, 16, init_generator=seeded(2))
-    assert all(torch.equal(p, q) for p, q in zip(a.parameters(), b.parameters(), strict=True))
-    assert not any(torch.equal(p, q) for p, q in zip(a.parameters(), c.parameters(), strict=True))
+    assert all(torch.equal(p, q) for p, q in zip(a, make(1), strict=True))
+    assert not any(torch.equal(p, q) for p, q in zip(a, make(2), strict=True))
+    assert torch.equal(
+        VAE(2, 16, init_generator=seeded()).encoder.mu.weight, from_seed(VAE, 2, 16, DIGIT, 0).encoder.mu.weight
+    )
 
 
-def test_first_weights_of_any_convolution_come_from_the_generator_too():
-    def make():
-        layers = [nn.ConvTranspose2d(2, 3, 3), nn.ConvTranspose1d(2, 3, 3), nn.Conv3d(2, 3, 3)]
-        return initialize(nn.ModuleList([*layers, weight_norm(nn.Linear(3, 4))]), seeded()).state_dict().values()
-
-    assert all(torch.equal(a, b) for a, b in zip(make(), make(), strict=True))
-    layer = initialize(nn.ConvTranspose2d(20, 5, 4), seeded())  # torch counts 5 · 4 · 4 inputs
-    assert 0.95 / 80**0.5 < layer.weight.abs().max() <= 1 / 80**0.5
-
-
-def test_first_weights_are_spread_as_pytorch_s_own():
-    """nn.Linear draws weight and bias uniformly within ± 1/√(inputs)."""
-    layer = initialize(nn.Linear(400, 784), seeded())
-    for values in (layer.weight, layer.bias):
-        assert values.abs().max() <= 1 / 20
-        assert values.abs().max() > 0.99 / 20
-        assert values.std().item() == pytest.approx(1 / 20 / 3**0.5, rel=0.05)
-        assert abs(values.mean().item()) < 4 / 20 / 3**0.5 / values.numel() ** 0.5
+@pytest.mark.parametrize(("layer", "inputs"), [(nn.Linear(400, 784), 400), (nn.ConvTranspose2d(20, 25, 4), 400)])
+def test_first_weights_are_spread_as_pytorch_s_own(layer, inputs):
+    """Weight and bias uniformly within ± 1/√(inputs); of a transposed convolution torch counts 25 · 4 · 4."""
+    initialize(layer, seeded())
+    assert 0.99 < layer.weight.abs().max() * inputs**0.5 <= 1 and 0.5 < layer.bias.abs().max() * inputs**0.5 <= 1
+    assert layer.weight.std().item() == pytest.approx((3 * inputs) ** -0.5, rel=0.05)
+    assert abs(layer.weight.mean().item()) < 4 * (3 * inputs * layer.weight.numel()) ** -0.5
     assert initialize(nn.Linear(3, 4, bias=False), seeded()).bias is None
-
-
-def test_bad_sizes_get_one_line(refuses):
-    for make, name in ((VAE, "latent_dim"), (VAE, "hidden"), (LinearVAE, "latent_dim")):
-        with refuses(ValueError, f"^{name} must be a whole number from 1 up, not 2.0"):
-            make(**{name: 2.0})
-
-
-def test_images_of_another_size_get_one_line(refuses):
-    with refuses(ValueError, "takes images of 784 values, these have 1024"):
-        VAE().encode(torch.zeros(2, 1, 32, 32))
-    with refuses(ValueError, "takes images of 784 values, these have 1024"):
-        LinearVAE().encode(torch.zeros(2, 1, 32, 32))
 
 
 def a_mean(shape=(3, 8, 6)):
@@ -144,12 +124,6 @@ def test_linear_vae_starts_at_the_mean_image():
     assert torch.equal(without.encoder.mu.weight, model.encoder.mu.weight)
 
 
-@pytest.mark.parametrize("mean", [[0.0], torch.zeros(1, 28, 28, dtype=torch.uint8), torch.zeros(28, 28)])
-def test_a_bad_mean_gets_one_line(refuses, mean):
-    with refuses((TypeError, ValueError), r"^mean must be one image \(1, 28, 28\) of floating point, .*, not .*[0-9]"):
-        LinearVAE(mean=mean)
-
-
 def convolutional(shape, seed: int = 0, latent_dim: int = 3) -> VAE:
     halves = {"encoder": ConvEncoder(latent_dim, 4, shape), "decoder": ConvDecoder(latent_dim, 4, shape)}
     return VAE(latent_dim, image_shape=shape, **halves, init_generator=torch.Generator().manual_seed(seed))
@@ -177,7 +151,27 @@ def test_convolutional_halves_learn_digits(digits):
     assert losses[0] > 500 and losses[-1] < 300
 
 
-@pytest.mark.parametrize("half", [ConvEncoder, ConvDecoder])
-def test_images_too_small_to_be_halved_twice(half, refuses):
-    with refuses(ValueError, r"image_shape must be \(C, H, W\) of 8 × 8 pixels or more, not \(1, 7, 28\)"):
-        half(image_shape=(1, 7, 28))
+SIZE, MEAN = (
+    "must be a whole number from 1 up, not 2.0",
+    r"^mean must be one image \(1, 28, 28\) of floating point, .*, not ",
+)
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: VAE(latent_dim=2.0), f"^latent_dim {SIZE}"),
+        (lambda: VAE(hidden=2.0), f"^hidden {SIZE}"),
+        (lambda: LinearVAE(latent_dim=2.0), f"^latent_dim {SIZE}"),
+        (lambda: VAE().encode(torch.zeros(2, 1, 32, 32)), "takes images of 784 values, these have 1024"),
+        (lambda: LinearVAE().encode(torch.zeros(2, 1, 32, 32)), "takes images of 784 values, these have 1024"),
+        (lambda: LinearVAE(mean=[0.0]), MEAN),
+        (lambda: LinearVAE(mean=torch.zeros(1, 28, 28, dtype=torch.uint8)), MEAN),
+        (lambda: LinearVAE(mean=torch.zeros(28, 28)), MEAN),
+        (lambda: ConvEncoder(image_shape=(1, 7, 28)), r"\(C, H, W\) of 8 × 8 pixels or more, not \(1, 7, 28\)"),
+        (lambda: ConvDecoder(image_shape=(28, 28)), r"\(C, H, W\) of 8 × 8 pixels or more, not \(28, 28\)"),
+    ],
+)
+def test_what_does_not_fit_gets_one_line(refuses, make, words):
+    with refuses((TypeError, ValueError), words):
+        make()

@@ -71,7 +71,7 @@ def test_pyplot_knows_of_what_is_drawn_only_without_an_ax(ax, name):
 
 def test_latent_dots_and_ellipses_of_two_sigma(ax):
     mu, std, labels = cloud()
-    plot_latent(mu, std, labels, tilt=30, ax=ax)
+    plot_latent(torch.nn.Parameter(torch.tensor(mu)), torch.tensor(std), labels, tilt=30, ax=ax)
     (ellipses,) = (c for c in ax.collections if isinstance(c, EllipseCollection))
     (dots,) = (c for c in ax.collections if not isinstance(c, EllipseCollection))
     sizes = np.stack([ellipses.get_widths(), ellipses.get_heights()], 1)
@@ -110,17 +110,13 @@ def test_latent_rings_numerals_and_limits(ax):
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-@pytest.mark.parametrize("top", [255, 1.0])
-def test_images_lie_row_by_row(ax, channels, top):
-    images = (np.arange(1, 6) / 5 * top).astype(np.uint8 if top == 255 else float)
-    images = np.tile(images[:, None, None, None], (1, channels, 2, 3))
+def test_images_lie_row_by_row(ax, channels):
+    images = np.tile(np.arange(51, 256, 51, dtype=np.uint8)[:, None, None, None], (1, channels, 2, 3))
     plot_images(images, columns=2, ax=ax)
     (picture,) = ax.get_images()
     sheet = np.asarray(picture.get_array()).reshape(6, 6, -1)[..., 0]  # 3 rows of 2 px, 2 columns of 3 px
-    np.testing.assert_allclose(sheet[::2, ::3].ravel(), [*images[:, 0, 0, 0], 0])
     np.testing.assert_allclose(np.kron(sheet[::2, ::3], np.ones((2, 3))), sheet)
-    if channels == 1:
-        assert picture.get_clim() == (0, top)
+    np.testing.assert_allclose(sheet[::2, ::3].ravel(), [*images[:, 0, 0, 0], 0])
     assert not ax.axison
 
 
@@ -136,12 +132,6 @@ def test_images_of_any_type_are_shown_as_bright_as_they_are(ax, channels):
         white = 255 if shown.dtype == np.uint8 else 1
         np.testing.assert_allclose(shown / white, true[0].permute(1, 2, 0), atol=0.01)
     plot_images(true > 2, ax=ax)
-
-
-def test_a_plane_of_codes_that_have_gradients(ax):
-    mu, std, _ = cloud()
-    plot_latent(torch.nn.Parameter(torch.tensor(mu)), torch.tensor(std).bfloat16(), ax=ax)
-    np.testing.assert_allclose(ax.collections[-1].get_offsets(), mu)
 
 
 def test_curves_and_marks(ax):
@@ -232,17 +222,15 @@ def test_errors_are_one_line(ax, refuses, words, plot, given):
         plot(*given, ax=ax)
 
 
-def test_the_drawing_of_the_model_colours_the_parts_that_are_asked_for(ax):
+def test_the_drawing_of_the_model_colours_the_parts_that_are_asked_for(ax, refuses):
     plot_model(["mu", "kl"], ax=ax)
     boxes = {text.get_text(): text.get_bbox_patch() for text in ax.texts if text.get_bbox_patch()}
     lit = {words for words, box in boxes.items() if to_hex(box.get_facecolor()) == BLUE}
     assert lit == {MODEL_PARTS[name][3] for name in ("mu", "kl")}
-
-
-def test_an_autoencoder_is_drawn_without_what_it_lacks(ax):
+    ax.clear()
     words = {text.get_text() for text in plot_model(["z"], variational=False, ax=ax).texts}
-    assert "$z$" in words and not words & {r"$\mu$", r"$\sigma$", r"$\varepsilon$"}
-    with pytest.raises(ValueError, match="parts of x, .*, reconstruction; not kl"):
+    assert "$z$" in words and not words & {r"$\mu$", r"$\sigma$", r"$\varepsilon$"}  # an autoencoder has none
+    with refuses(ValueError, "parts of x, .*, reconstruction; not kl"):
         plot_model(["kl"], variational=False, ax=ax)
 
 

@@ -92,11 +92,11 @@ def test_applies_to():
 @pytest.mark.parametrize(
     ("error", "words", "given"),
     [
-        (ValueError, "^eigenvalues .*not negative, these reach from -0.5 to 1", ([1.0, -0.5], 1, 0.5)),
-        (ValueError, r"^eigenvalues .*shape of these is \(0,\)", ([], 1, 0.5)),
-        (ValueError, r"theory.eigenvalues\(images\); the shape .* \(5, 1, 4, 4\)", (torch.zeros(5, 1, 4, 4), 1, 0.5)),
-        (TypeError, "^eigenvalues must be real numbers.*this str is not", ("many", 1, 0.5)),
-        (TypeError, "this list is not", ([[1.0], [1.0, 2.0]], 1, 0.5)),
+        (ValueError, r"^eigenvalues .*finite and not negative.*; not \[1.0, -0.5\]", ([1.0, -0.5], 1, 0.5)),
+        (ValueError, r"^eigenvalues .*; not \[\]", ([], 1, 0.5)),
+        (ValueError, r"theory.eigenvalues\(images\); not tensor", (torch.zeros(5, 1, 4, 4), 1, 0.5)),
+        (TypeError, "^eigenvalues must be variances.*; not 'many'", ("many", 1, 0.5)),
+        (TypeError, r"; not \[\[1.0\], \[1.0, 2.0\]\]", ([[1.0], [1.0, 2.0]], 1, 0.5)),
         (ValueError, "^k must be a whole number from 1 to 5, not 6", (TOY, 6, 0.5)),
         (ValueError, "^noise_variance must be a finite number above 0", (TOY, 2, 0)),
         (TypeError, "^noise_variance must be a finite number above 0", (TOY, 2, "half")),

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from vaekit._checks import check_seed, check_whole, short_repr
+from vaekit._checks import check_seed, check_type, check_whole
 from vaekit.data import ImageSet, choose_device
 
 FACTORS = ("smile", "skin tone", "hair length", "hair colour", "glasses", "beard", "eye opening", "head width")
@@ -34,10 +34,8 @@ def faces(n: int, size: int = 32, seed: int = 0, device: str | torch.device | No
     The same seed gives the same factors on every device, and the first k of them are those of `faces(k)`.
     Raises ValueError when n < 1, size < 16, or the seed is negative or no whole number.
     """
-    check_whole("n", n, 1)
-    check_whole("size", size, 16)
-    check_seed(seed)
-    factors = torch.rand(n, len(FACTORS), generator=torch.Generator("cpu").manual_seed(seed), device="cpu")
+    generator = torch.Generator("cpu").manual_seed(check_seed(seed))
+    factors = torch.rand(check_whole("n", n), len(FACTORS), generator=generator, device="cpu")
     factors = factors.to(choose_device(device))
     return FaceSet(draw_faces(factors, size), None, "Cartoon faces", factors)
 
@@ -50,23 +48,17 @@ def draw_faces(factors: Tensor, size: int = 32) -> Tensor:
     Every pixel is a continuous function of every factor.
     Raises TypeError or ValueError when the factors are not such a tensor, or size < 16.
     """
-    _check_factors(factors)
     check_whole("size", size, 16)
+    wanted = f"a tensor (n, {len(FACTORS)}) of values in [0, 1], in the order {', '.join(FACTORS)}"
+    check_type("factors", factors, Tensor, wanted)
+    if factors.shape[1:] != (len(FACTORS),) or not len(factors):
+        raise ValueError(f"factors must be {wanted}; the shape of these is {tuple(factors.shape)}")
+    low, high = factors.aminmax()
+    if not (low >= 0 and high <= 1):
+        raise ValueError(f"factors must be {wanted}; these reach from {low:g} to {high:g}: try factors.clamp(0, 1)")
     chunk = max(1, 2**18 // size**2)  # one megabyte per plane: fits the cache, whatever n
     pictures = (_Portrait(some, size).painted() for some in factors.to(torch.float32).split(chunk))
     return torch.cat([picture.clamp_(0, 255).round_().to(torch.uint8) for picture in pictures])
-
-
-def _check_factors(factors) -> None:
-    wanted = f"factors must be a tensor (n, {len(FACTORS)}) of values in [0, 1], in the order {', '.join(FACTORS)}"
-    if not isinstance(factors, Tensor) or factors.is_complex():
-        raise TypeError(f"{wanted}; not {short_repr(factors)}: try torch.tensor of real numbers")
-    if factors.ndim != 2 or factors.shape[1] != len(FACTORS) or len(factors) == 0:
-        raise ValueError(f"{wanted}; the shape of these is {tuple(factors.shape)}")
-    low, high = (float(v) for v in factors.aminmax())
-    if not (low >= 0 and high <= 1):
-        hint = ": try factors.clamp(0, 1)" if low == low else ""
-        raise ValueError(f"{wanted}; these reach from {low:g} to {high:g}{hint}")
 
 
 def _on_ramp(ramp: tuple, where: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 """What the lab's meters show, functions of the posteriors' means and log-variances; and how tight the bound is."""
 
 import math
-from functools import reduce
+from functools import partial, reduce
 from typing import NamedTuple
 
 import torch
@@ -68,11 +68,8 @@ def covered(z: Tensor, mu: Tensor, logvar: Tensor | None, radius: float = 2.0) -
         raise ValueError(f"z must be (..., D), of as many dimensions as mu; {tuple(z.shape)} meets {tuple(mu.shape)}")
     if logvar is None:
         return torch.zeros(z.shape[:-1], dtype=torch.bool, device=z.device)
-    scale = torch.exp(-0.5 * logvar)  # 1/σ
-    unusable = ~(mu.isfinite() & scale.isfinite()).all(1, keepdim=True)
-    mu, scale = mu.masked_fill(unusable, math.inf), scale.masked_fill(unusable, 1)  # infinitely far from anywhere
-    codes, places = _by_dimension(mu, scale), z.reshape(-1, z.shape[-1]).split(PLACES)
-    return torch.cat([(_squared(some, codes) <= radius**2).any(1) for some in places]).view(z.shape[:-1])
+    near = [(_squared(some, mu, logvar) <= radius**2).any(1) for some in z.reshape(-1, z.shape[-1]).split(PLACES)]
+    return torch.cat(near).view(z.shape[:-1])
 
 
 def _check_codes(least: int, generator: torch.Generator | None = None, **codes: Tensor) -> None:
@@ -86,15 +83,11 @@ def _check_codes(least: int, generator: torch.Generator | None = None, **codes: 
     check_type("generator", generator, torch.Generator | None, "such as torch.Generator().manual_seed(0)")
 
 
-def _by_dimension(mu: Tensor, scale: Tensor) -> list[tuple[Tensor, Tensor]]:
-    """Codes (N, D) and their 1/σ as pairs of (N,), one for each dimension: so `_squared` is faster."""
-    return list(zip(mu.T.contiguous(), scale.T.contiguous(), strict=True))
-
-
-def _squared(places: Tensor, codes: list[tuple[Tensor, Tensor]]) -> Tensor:
-    """Σ_d ((z_d − μ_d) / σ_d)² of places (n, D) and codes by dimension. Returns (n, N)."""
+def _squared(places: Tensor, mu: Tensor, logvar: Tensor) -> Tensor:
+    """Σ_d ((z_d − μ_d) / σ_d)² of places (n, D) and codes (N, D). Returns (n, N)."""
     # The difference itself: z²/σ² − 2zμ/σ² + μ²/σ² as matrix products is off by several units at σ = 0.003.
-    return sum(((z[:, None] - m) * s).square() for z, (m, s) in zip(places.T, codes, strict=True))
+    codes = zip(places.T, mu.T.contiguous(), torch.exp(-0.5 * logvar).T.contiguous(), strict=True)
+    return sum(((z[:, None] - m) * s).square() for z, m, s in codes)
 
 
 def prior_draws(mu: Tensor, n: int, generator: torch.Generator) -> Tensor:
@@ -166,11 +159,11 @@ def mutual_information(mu: Tensor, logvar: Tensor, generator: torch.Generator, d
 def _log_ratio(mu: Tensor, logvar: Tensor, generator: torch.Generator) -> Tensor:
     """log q(z|x) − log q(z) of one draw z ~ q(z|x) of each image. Returns (N,)."""
     eps = torch.randn(mu.shape, generator=generator, device=mu.device, dtype=mu.dtype)
-    z, codes = mu + torch.exp(0.5 * logvar) * eps, _by_dimension(mu, torch.exp(-0.5 * logvar))
+    z = mu + torch.exp(0.5 * logvar) * eps
     heights = -0.5 * logvar.sum(1)  # (N,): log q(μ|x); both densities have the same 2π
     own, log_q = heights - 0.5 * eps.square().sum(1), []
     for numbers in torch.arange(len(mu), device=mu.device).split(PLACES):
-        parts = heights - 0.5 * _squared(z[numbers], codes)  # (n, N)
+        parts = heights - 0.5 * _squared(z[numbers], mu, logvar)  # (n, N)
         parts[numbers - numbers[0], numbers] = own[numbers]  # (z − μ)/σ is ε: exact for the narrowest q
         log_q.append(torch.logsumexp(parts, 1))
     return own - torch.cat(log_q) + math.log(len(mu))
@@ -192,16 +185,10 @@ def recall(real: Tensor, generated: Tensor, k: int = 5) -> Tensor:
         raise ValueError(f"images must have one shape; these have {tuple(real.shape)} and {tuple(generated.shape)}")
     dtype = reduce(torch.promote_types, (real.dtype, generated.dtype, torch.float32))
     real, generated = (as_floats(some).to(dtype).flatten(1) for some in (real, generated))
-    # k + 1, as each sample is its own nearest.
-    nearest = [_distance(part, generated).topk(k + 1, largest=False).values for part in generated.split(PLACES)]
-    radius = torch.cat(nearest)[:, k]  # (M,)
-    inside = [(_distance(part, generated) <= radius).any(1) for part in real.split(PLACES)]
-    return torch.cat(inside).float().mean()
-
-
-def _distance(a: Tensor, b: Tensor) -> Tensor:
     # By differences: as a matrix product equal images would lie a random little apart.
-    return torch.cdist(a, b, compute_mode="donot_use_mm_for_euclid_dist")
+    distance = partial(torch.cdist, x2=generated, compute_mode="donot_use_mm_for_euclid_dist")
+    radius = distance(generated).kthvalue(k + 1).values  # (M,): k + 1, as each sample is its own nearest
+    return (distance(real) <= radius).any(1).float().mean()
 
 
 def log_likelihood(
@@ -217,11 +204,10 @@ def log_likelihood(
     """
     check_whole("samples", samples)
     check_type("model", model, nn.Module, "a torch.nn.Module such as vaekit.VAE()")
-    if kind != "linear" or not isinstance(x, Tensor):  # whose pixels may be any number
-        check_images(x)
+    check_images(x)
     generator = torch.Generator(x.device).manual_seed(0) if generator is None else generator
     check_type("generator", generator, torch.Generator, "such as torch.Generator().manual_seed(0)")
-    dtype = next((weight.dtype for weight in model.parameters()), as_floats(x[:1]).dtype)
+    dtype = next(model.parameters(), torch.empty(0)).dtype
     with watching(model):
         parts = [as_floats(part).to(dtype) for part in x.split(IMAGES)]
         return torch.cat([_bound(model, part, samples, generator, kind) for part in parts])
@@ -261,10 +247,12 @@ def mutual_information_gap(codes: Tensor, factors: Tensor, bins: int = 20) -> Ga
     Raises TypeError or ValueError when the two do not fit together, or a factor is constant.
     Source: Chen et al. 2018, section 4; they take samples from q(z|x), the means here are read without its noise.
     """
-    _check_table("codes", codes)
-    _check_table("factors", factors)
-    if len(codes) != len(factors):
-        raise ValueError(f"codes and factors must have one row per image; there are {len(codes)} and {len(factors)}")
+    for name, values in {"codes": codes, "factors": factors}.items():
+        check_type(name, values, Tensor, "a tensor (N, columns)")
+        if values.ndim != 2 or 0 in values.shape or len(values) != len(codes):
+            raise ValueError(f"{name} must be (N, columns), one row per image; these are {tuple(values.shape)}")
+        if not values.isfinite().all():
+            raise ValueError(f"{name} must be finite; these hold NaN or infinity: has the training diverged?")
     check_whole("bins", bins, 2, len(codes))
     code_bins, factor_bins = _binned(codes, bins), _binned(factors, bins)
     information = torch.stack([_information(code_bins, one, bins) for one in factor_bins.T], 1)  # (D, F)
@@ -297,11 +285,3 @@ def _information(codes: Tensor, factor: Tensor, bins: int) -> Tensor:
     joint = cell.flatten().bincount(minlength=dims * bins**2).view(dims, bins, bins) / len(codes)
     independent = joint.sum(2, keepdim=True) * joint.sum(1, keepdim=True)
     return (torch.xlogy(joint, joint) - torch.xlogy(joint, independent)).sum((1, 2)).clamp(min=0)
-
-
-def _check_table(name: str, values: Tensor) -> None:
-    check_type(name, values, Tensor, "a tensor (N, columns)")
-    if values.ndim != 2 or 0 in values.shape:
-        raise ValueError(f"{name} must be (N, columns), none of them 0; these are {tuple(values.shape)}")
-    if not values.isfinite().all():
-        raise ValueError(f"{name} must be finite; these hold NaN or infinity: has the training diverged?")

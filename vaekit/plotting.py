@@ -54,6 +54,7 @@ _PLAIN = {
     "z": (3.8, 0.0, "circle", "$z$"),
     "decoder": (5.6, 0.0, "widening", "decoder\n$g_\\theta(z)$"),
     "x_hat": (7.2, 0.0, "square", r"$\hat x$"),
+    "reconstruction": MODEL_PARTS["reconstruction"],
 }
 _FLOW = [("x", "encoder"), ("encoder", "mu"), ("encoder", "sigma"), ("mu", "z"), ("sigma", "z"), ("eps", "z")]
 _FLOW += [("z", "decoder"), ("decoder", "x_hat"), ("x", "reconstruction"), ("x_hat", "reconstruction")]
@@ -66,14 +67,10 @@ def plot_model(highlight=(), *, variational: bool = True, ax: Axes | None = None
     highlight: the parts in colour, of `MODEL_PARTS`. variational: False for an autoencoder, x → z → x̂.
     Returns the ax. Raises ValueError when a part is none of the drawing's.
     """
-    hidden = () if variational else ("mu", "sigma", "eps", "kl")
-    parts = {name: part for name, part in MODEL_PARTS.items() if name not in hidden} | ({} if variational else _PLAIN)
+    parts = MODEL_PARTS if variational else _PLAIN
     if unknown := set(highlight) - parts.keys():
         raise ValueError(f"highlight takes parts of {', '.join(parts)}; not {', '.join(sorted(unknown))}")
-    if ax is None:
-        import matplotlib.pyplot as plt
-
-        ax = plt.figure(figsize=(9.6, 4.2 if variational else 3.4)).gca()
+    ax = _axes(ax, (9.6, 4.2 if variational else 3.4))
     ax.set(xlim=(-0.6, 8.2), ylim=(-2.15 if variational else -1.2, 2.0), aspect="equal")
     ax.set_axis_off()
     for start, end in _FLOW if variational else [*_FLOW, ("encoder", "z")]:
@@ -282,12 +279,13 @@ def plot_graph(nodes, arrows, gradients, *, random=(), ax: Axes | None = None):
     return ax
 
 
-def _axes(ax: Axes | None) -> Axes:
+def _axes(ax: Axes | None, size: tuple[float, float] | None = None) -> Axes:
+    """The ax that was given, else pyplot's own; or one of a new figure of this size."""
     if ax is not None:
         return ax
     import matplotlib.pyplot as plt
 
-    return plt.gca()
+    return plt.figure(figsize=size).gca() if size else plt.gca()
 
 
 def _array(values) -> np.ndarray:

@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from vaekit._checks import check_number, check_whole
+from vaekit._checks import check_number, check_whole, short_repr
 from vaekit.data import check_images
 from vaekit.model import LinearVAE
 from vaekit.training import Knobs
@@ -78,18 +78,12 @@ def eigenvalues(images: Tensor) -> Tensor:
 
     images: (N, C, H, W), uint8 in 0..255 or floating point in [0, 1]; read as numbers in [0, 1].
     Returns (C·H·W,), float64, descending, never negative; divided by N, not N − 1.
-    Takes min(N, C·H·W)³ operations: of large images, give a thousand. Raises as `check_images` does.
+    Takes (C·H·W)³ operations. Raises as `check_images` does.
     """
     check_images(images)
-    n, d = len(images), images[0].numel()
-    mean = sum(x.sum(0) for x in _chunks(images)) / n  # (C·H·W,)
-    if n < d:  # x xᵀ has the eigenvalues of xᵀ x, but for d − n zeros, and is smaller
-        x = torch.cat([x - mean for x in _chunks(images)])  # (N, C·H·W)
-        products = x @ x.T / n
-    else:
-        products = sum((x - mean).T @ (x - mean) for x in _chunks(images)) / n
-    values = torch.linalg.eigvalsh(products).flip(0).clamp(min=0)  # a pixel that never varies comes out as ± 1e-16
-    return nn.functional.pad(values, (0, d - len(values)))
+    mean = sum(x.sum(0) for x in _chunks(images)) / len(images)  # (C·H·W,)
+    covariance = sum((x - mean).T @ (x - mean) for x in _chunks(images)) / len(images)
+    return torch.linalg.eigvalsh(covariance).flip(0).clamp(min=0)  # a pixel that never varies comes out as ± 1e-16
 
 
 def applies_to(model: nn.Module, kind: str) -> bool:
@@ -106,16 +100,12 @@ def _chunks(images: Tensor):
 
 
 def _check_eigenvalues(values) -> Tensor:
-    wanted = "eigenvalues must be real numbers (d,), such as vaekit.theory.eigenvalues(images)"
+    wanted = "eigenvalues must be variances (d,), finite and not negative, such as vaekit.theory.eigenvalues(images)"
     try:
-        values = values.detach().cpu().double().numpy() if isinstance(values, Tensor) else values
-        found = np.array(values, np.float64)
+        found = np.array(values.numpy(force=True) if isinstance(values, Tensor) else values, np.float64)
     except (TypeError, ValueError):
-        raise TypeError(f"{wanted}; this {type(values).__name__} is not") from None
-    if found.ndim != 1 or not found.size:
-        raise ValueError(f"{wanted}; the shape of these is {found.shape}")
-    low, high = found.min(), found.max()
+        raise TypeError(f"{wanted}; not {short_repr(values)}") from None
     # What an eigenvalue solver leaves of a zero, in single precision at worst, is one.
-    if not (low >= -1e-5 * abs(high) and high < math.inf):
-        raise ValueError(f"{wanted}; variances are finite and not negative, these reach from {low:g} to {high:g}")
+    if found.ndim != 1 or not found.size or not (-1e-5 * abs(found.max()) <= found.min() <= found.max() < math.inf):
+        raise ValueError(f"{wanted}; not {short_repr(values)}")
     return torch.from_numpy(found).clamp(min=0).sort(descending=True).values
