@@ -35,17 +35,13 @@ def test_the_set_and_its_first_keep_the_factors():
 
 
 def test_one_seed_one_set_and_the_first_of_many_are_the_few():
+    with torch.device("meta"):  # what is not made beside the factors would be lost
+        found = faces(20, 16, device="cpu")
+    assert torch.equal(found.images, draw_faces(some(20), 16))
     many, few = faces(700, device="cpu"), faces(301, device="cpu")  # drawn in chunks of 256
     assert torch.equal(many.images, faces(700, device="cpu").images)
     assert torch.equal(many.factors[:301], few.factors) and torch.equal(many.images[:301], few.images)
     assert not torch.equal(many.factors, faces(700, seed=1, device="cpu").factors)
-
-
-def test_everything_is_made_on_the_factors_device():
-    """Where the default device is another, whatever is not put beside the factors would be lost."""
-    with torch.device("meta"):
-        found = faces(20, 16, device="cpu")
-    assert torch.equal(found.images, faces(20, 16, device="cpu").images)
 
 
 # Where pictures may change, in shares of the height and the width from the top left: top, bottom, left, right.
@@ -114,23 +110,20 @@ def test_a_small_step_changes_the_picture_a_little(name, size, most):
     assert (pairs[:, 1::2] - pairs[:, ::2]).abs().max() <= most / 10 + 1
 
 
-@pytest.mark.parametrize(("name", "least"), [("n", 1), ("size", 16), ("seed", 0)])
-def test_what_faces_refuses(refuses, name, least):
-    with refuses(ValueError, f"{name} must be a whole number from {least} .*, not {least - 1}"):
-        faces(**{"n": 3, "device": "cpu", name: least - 1})
-
-
 @pytest.mark.parametrize(
-    ("factors", "words"),
+    ("draw", "words"),
     [
-        ([0.5] * 8, "factors must be a tensor .*not \\[0.5, "),
-        (some(3)[0], r"shape of these is \(8,"),
-        (some(3)[:, :7], r"shape of these is \(3, 7"),
-        (some(3)[:0], r"shape of these is \(0,"),
-        (some(3) + 1, r"reach from .*try factors.clamp\(0, 1\)"),
-        (some(3) * torch.nan, "reach from nan to nan"),
+        (lambda: faces(0), "n must be a whole number from 1 .*, not 0"),
+        (lambda: faces(3, 15, device="cpu"), "size must be a whole number from 16 .*, not 15"),
+        (lambda: faces(3, seed=-1), "seed must be a whole number from 0 .*, not -1"),
+        (lambda: draw_faces([0.5] * 8), "factors must be a tensor .*not \\[0.5, "),
+        (lambda: draw_faces(some(3)[0]), r"shape of these is \(8,"),
+        (lambda: draw_faces(some(3)[:, :7]), r"shape of these is \(3, 7"),
+        (lambda: draw_faces(some(3)[:0]), r"shape of these is \(0,"),
+        (lambda: draw_faces(some(3) + 1), r"reach from .*try factors.clamp\(0, 1\)"),
+        (lambda: draw_faces(some(3) * torch.nan), "reach from nan to nan"),
     ],
 )
-def test_what_draw_faces_refuses(refuses, factors, words):
+def test_what_is_refused(refuses, draw, words):
     with refuses((TypeError, ValueError), words):
-        draw_faces(factors)
+        draw()

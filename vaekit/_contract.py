@@ -73,7 +73,8 @@ def _check_weights(model, images: Tensor) -> Tensor:
         raise ValueError("the model has no weights to train: if they are frozen, use model.requires_grad_(True)")
     if elsewhere := {weight.device for weight in weights} - {images.device}:
         where = f"the model is on {elsewhere.pop()}, the images on {images.device}"
-        raise ValueError(f"{where}: use model.to(images.device), or from meta model.to_empty(device=images.device)")
+        way = "to_empty(device=images.device), and give it weights" if weights[0].is_meta else "to(images.device)"
+        raise ValueError(f"{where}: use model.{way}")
     if weights[0].dtype not in (torch.float32, torch.float64):
         raise TypeError(f"the model's weights are {weights[0].dtype}, too rough to be trained: use model.float()")
     return as_floats(images[[0, -1]]).to(weights[0].dtype)

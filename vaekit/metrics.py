@@ -209,8 +209,8 @@ def log_likelihood(
     check_type("generator", generator, torch.Generator, "such as torch.Generator().manual_seed(0)")
     dtype = next(model.parameters(), torch.empty(0)).dtype
     with watching(model):
-        parts = [as_floats(part).to(dtype) for part in x.split(IMAGES)]
-        return torch.cat([_bound(model, part, samples, generator, kind) for part in parts])
+        parts = x.split(IMAGES)
+        return torch.cat([_bound(model, as_floats(part).to(dtype), samples, generator, kind) for part in parts])
 
 
 def _bound(model, x: Tensor, samples: int, generator: torch.Generator, kind: str) -> Tensor:

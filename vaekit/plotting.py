@@ -79,8 +79,7 @@ def plot_model(highlight=(), *, variational: bool = True, ax: Axes | None = None
     if variational:
         ax.text(4.85, -1.25, r"$z = \mu + \sigma \odot \varepsilon$", fontsize=15, va="center", color=INK)
     for name, (x, y, outline, words) in parts.items():
-        lit = name in highlight
-        fill, edge, ink = (BLUE, BLUE, "white") if lit else ("#eef1f4", GREY, INK)
+        fill, edge, ink = (BLUE, BLUE, "white") if name in highlight else ("#eef1f4", GREY, INK)
         style = {"fontsize": 15, "ha": "center", "va": "center", "zorder": 4, "color": ink}
         if outline in ("narrowing", "widening"):
             left, right = (0.95, 0.6) if outline == "narrowing" else (0.6, 0.95)

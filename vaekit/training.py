@@ -15,8 +15,6 @@ from vaekit._contract import forward_of
 from vaekit.data import Batches, as_floats, check_images
 from vaekit.losses import KINDS, kl_to_prior, reconstruction_nll
 
-PRECISIONS = ("float32", "bfloat16")
-
 
 def _knob(default, check: Callable, label: str, tip: str):
     """A row of the table of knobs. check(name, value) → the sound value, or TypeError or ValueError in one line."""
@@ -102,7 +100,7 @@ def train(
     """
     check_images(images, batch_size)
     forward = forward_of(model, images, check_choice("kind", kind, KINDS))
-    check_choice("precision", precision, PRECISIONS)
+    check_choice("precision", precision, ("float32", "bfloat16"))
     optimizer = default_optimizer(model, Knobs.lr) if optimizer is None else optimizer
     check_type("optimizer", optimizer, torch.optim.Optimizer, "one of torch.optim, of the model's weights")
     if set(model.parameters()).isdisjoint(w for group in optimizer.param_groups for w in group["params"]):

@@ -49,8 +49,9 @@ def describe_model(model: nn.Module, initial_state: Mapping[str, Tensor], seed: 
         description = {"class": type(model).__name__, **sizes, "image_shape": shape}
         made = build_model(description, seed)
         same = type(made) is type(model) and repr(made) == repr(model)
-        if same and fingerprint(made.state_dict()) == fingerprint(initial_state):
-            return description if all(weight.requires_grad for weight in model.parameters()) else None
+        is_free = all(weight.requires_grad for weight in model.parameters())
+        if same and is_free and fingerprint(made.state_dict()) == fingerprint(initial_state):
+            return description
     return None
 
 
@@ -113,28 +114,24 @@ def read(content: bytes) -> tuple[Recording, dict[str, Tensor], list, list]:
         raise CheckpointError(f"it is damaged, or not a saved run ({one_line(error)})") from None
 
 
-def unpack(steps: int, tensors: dict[str, Tensor], taken: list, model: nn.Module) -> tuple[dict, list[Snapshot]]:
-    """The first weights and each run's snapshot, when they fit `model`, else CheckpointError."""
-    beginning, snapshots, own = _below("beginning", tensors), [], model.state_dict()
-    _check_layout(beginning, own, model)
-    for i, count in enumerate(taken):
-        parts = _below(i, tensors)
-        weights, moments = _below("model", parts), {}
-        _check_layout(weights, own, model)
-        for index, weight in enumerate(model.parameters()):
+def unpack(tensors: dict[str, Tensor], side: int, steps: int, taken: int, model: nn.Module) -> tuple[dict, Snapshot]:
+    """The first weights, and the snapshot of one of the runs, when they fit `model`, else CheckpointError."""
+    parts, state, moments = _below(side, tensors), model.state_dict(), {}
+    for index, weight in enumerate(model.parameters()):
+        if found := _below(f"optimizer/{index}", parts):  # a weight that has had no gradient has none
             # torch's fused Adam does not look: it reads beyond the end of moments that are too small
-            if found := _below(f"optimizer/{index}", parts):  # a weight that has had no gradient has none
-                _check_layout(found, {"step": torch.zeros(()), "exp_avg": weight, "exp_avg_sq": weight}, model)
-                moments[index] = found
-        batches = {"taken": count, "order_state": parts.get("order_state")}
-        snapshots.append(Snapshot(steps, weights, moments, parts["generator"], batches))
-    return beginning, snapshots
+            wanted = {"step": torch.zeros(()), "exp_avg": weight, "exp_avg_sq": weight}
+            moments[index] = _fitting(found, wanted, model)
+    weights, batches = _below("model", parts), {"taken": taken, "order_state": parts.get("order_state")}
+    snapshot = Snapshot(steps, _fitting(weights, state, model), moments, parts["generator"], batches)
+    return _fitting(_below("beginning", tensors), state, model), snapshot
 
 
-def _check_layout(state: dict[str, Tensor], wanted: Mapping[str, Tensor], model: nn.Module) -> None:
-    """Refuse a state that has not the names, types and shapes that are wanted."""
+def _fitting(state: dict[str, Tensor], wanted: Mapping[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
+    """The state, when it has the names, types and shapes that are wanted."""
     found, wanted = layout(state), layout(wanted)
-    for name in found | wanted:
-        if found.get(name) != wanted.get(name):
-            differing = f"{name} is {wanted.get(name, 'missing')}, but {found.get(name, 'missing')} in the file"
-            raise CheckpointError(f"is model= the right one? Of this {type(model).__name__} {differing}")
+    if differing := [name for name in found | wanted if found.get(name) != wanted.get(name)]:
+        ours, theirs = (of.get(differing[0], "missing") for of in (wanted, found))
+        what = f"Of this {type(model).__name__} {differing[0]} is {ours}, but {theirs} in the file"
+        raise CheckpointError(f"is model= the right one? {what}")
+    return state

@@ -76,14 +76,9 @@ class Recording:
         """The second run, as a recording of its own; None when there was none."""
         return None if self.twin is None else replace(self, **self.twin, twin=None)
 
-    def data_history(self) -> list[tuple[int, str]]:
+    def data_history(self) -> dict[int, str]:
         """From which step on the run saw which data set."""
-        turned = [(1, self.settings), *self.events]
-        return [(step, changes["data"]) for step, changes in turned if "data" in changes]
-
-    def data_names(self) -> list[str]:
-        """The names of the data sets that are used, in the order of their use."""
-        return list(dict.fromkeys(name for _, name in self.data_history()))
+        return {step: turned["data"] for step, turned in [(1, self.settings), *self.events] if "data" in turned}
 
     def save(self, path: str | os.PathLike) -> None:
         """Write its file whole or not at all. Raises RecordingError when it is not sound, OSError; in one line."""

@@ -165,7 +165,7 @@ class Run:
         whole.first_weights = fingerprint(self.initial_state)
         whole.made_with = made_with(self.images.device)
         whole.twin = twin and twin._knob_history()
-        names = dict.fromkeys([*whole.data_names(), self.settings["data"]])  # those of a twin are the same
+        names = dict.fromkeys([*whole.data_history().values(), self.settings["data"]])  # a twin's are the same
         whole.data = {name: describe_images(self.sets[name]) for name in names}
         return whole
 
@@ -183,7 +183,7 @@ class Run:
         """
         recording = recording.checked()
         initial_state = self._initial_state_of(recording)
-        for name in recording.data_names():
+        for name in recording.data_history().values():
             self._check_data(name, recording.batch_size, recording.data.get(name))
         self.initial_state, self.seed, self.batch_size = initial_state, recording.seed, recording.batch_size
         self.settings = MappingProxyType(dict(recording.settings))
@@ -210,8 +210,10 @@ class Run:
             raise ValueError(f"the recording was made with {what}; what differs: {recording.differences()}")
         return {name: value.to(self.images.device) for name, value in made.items()}
 
-    def resume(self, recording: Recording, snapshot: Snapshot) -> None:
+    def resume(self, recording: Recording, initial_state: dict, snapshot: Snapshot) -> None:
         """Be where `snapshot` is, in the midst of `recording`, which may have turned something since."""
+        self.initial_state = initial_state
+        self.reset()
         history = copy.deepcopy((recording.settings, recording.events))
         self.recording = Recording(self.seed, *history, batch_size=self.batch_size)
         self._restore(snapshot)
@@ -240,7 +242,7 @@ def replay(
     """
     recording = check_type("recording", recording, Recording, "a vaekit.Recording, by load(path)").checked()
     steps = recording.steps if steps is None else check_whole("steps", steps, 0, recording.steps)
-    runs = _make_runs(recording, _model_for(recording, model), data, recording.data_names())
+    runs = _make_runs(recording, model, data, dict.fromkeys(recording.data_history().values()))
     for run, recorded in runs.items():
         run.follow(recorded)
     for _ in range(steps):
@@ -262,32 +264,24 @@ def resume(path: str | os.PathLike, *, model: nn.Module | None = None, data: Dat
     content = read_whole(path, CheckpointError)
     try:
         recording, tensors, taken, turned = checkpoint.read(content)
-        model = _model_for(recording, model)
-        initial_state, snapshots = checkpoint.unpack(recording.steps, tensors, taken, underneath(model))
-        runs = _make_runs(recording, model, data, recording.data, initial_state)
-        for (run, recorded), snapshot, changes in zip(runs.items(), snapshots, turned, strict=True):
+        runs = _make_runs(recording, model, data, recording.data)
+        for i, (run, recorded) in enumerate(runs.items()):
             if (device := recorded.made_with["device"]) != run.images.device.type:
                 raise CheckpointError(f"it cannot go on here: saved on {device}, this is {run.images.device.type}")
-            recorded.note(recording.steps + 1, run.check_knobs(changes))
-            run.resume(recorded, snapshot)
+            recorded.note(recording.steps + 1, run.check_knobs(turned[i]))
+            run.resume(recorded, *checkpoint.unpack(tensors, i, recording.steps, taken[i], run._weights))
     except CheckpointError as error:
         raise CheckpointError(f"{short_path(path)}: {error}") from None
     return tuple(runs) if recording.twin else run
 
 
-def _model_for(recording: Recording, model: nn.Module | None) -> nn.Module:
-    """The model that was given, or that of the recording, made again."""
-    if model is not None:
-        return check_type("model", model, nn.Module, "a torch.nn.Module such as vaekit.VAE()")
-    if recording.model is None:
-        raise ValueError("the recording is of a model of its own: give it as model=, with its first weights")
-    return checkpoint.build_model(recording.model, recording.seed).to(recording.device())
-
-
-def _make_runs(recording: Recording, model: nn.Module, data: Data, names, state=None) -> dict[Run, Recording]:
+def _make_runs(recording: Recording, model: nn.Module | None, data: Data, names) -> dict[Run, Recording]:
     """A run at the first step of a recording, and its twin, each with its own recording."""
+    if model is None and recording.model is None:
+        raise ValueError("the recording is of a model of its own: give it as model=, with its first weights")
+    if model is None:
+        model = checkpoint.build_model(recording.model, recording.seed).to(recording.device())
+    check_type("model", model, nn.Module, "a torch.nn.Module such as vaekit.VAE()")
     sets = find_images(names, recording, data, next(model.parameters(), torch.empty(0)).device)
-    if state is not None:
-        underneath(model).load_state_dict(state)
     run, twin = Run(model, sets, recording.settings, recording.seed, recording.batch_size), recording.of_twin()
     return {run: recording} if twin is None else {run: recording, run.twin(): twin}
