@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from vaekit._checks import check_number, check_type, check_whole
+from vaekit._checks import check_type, check_whole
 from vaekit.data import as_floats, check_images
 from vaekit.losses import reconstruction_nll
 from vaekit.model import watching
@@ -54,21 +54,20 @@ def overlap(mu: Tensor, logvar: Tensor) -> Tensor:
     return coefficient.amax(1).mean()
 
 
-def covered(z: Tensor, mu: Tensor, logvar: Tensor | None, radius: float = 2.0) -> Tensor:
-    """Has the decoder been here: is the place within `radius` σ of at least one code?
+def covered(z: Tensor, mu: Tensor, logvar: Tensor | None) -> Tensor:
+    """Has the decoder been here: is the place within 2 σ of at least one code?
 
-    Within means √Σ_d ((z_d − μ_d) / σ_d)² ≤ radius, in 2-D the ellipse that the lab draws. It holds 86 % of its
+    Within means √Σ_d ((z_d − μ_d) / σ_d)² ≤ 2, in 2-D the ellipse that the lab draws. It holds 86 % of its
     code's posterior in 2-D, 59 % in 4-D, 5 % in 10-D: compare at equal D only, or on a pair of dimensions.
     z: (..., D); mu, logvar: (N, D), N ≥ 1; logvar is log σ²; None or −inf (σ = 0) covers nothing, nor does NaN.
     Returns (...), bool. Raises ValueError when the shapes do not fit.
     """
     _check_codes(1, mu=mu, **{} if logvar is None else {"logvar": logvar})
-    check_number("radius", radius, "a number from 0 up", lambda radius: radius >= 0)
     if z.shape[-1:] != mu.shape[1:]:
         raise ValueError(f"z must be (..., D), of as many dimensions as mu; {tuple(z.shape)} meets {tuple(mu.shape)}")
     if logvar is None:
         return torch.zeros(z.shape[:-1], dtype=torch.bool, device=z.device)
-    near = [(_squared(some, mu, logvar) <= radius**2).any(1) for some in z.reshape(-1, z.shape[-1]).split(PLACES)]
+    near = [(_squared(some, mu, logvar) <= 4).any(1) for some in z.reshape(-1, z.shape[-1]).split(PLACES)]
     return torch.cat(near).view(z.shape[:-1])
 
 
@@ -142,31 +141,25 @@ def continuity(
     return covered(walks(mu, pairs, points, generator), mu, logvar).float().mean()
 
 
-def mutual_information(mu: Tensor, logvar: Tensor, generator: torch.Generator, draws: int = 1) -> Tensor:
-    """I(x; z) in nats: how much a draw z ~ q(z|x) says about which of these N images x is. By `draws` draws for each.
+def mutual_information(mu: Tensor, logvar: Tensor, generator: torch.Generator) -> Tensor:
+    """I(x; z) in nats: how much a draw z ~ q(z|x) says about which of these N images x is. By one draw for each.
 
     mu, logvar: (N, D); logvar is log σ². Returns (), at most ln N: where it comes near, N images are too few to tell.
     Their mean KL to the prior is I(x; z) + KL(q(z) ‖ p(z)), q(z) being the mixture of the N posteriors. Takes
-    N² D operations a draw of each; its standard error is that of a mean over N · draws.
+    N² D operations; its standard error is that of a mean over N.
     Raises ValueError when the shapes do not fit.
     Source: Hoffman & Johnson 2016, section 2.
     """
-    check_whole("draws", draws)
     _check_codes(1, generator, mu=mu, logvar=logvar)
-    return torch.stack([_log_ratio(mu, logvar, generator).mean() for _ in range(draws)]).mean()
-
-
-def _log_ratio(mu: Tensor, logvar: Tensor, generator: torch.Generator) -> Tensor:
-    """log q(z|x) − log q(z) of one draw z ~ q(z|x) of each image. Returns (N,)."""
     eps = torch.randn(mu.shape, generator=generator, device=mu.device, dtype=mu.dtype)
     z = mu + torch.exp(0.5 * logvar) * eps
-    heights = -0.5 * logvar.sum(1)  # (N,): log q(μ|x); both densities have the same 2π
-    own, log_q = heights - 0.5 * eps.square().sum(1), []
+    heights = -0.5 * logvar.sum(1)  # (N,): log q(μ|x); all densities have the same 2π
+    own, log_q = heights - 0.5 * eps.square().sum(1), []  # log q(z|x) and log N q(z), both (N,)
     for numbers in torch.arange(len(mu), device=mu.device).split(PLACES):
         parts = heights - 0.5 * _squared(z[numbers], mu, logvar)  # (n, N)
         parts[numbers - numbers[0], numbers] = own[numbers]  # (z − μ)/σ is ε: exact for the narrowest q
         log_q.append(torch.logsumexp(parts, 1))
-    return own - torch.cat(log_q) + math.log(len(mu))
+    return (own - torch.cat(log_q) + math.log(len(mu))).mean()
 
 
 def recall(real: Tensor, generated: Tensor, k: int = 5) -> Tensor:
