@@ -99,25 +99,6 @@ class Checkpointed(nn.Module):
         return checkpoint(self.inside, x, use_reentrant=True) if x.requires_grad else self.inside(x)
 
 
-class Scripted(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.mu, self.logvar, self.back = nn.Linear(64, 2), nn.Linear(64, 2), nn.Linear(2, 64)
-
-    @torch.jit.export
-    def encode(self, x: torch.Tensor):
-        return self.mu(x.flatten(1)), self.logvar(x.flatten(1))
-
-    @torch.jit.export
-    def decode(self, z: torch.Tensor):
-        return self.back(z).view(-1, 1, 8, 8)
-
-    def forward(self, x: torch.Tensor, generator: torch.Generator | None = None):
-        mu, logvar = self.encode(x)
-        eps = torch.randn(mu.shape, generator=generator)
-        return self.decode(mu + torch.exp(0.5 * logvar) * eps), mu, logvar
-
-
 def with_layer(layer):
     model = toy(VAE)
     model.encoder.mu = nn.Sequential(nn.Linear(16, 2), layer)
@@ -222,7 +203,6 @@ def test_what_is_meant_is_not_said(toys):
         assert check_model(model, toys, kind)[1] is None
 
 
-@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")  # of torch.jit itself
 @pytest.mark.parametrize(
     "make",
     [
@@ -239,7 +219,6 @@ def test_what_is_meant_is_not_said(toys):
         lambda: gives(lambda mu, logvar: (mu, torch.full_like(mu, -2.0)), "encode"),
         lambda: with_layer(Checkpointed()),
         lambda: torch.compile(toy(VAE)),  # looked at underneath: nothing is compiled here
-        lambda: torch.jit.script(Scripted()),
     ],
 )
 def test_what_is_understood_is_left_alone(toys, make):

@@ -144,7 +144,7 @@ def _weights_behind(out: Tensor | None) -> set[Tensor]:
     while ahead:
         found |= ahead
         ahead = {before for step in ahead for before, _ in step.next_functions if before} - found
-    if any(hidden in step.name() for step in found for hidden in ("Checkpoint", "jit")):  # what is run on the way back
+    if any("Checkpoint" in step.name() for step in found):  # what is run on the way back
         raise ValueError("weights that the graph does not show")
     return {step.variable for step in found if hasattr(step, "variable")}
 
