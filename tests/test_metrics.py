@@ -80,6 +80,7 @@ def test_covered_equals_a_loop(dim, n):
     assert min(abs(d - 2) for d in distance) > 1e-5  # none where rounding decides
     hit = covered(z, mu, logvar)
     assert hit.tolist() == [d <= 2 for d in distance]
+    assert covered(z, mu, logvar, radius=1.1).tolist() == [d <= 1.1 for d in distance]
     assert covered(z.view(20, 10, dim), mu, logvar).equal(hit.view(20, 10))
 
 

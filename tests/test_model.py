@@ -3,8 +3,9 @@
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils.parametrizations import weight_norm
 
-from vaekit import VAE, Autoencoder, ConvDecoder, ConvEncoder, reparameterize
+from vaekit import VAE, Autoencoder, ConvDecoder, ConvEncoder, Knobs, reparameterize, train
 from vaekit.model import DIGIT, LinearVAE, from_seed, initialize
 
 
@@ -69,8 +70,13 @@ def test_autoencoder_has_the_same_weights_and_no_noise():
 
 def test_first_weights_come_from_the_generator_alone():
     def make(seed):
-        layers = [nn.ConvTranspose2d(2, 3, 3), nn.ConvTranspose1d(2, 3, 3), nn.Conv3d(2, 3, 3), VAE(2, 16)]
-        return list(initialize(nn.ModuleList(layers), seeded(seed)).parameters())
+        layers = [
+            nn.ConvTranspose2d(2, 3, 3),
+            nn.ConvTranspose1d(2, 3, 3),
+            nn.Conv3d(2, 3, 3),
+            weight_norm(nn.Linear(3, 4)),
+        ]
+        return list(initialize(nn.ModuleList([*layers, VAE(2, 16)]), seeded(seed)).parameters())
 
     a = make(1)
     torch.manual_seed(77)  # another global state, the same weights
@@ -139,6 +145,13 @@ def test_convolutional_halves_take_images_of_any_size(shape):
     again, other = convolutional(shape), convolutional(shape, 1)
     assert all(torch.equal(a, b) for a, b in zip(model.parameters(), again.parameters(), strict=True))
     assert not any(torch.equal(a, b) for a, b in zip(model.parameters(), other.parameters(), strict=True))
+
+
+def test_convolutional_halves_learn_digits(digits):
+    model = convolutional((1, 28, 28))
+    steps = train(model, digits.images, Knobs(lr=3e-3), generator=seeded())
+    losses = [next(steps).loss.item() for _ in range(60)]
+    assert losses[0] > 500 and losses[-1] < 300
 
 
 SIZE, MEAN = (

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from vaekit._checks import check_type, check_whole
+from vaekit._checks import check_number, check_type, check_whole
 from vaekit.data import as_floats, check_images
 from vaekit.losses import reconstruction_nll
 from vaekit.model import watching
@@ -54,20 +54,21 @@ def overlap(mu: Tensor, logvar: Tensor) -> Tensor:
     return coefficient.amax(1).mean()
 
 
-def covered(z: Tensor, mu: Tensor, logvar: Tensor | None) -> Tensor:
-    """Has the decoder been here: is the place within 2 σ of at least one code?
+def covered(z: Tensor, mu: Tensor, logvar: Tensor | None, radius: float = 2.0) -> Tensor:
+    """Has the decoder been here: is the place within `radius` σ of at least one code?
 
-    Within means √Σ_d ((z_d − μ_d) / σ_d)² ≤ 2, in 2-D the ellipse that the lab draws. It holds 86 % of its
+    Within means √Σ_d ((z_d − μ_d) / σ_d)² ≤ radius, in 2-D the ellipse that the lab draws. It holds 86 % of its
     code's posterior in 2-D, 59 % in 4-D, 5 % in 10-D: compare at equal D only, or on a pair of dimensions.
     z: (..., D); mu, logvar: (N, D), N ≥ 1; logvar is log σ²; None or −inf (σ = 0) covers nothing, nor does NaN.
     Returns (...), bool. Raises ValueError when the shapes do not fit.
     """
     _check_codes(1, mu=mu, **{} if logvar is None else {"logvar": logvar})
+    check_number("radius", radius, "a number from 0 up", lambda radius: radius >= 0)
     if z.shape[-1:] != mu.shape[1:]:
         raise ValueError(f"z must be (..., D), of as many dimensions as mu; {tuple(z.shape)} meets {tuple(mu.shape)}")
     if logvar is None:
         return torch.zeros(z.shape[:-1], dtype=torch.bool, device=z.device)
-    near = [(_squared(some, mu, logvar) <= 4).any(1) for some in z.reshape(-1, z.shape[-1]).split(PLACES)]
+    near = [(_squared(some, mu, logvar) <= radius**2).any(1) for some in z.reshape(-1, z.shape[-1]).split(PLACES)]
     return torch.cat(near).view(z.shape[:-1])
 
 

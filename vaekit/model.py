@@ -2,10 +2,11 @@
 
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import is_parametrized
 
 from vaekit._checks import check_type, check_whole
 
@@ -236,8 +237,13 @@ def initialize(module: nn.Module, generator: torch.Generator) -> nn.Module:
     """
     for layer in module.modules():
         if isinstance(layer, nn.Linear | nn.modules.conv._ConvNd):
-            nn.init.kaiming_uniform_(layer.weight, a=math.sqrt(5), generator=generator)
-            bound = 1 / math.sqrt(layer.weight[0].numel())
+            weight = nn.init.kaiming_uniform_(torch.empty_like(layer.weight), a=math.sqrt(5), generator=generator)
+            if is_parametrized(layer, "weight"):  # made of others at each use, as by parametrizations.weight_norm
+                with suppress(RuntimeError):  # not all can be undone
+                    layer.weight = weight
+            else:
+                layer.weight.copy_(weight)
+            bound = 1 / math.sqrt(weight[0].numel())
             if layer.bias is not None:
                 nn.init.uniform_(layer.bias, -bound, bound, generator=generator)
     return module

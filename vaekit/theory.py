@@ -78,12 +78,18 @@ def eigenvalues(images: Tensor) -> Tensor:
 
     images: (N, C, H, W), uint8 in 0..255 or floating point in [0, 1]; read as numbers in [0, 1].
     Returns (C·H·W,), float64, descending, never negative; divided by N, not N − 1.
-    Takes (C·H·W)³ operations. Raises as `check_images` does.
+    Takes min(N, C·H·W)³ operations: of large images, give a thousand. Raises as `check_images` does.
     """
     check_images(images)
-    mean = sum(x.sum(0) for x in _chunks(images)) / len(images)  # (C·H·W,)
-    covariance = sum((x - mean).T @ (x - mean) for x in _chunks(images)) / len(images)
-    return torch.linalg.eigvalsh(covariance).flip(0).clamp(min=0)  # a pixel that never varies comes out as ± 1e-16
+    n, d = len(images), images[0].numel()
+    mean = sum(x.sum(0) for x in _chunks(images)) / n  # (C·H·W,)
+    if n < d:  # x xᵀ has the eigenvalues of xᵀ x, but for d − n zeros, and is smaller
+        x = torch.cat([x - mean for x in _chunks(images)])  # (N, C·H·W)
+        products = x @ x.T / n
+    else:
+        products = sum((x - mean).T @ (x - mean) for x in _chunks(images)) / n
+    values = torch.linalg.eigvalsh(products).flip(0).clamp(min=0)  # a pixel that never varies comes out as ± 1e-16
+    return nn.functional.pad(values, (0, d - len(values)))
 
 
 def applies_to(model: nn.Module, kind: str) -> bool:

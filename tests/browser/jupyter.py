@@ -178,7 +178,8 @@ def open_notebook(page, url: str, name: str = "00_start_here.ipynb") -> None:
 
 def wait_for_kernel(page) -> None:
     # The indicator says "idle" too early: a cell that is run before the kernel has answered is silently dropped.
-    ready = "await kernel?.info; return kernel?.connectionStatus === 'connected' && kernel.status === 'idle';"
+    asked = "const told = await Promise.race([kernel?.info, new Promise((done) => setTimeout(done, 1000))]);"
+    ready = f"{asked} return Boolean(told) && kernel.connectionStatus === 'connected' && kernel.status === 'idle';"
     wait_until(lambda: in_notebook(page, ready))
 
 

@@ -19,10 +19,10 @@ def steps(kept: list) -> list[int]:
     return [k.step for k in kept]
 
 
-def filled(last: int, every: int) -> Trail:
+def filled(last: int, every: int, turned: int = 0) -> Trail:
     trail = Trail()
     for step in range(0, last + 1, every):
-        trail.add(step, [frame(step), frame(step, 3 * POINTS)], (0, 1))
+        trail.add(step, [frame(step), frame(step, 3 * POINTS)], (0, 1), turned if step >= turned else 0)
         trail.keep(step, [{"step": step}, {}], (0, 1))
     return trail
 
@@ -36,6 +36,13 @@ def test_it_never_grows_past_its_size_and_the_first_and_the_last_stay(last):
         assert np.diff(at).max() <= max(7, 4 * last / most)  # thinned where it is densest
     for kept in trail.frames:  # whatever is shown
         assert [len(part["points"]) for part in kept.parts] == [POINT * 5, POINT * POINTS]
+
+
+def test_frames_lie_closer_after_a_knob_was_turned():
+    at, plain = (np.array(steps(filled(20_000, 10, turned).frames)) for turned in (10_000, 0))
+    after, before = (((at >= 10_000) & (at < 10_200)).sum() for at in (at, plain))
+    assert after >= 3 * max(1, before)
+    assert np.diff(at).max() <= 4 * 20_000 / FRAMES  # not at the cost of the rest
 
 
 def test_after_going_back_later_steps_are_forgotten():

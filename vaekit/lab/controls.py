@@ -18,6 +18,12 @@ from vaekit.training import KNOBS
 KNOB_ROWS = (("prior", "beta"), ("lr",))  # the lesson's row, which is the prior's, and what is under More
 SLIDERS = ("beta",)  # knobs with a slider
 SOURCES = {"from the prior": "prior", "from a mixture": "mixture"}
+TRUE_POSTERIOR = "The chosen image's true posterior: contours that hold as much as the ellipses of σ and 2 σ do"
+AGGREGATED = (
+    "The aggregated posterior, the mean of all ellipses: contours as high as the prior on its rings; "
+    "and the KL in two parts, I(x; z) and KL(q(z) ‖ p(z))"
+)
+OWN_IMAGES = "Learn your own images: an .npz, a .zip of pictures, or pictures, 10 MB together; from code any size"
 Box = partial(Checkbox, indent=False)
 CONTROLS = {  # what is no knob: its kind, width, text, and the tip, which names it for those who cannot see
     "play": (Button, "6.2em", "Play", "Play or pause the training (space)"),
@@ -32,16 +38,16 @@ CONTROLS = {  # what is no knob: its kind, width, text, and the tip, which names
     "pair": (Dropdown, "8.8em", "", "Which two latent dimensions the plane shows"),
     "angle": (FloatSlider, "11em", "", "Turn the code by 0 to 90 degrees; the decoder turns it back: no image changes"),
     "digits": (Box, "auto", "numerals", "Show each image as its class's digit instead of a dot"),
-    "posterior": (Box, "auto", "p(z|x)", "The chosen image's true posterior: contours to compare its ellipses with"),
-    "aggregated": (Box, "auto", "q(z)", "The mean of all ellipses, as contours; the KL as I(x; z) + KL(q(z) ‖ p(z))"),
+    "posterior": (Box, "auto", "p(z|x)", TRUE_POSTERIOR),
+    "aggregated": (Box, "auto", "q(z)", AGGREGATED),
     "noise": (FloatSlider, "auto", "", "Noise added to the codes: the draws are code + σ ε. Training does not see it"),
     "colour": (Dropdown, "9em", "", "What colours the dots: the class, or a factor that the images were drawn from"),
     "new": (ToggleButton, "6.6em", "New digits", "Twenty new images, decoded from draws of the prior (n: others)"),
-    "source": (Dropdown, "8.4em", "", "They come from the prior, or from a mixture of Gaussians fitted to the codes"),
+    "source": (Dropdown, "8.4em", "", "Drawn from the prior, or from a mixture of Gaussians fitted to the codes"),
     "draw": (ToggleButton, "7.5em", "Draw a digit", "A pad: draw a digit, and see its posterior and reconstruction"),
     "save": (Button, "3.5em", "Save", "Save the recording of this run: seed, settings and every knob turned"),
     "load": (FileUpload, "auto", "Load", "Load a recording and play it"),
-    "images": (FileUpload, "auto", "Load images", "Your own: an .npz, a .zip of pictures, or pictures; 10 MB at most"),
+    "images": (FileUpload, "auto", "Load images", OWN_IMAGES),
 }
 LOOKS = {  # what else some of them have
     "play": {"icon": "play", "button_style": "primary"},
@@ -75,11 +81,12 @@ class Controls:
         self.knobs = [{name: KnobControl(name, run, name in SLIDERS) for name in KNOBS} for run in lab.side_names]
         self.locks = {name: _lock(name) for name in KNOBS if len(self.knobs) > 1}
         self.knob_parts = [part for knobs in self.knobs for knob in knobs.values() for part in knob.parts]
+        looks = LOOKS | {"pair": {"options": _pairs(latent_dim, has_prior)}}
         for name, row in CONTROLS.items():
-            setattr(self, name, _made(*row, **LOOKS.get(name, {})))
+            setattr(self, name, _made(*row, **looks.get(name, {})))
         for name, in_page in NAMES.items():
             getattr(self, name).add_class(in_page)
-        self.noise.layout.flex, self.pair.options = "1 1 10em", _pairs(latent_dim, has_prior)
+        self.noise.layout.flex = "1 1 10em"
         self.coloured, self.no_pad = _named("colour", self.colour), _label("")
         self.rows = self._rows()
         self.links = self._link([side.plane for side in lab.view.sides])

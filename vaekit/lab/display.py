@@ -3,11 +3,12 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from torch import Tensor, nn
+from torch import nn
 
-from vaekit._checks import check_choice, check_number, one_line
+from vaekit._checks import check_choice, check_number, check_whole, one_line
 from vaekit._files import short_path
 from vaekit._pictures import as_bundle, png
+from vaekit.data import ImageSet
 from vaekit.lab.controls import SOURCES
 from vaekit.lab.drawing import SHAPE, check_strokes
 from vaekit.lab.export import write_html
@@ -18,6 +19,7 @@ from vaekit.lab.recipe import check_pair
 from vaekit.lab.registry import check_kernel
 from vaekit.lab.still import draw_still
 
+TITLES = (("A variational autoencoder", "Two variational autoencoders"), ("An autoencoder", "Two autoencoders"))
 TOO_LARGE = "MB, and a page can send 10: give fewer or smaller ones, or in a cell: lab.learn(vaekit.load_images(path))"
 
 
@@ -60,7 +62,7 @@ class Display(LabRun):
         wanted = bool(shown), check_choice("source", source, SOURCES.values())
         self.engine.ask("show_new", wanted, self._fit)
 
-    def _fit(self, codes: list, images: Tensor) -> None:
+    def _fit(self, codes: list, images: ImageSet) -> None:
         try:
             mixtures = [fit(some, self.engine.run.seed) for some in codes]
             said = "New digits from a mixture of Gaussians, fitted to the codes as they were."
@@ -73,6 +75,7 @@ class Display(LabRun):
 
         Raises ValueError when index is no whole number below the number of images in the plane.
         """
+        index = check_whole("index", index, 0, len(self.view.sides[0].images) - 1)
         self.engine.ask("choose", index).result()
 
     def add_noise(self, sigma: float) -> None:
@@ -145,7 +148,9 @@ class Display(LabRun):
         self.view.frame(self.engine, whole=True)  # a run that plays unseen has not been looked at for long
         self.view.details(self.engine)
         self.view.status(self.engine)
-        title = f"A model in training: {self.settings['data'].lower()}, {self.steps_taken:,} steps"
+        one, two = TITLES[self.plane.autoencoder]
+        what = two if len(self.sides) == 2 else one
+        title = f"{what} in training: {self.settings['data'].lower()}, {self.steps_taken:,} steps"
         return write_html(path, self.view, title)
 
     def figure(self):

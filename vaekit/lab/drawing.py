@@ -13,12 +13,12 @@ from matplotlib.figure import Figure
 from PIL import Image, ImageDraw
 from torch import Tensor, nn
 
-from vaekit._checks import check_type, one_line, short_repr
+from vaekit._checks import check_choice, check_type, one_line, short_repr
 from vaekit._pictures import as_bundle, png
 from vaekit.lab import registry
 from vaekit.lab.frames import to_bytes
 from vaekit.lab.page import STYLE, bundle
-from vaekit.losses import pixel_mean
+from vaekit.losses import KINDS, pixel_mean
 from vaekit.model import watching
 from vaekit.plotting import plot_images
 
@@ -100,11 +100,11 @@ def look(model: nn.Module, x: Tensor, kind: str, generator: torch.Generator, noi
 
 def in_words(mu: Tensor, logvar: Tensor, dims) -> str:
     """μ ± σ of these dimensions of a code, mu and logvar (1, D)."""
-    mu, std = mu[0].tolist(), torch.exp(0.5 * logvar[0]).tolist()
-    numbers = [f"{mu[dim]:.2f} ± {std[dim]:.2f}" if any(std) else f"{mu[dim]:.2f}" for dim in dims]
+    is_point, mu, std = bool((logvar == -math.inf).all()), mu[0].tolist(), torch.exp(0.5 * logvar[0]).tolist()
+    numbers = [f"{mu[dim]:.2f}" if is_point else f"{mu[dim]:.2f} ± {std[dim]:.2f}" for dim in dims]
     names = [f"z{dim + 1}".translate(SUBSCRIPTS) for dim in dims]
     told = ", ".join(f"{name} = {number}" for name, number in zip(names, numbers, strict=True))
-    return ("" if any(std) else "a point: ") + told.replace("-", "−")
+    return ("a point: " if is_point else "") + told.replace("-", "−")
 
 
 class DrawingPad(anywidget.AnyWidget):
@@ -123,7 +123,7 @@ class DrawingPad(anywidget.AnyWidget):
     message = traitlets.Unicode("").tag(sync=True)
 
     def __init__(self, model: nn.Module, kind: str = "bernoulli"):
-        self.model, self.kind = check_type("model", model, nn.Module, WANTED), kind
+        self.model, self.kind = check_type("model", model, nn.Module, WANTED), check_choice("kind", kind, KINDS)
         self._lock = threading.Lock()  # a page's callbacks may come on several threads
         try:
             self._look(torch.zeros(SHAPE))
@@ -145,6 +145,10 @@ class DrawingPad(anywidget.AnyWidget):
         self.strokes = check_strokes(strokes)
         self._answer()  # also of the same strokes: the model may have learned since
         return self
+
+    def clear(self) -> None:
+        """Wipe the pad."""
+        self.strokes = []
 
     def _answer(self) -> None:
         """Tell the page what the model makes of the strokes as they are now."""

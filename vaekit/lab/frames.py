@@ -98,5 +98,5 @@ def _shrunk(layer: dict) -> dict:
     if weight.size < 4096:
         return layer
     weight = weight.reshape(len(layer["bias"]) // 2, -1)  # (rows, columns)
-    scale = np.maximum(np.abs(weight).max(1, keepdims=True) / 127, 1e-4).astype("<f2")
+    scale = np.maximum(np.abs(weight).max(1, keepdims=True) / 127, 1e-6).astype("<f2")
     return layer | {"scale": scale.tobytes(), "weight": np.round(weight / scale).astype(np.int8).tobytes()}

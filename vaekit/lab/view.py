@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from vaekit._checks import check_whole, one_line
+from vaekit.data import ImageSet
 from vaekit.lab.frames import pack_json
 from vaekit.lab.recipe import check_pair
 from vaekit.lab.side import DETAILS, HANGS_ON, MEASURE_SHARE, Side
@@ -32,7 +33,7 @@ class View:
         self.sides = [Side(n_shown, self.pair or (0, 1), MEASURE_SHARE / runs) for _ in range(runs)]
         self.trail, self._images = Trail(), None
         self.new_wanted, self.n_draws = (False, "prior"), 0  # are new images wanted, and drawn from what?
-        self._fitting: torch.Tensor | None = None  # the images to whose codes a mixture is being fitted
+        self._fitting: ImageSet | None = None  # the images to whose codes a mixture is being fitted
         self._followed: dict = {}  # of traits of the plane, the values that are shown
         self.tasks, self.lab = tasks, lambda: None  # lab(): what they are asked of, when it is there
         self.plane = self.sides[0].plane  # the page draws the other's as well
@@ -94,7 +95,8 @@ class View:
 
     def choose(self, engine, index: int) -> None:
         """Show the image `index` in full."""
-        self.each(engine, "put", "chosen", check_whole("index", index, 0, len(self.sides[0].images) - 1))
+        if 0 <= index < len(self.sides[0].images):  # else a click on a dot that is gone
+            self.each(engine, "put", "chosen", index)
 
     def show_pair(self, engine, pair: tuple[int, int] | None) -> None:
         """Show these two dimensions; None: the two that say most, whichever they are."""
@@ -103,7 +105,7 @@ class View:
 
     def show_new(self, engine, wanted: tuple[bool, str], fit: Callable) -> str | None:
         """Show new images, or none, as `wanted`. From a mixture: `fit(codes, images)` has it shown, on a thread."""
-        self.new_wanted, images = wanted, engine.run.images
+        self.new_wanted, images = wanted, _images(engine)
         if wanted != (True, "mixture"):
             if engine.notice == FITTING:
                 engine.notice = None
@@ -114,11 +116,11 @@ class View:
             threading.Thread(target=fit, args=(codes, images), daemon=True).start()
         return FITTING
 
-    def show_fitted(self, engine, mixtures: list | None, images: torch.Tensor, said: str) -> str | None:
+    def show_fitted(self, engine, mixtures: list | None, images: ImageSet, said: str) -> str | None:
         """Show draws of mixtures, or where there are none of the prior, unless something else is wanted by now."""
         if self._fitting is images:
             self._fitting = None
-        if self.new_wanted != (True, "mixture") or images is not engine.run.images:
+        if self.new_wanted != (True, "mixture") or images is not _images(engine):
             return None
         if not mixtures:
             self.new_wanted = (True, "prior")
@@ -162,14 +164,19 @@ class View:
             self.each(engine, "put", "pair", list(pair))
 
     def _add_to_trail(self, engine) -> None:
-        run = engine.run
-        if self._images is not run.images:  # the points were other images', and so were the codes
-            self.trail, self._images = Trail(), run.images
-            if self._fitting is not run.images:
+        run, images = engine.run, _images(engine)
+        if self._images is not images:  # the points were other images', and so were the codes
+            self.trail, self._images = Trail(), images
+            if self._fitting is not images:
                 self.new_wanted = (self.new_wanted[0], "prior")
             if self.new_wanted == (True, "prior") and not self.plane.draw_number:
                 self.draw_new(engine)
-        self.trail.add(run.number, [side.last for side in self.sides], self.sides[0].pair)
+        turned = max((run.recording.events[-1][0] for run in engine.runs if run.recording.events), default=0)
+        self.trail.add(run.number, [side.last for side in self.sides], self.sides[0].pair, turned)
+
+
+def _images(engine) -> ImageSet:
+    return engine.run.sets[engine.run.settings["data"]]
 
 
 def marks(recordings: list) -> list[dict]:
