@@ -97,29 +97,34 @@ def test_pictures_of_every_mode_are_read_as_they_look():
 LEVELS = RANDOM.integers(0, 10, (3, 28, 28))
 
 
-HOLED = LEVELS / 9
-HOLED[0, 0, :3] = np.nan, np.inf, -np.inf
+def test_pictures_brighter_than_any_camera_s_and_with_holes():
+    for pixels, white in ((LEVELS * 110_000).astype(np.int32), 990_000), ((LEVELS / 9 * 1.05).astype(np.float32), 1):
+        holed = [one.copy() for one in pixels]
+        if white == 1:
+            holed[0][0, :3] = np.nan, np.inf, -np.inf
+        found = read_images({f"{i}.tif": packed(Image.fromarray(one), "TIFF") for i, one in enumerate(holed)})
+        expected = pixels.clip(0, white) * (255 / white)
+        expected[0, 0, :3] = (0, 255, 0) if white == 1 else expected[0, 0, :3]
+        np.testing.assert_allclose(found.images[:, 0], expected, atol=0.51)
 
 
 @pytest.mark.parametrize(
-    ("pixels", "type_", "kind"),
+    ("pixels", "white", "kind"),
     [
-        (LEVELS / 9, np.float32, "TIFF"),
-        (HOLED, np.float32, "TIFF"),
-        (LEVELS * 455, np.float32, "TIFF"),
-        (LEVELS * 110_000, np.int32, "TIFF"),
-        (LEVELS * 28, np.int32, "TIFF"),
-        (LEVELS * 455, np.uint16, "PNG"),
-        (LEVELS * 7281, np.uint16, "PNG"),
-        (LEVELS, np.uint8, "PNG"),
-        (1 * (LEVELS > 4), np.uint8, "PNG"),
+        (LEVELS / 9, 1, "TIFF"),
+        (LEVELS * 455.0, 4095, "TIFF"),
+        ((LEVELS * 455).astype(np.uint16), 4095, "PNG"),
+        ((LEVELS * 7281).astype(np.uint16), 65535, "PNG"),
+        ((LEVELS * 28).astype(np.int32), 255, "TIFF"),
+        (LEVELS.astype(np.uint8), 9, "PNG"),
+        ((LEVELS > 4).astype(np.uint8), 1, "PNG"),
     ],
+    ids=["fractions", "12 bit floats", "12 bit", "16 bit", "32 bit", "ten levels", "masks"],
 )
-def test_pictures_of_any_depth_are_not_all_but_black(pixels, type_, kind):
-    files = {f"{i}.{kind.lower()[:3]}": packed(one.astype(type_), kind) for i, one in enumerate(pixels)}
-    top = np.nanmax(pixels[1:])
-    expected = np.nan_to_num(pixels, nan=0, posinf=top, neginf=0) * (255 / (255 if top == 252 else top))
-    np.testing.assert_allclose(read_images(files).images[:, 0], expected, atol=0.51)
+def test_pictures_of_any_depth_are_not_all_but_black(pixels, white, kind):
+    pictures = [Image.fromarray(one.astype(np.float32) if one.dtype == float else one) for one in pixels]
+    found = read_images({f"{i}.{kind.lower()[:3]}": packed(one, kind) for i, one in enumerate(pictures)})
+    np.testing.assert_allclose(found.images[:, 0], pixels * (255 / white), atol=0.51)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """A learner's own images, read from files: pictures, a .zip or a folder of them, or the arrays of an .npz."""
 
 import io
+import math
 import os
 import zipfile
 from contextlib import contextmanager, suppress
@@ -127,7 +128,8 @@ def _as_one(pictures: list[Image.Image], size: int | None) -> tuple[torch.Tensor
     """Pictures of any sizes → images (N, C, size, size), uint8, and what was done, in words."""
     sizes = {picture.size for picture in pictures}
     side = size or next((w for w, h in sizes if len(sizes) == 1 and w == h and w in KEPT), SIDE)
-    square = np.stack([_square(picture, side) for picture in pictures])  # (N, size, size, 3)
+    white = max((_white(picture) for picture in pictures if picture.mode[0] in DEEP), default=255)
+    square = np.stack([_square(picture, side, white) for picture in pictures])  # (N, size, size, 3)
     grey = int(np.ptp(square, axis=3).max()) <= NEARLY_GREY
     images = as_bytes(torch.from_numpy(square[..., 1:2] if grey else square).permute(0, 3, 1, 2).contiguous())
     cut = "cut square from the middle, " if any(w != h for w, h in sizes) else ""
@@ -135,11 +137,22 @@ def _as_one(pictures: list[Image.Image], size: int | None) -> tuple[torch.Tensor
     return images, f"{cut}{made}{side} × {side} and {'grey' if grey else 'in colour'}"
 
 
-def _square(picture: Image.Image, side: int) -> np.ndarray:
+def _white(picture: Image.Image) -> float:
+    """White in pictures of more than 8 bits such as this: 1 for fractions, 2ᵏ − 1 as cameras have it, or 65,535 up."""
+    with _reading(picture.info.get("name", "a picture")):
+        pixels = np.asarray(picture)
+        top = float(pixels[np.isfinite(pixels)].max(initial=0))
+    if top <= 1.1:  # a resize overshoots a little
+        return 1
+    return 2 ** math.ceil(math.log2(top + 1) - 1e-6) - 1 if top < 4096 else max(65535, top)
+
+
+def _square(picture: Image.Image, side: int, white: float) -> np.ndarray:
     """A picture as (side, side, 3), uint8: upright, on white where it is transparent, cut from the middle."""
     with _reading(picture.info.get("name", "a picture")):
         if picture.mode[0] in DEEP:
-            picture = Image.fromarray(as_bytes(np.asarray(picture)[None])[0, 0].numpy())
+            pixels = np.nan_to_num(np.asarray(picture)).clip(0, white)
+            picture = Image.fromarray((pixels * (255 / white)).round().astype(np.uint8))
         picture.draft("RGB", (2 * side, 2 * side))  # a large .jpg need not be read in full
         picture = ImageOps.exif_transpose(picture)
         if picture.has_transparency_data:

@@ -214,9 +214,9 @@ def by_hand(model, x, beta, optimizer):
 
 STEP = {code: [step_with(ways[0])] for code, ways in LOSS.items() if code not in ("wrong_shape", "broadcast")}
 STEP |= {  # and else a step is read like a loss
-    "not_started": [untouched, lambda *given: step_with()(*given) and None],
+    "not_started": [untouched],
     "raises": [broken, lambda model: None],
-    "wrong_type": [lambda *given: [step_with()(*given)] and "done", lambda *given: (step_with()(*given), 3)],
+    "wrong_type": [lambda *given, end=end: [step_with()(*given)] and end for end in (None, "done", (1.0, 3))],
     "wrong_shape": [lambda *given: step_with()(*given) * torch.ones(3)],
     "zero_grad_missing": [step_with(order="back move"), step_with(order="back clip move")],
     "wrong_gradient": [step_with(order=order) for order in ("move zero back", "back zero move", "zero move")],

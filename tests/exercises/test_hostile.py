@@ -122,6 +122,20 @@ def test_torchs_generator_is_left_alone(exercise):
     assert torch.equal(torch.get_rng_state(), before)
 
 
+def test_the_default_dtype_comes_out_as_it_went_in_and_changes_no_verdict():
+    def kl(mu, logvar):
+        dtypes.append(torch.get_default_dtype())
+        torch.set_default_dtype(torch.float16)
+        return vaekit.kl_to_prior(mu, logvar).sum(1)
+
+    dtypes = []
+    torch.set_default_dtype(torch.float64)
+    try:
+        assert diagnose(kl=kl).ok and dtypes[0] == torch.float32 and torch.get_default_dtype() == torch.float64
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
 def test_another_devices_generator_is_the_cpus():
     class Elsewhere(torch.Generator):
         device = torch.device("cuda")

@@ -33,11 +33,15 @@ def diagnose(*, shape: tuple[int, ...] | None = None, **exercise) -> Diagnosis:
     if shape is not None and not (len(sides) == 3 and all(isinstance(side, int) and side > 0 for side in sides)):
         raise ValueError(f"shape must be (C, H, W), whole numbers from 1 up; not {short_repr(shape)}")
     examine = partial(EXERCISES[name], **({"shape": sides} if name == "model" else {}))
+    dtype = torch.get_default_dtype()
     is_compiled = "torch._dynamo" in sys.modules  # a compiled function's first call may take half a minute
     eager = torch.compiler.set_stance("force_eager") if is_compiled else nullcontext()
     with eager, torch.random.fork_rng(devices=[]):
+        torch.set_default_dtype(torch.float32)
         torch.default_generator.manual_seed(20130131)  # what a verdict shows does not depend on what ran before it
         try:
             return examined(lambda: examine(in_training(underneath(code))))
         except Halt as halt:
             return Diagnosis(name, (halt.finding,))
+        finally:
+            torch.set_default_dtype(dtype)

@@ -50,6 +50,8 @@ class Standstill(torch.optim.Optimizer):
         self.fresh, self.taken = [torch.zeros_like(leaf) for leaf in self.leaves], None
         value = step(self.model, x, beta, self)
         self.model.requires_grad_(True)
+        if value is None and self.taken:
+            raise Halt("wrong_type", came="None", expected="the loss: is a `return` missing?")
         # a plain number is as good here: the step is done
         value = torch.tensor(float(value)) if isinstance(value, int | float) else as_tensor(value).detach()
         if value.numel() != 1:
