@@ -75,7 +75,8 @@ def test_of_a_lab_that_plays_unseen_it_shows_the_step_it_has_come_to_and_stands_
     assert lab.playing and lab.error is None
     [plane], trail = state["planes"], state["trail"]
     step = trail["frames"][-1]["step"]
-    assert step >= before and f"<title>A variational autoencoder in training: 500 digits, {step:,} steps</title>" in text
+    title = f"A variational autoencoder in training: 500 digits, {step:,} steps"
+    assert step >= before and f"<title>{title}</title>" in text
     assert plane["status"]["playing"] is False
     assert plane["status"]["step"] == step  # else the page takes the trail for another run's
     assert plane["decoder"]["step"] == trail["decoders"][-1]["step"] == step

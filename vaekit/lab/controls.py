@@ -23,6 +23,7 @@ AGGREGATED = (
     "The aggregated posterior, the mean of all ellipses: contours as high as the prior on its rings; "
     "and the KL in two parts, I(x; z) and KL(q(z) ‖ p(z))"
 )
+NEW_FROM = "What new digits are drawn from: the prior, or a mixture of Gaussians fitted to the codes"
 OWN_IMAGES = "Learn your own images: an .npz, a .zip of pictures, or pictures, 10 MB together; from code any size"
 Box = partial(Checkbox, indent=False)
 CONTROLS = {  # what is no knob: its kind, width, text, and the tip, which names it for those who cannot see
@@ -43,7 +44,7 @@ CONTROLS = {  # what is no knob: its kind, width, text, and the tip, which names
     "noise": (FloatSlider, "auto", "", "Noise added to the codes: the draws are code + σ ε. Training does not see it"),
     "colour": (Dropdown, "9em", "", "What colours the dots: the class, or a factor that the images were drawn from"),
     "new": (ToggleButton, "6.6em", "New digits", "Twenty new images, decoded from draws of the prior (n: others)"),
-    "source": (Dropdown, "8.4em", "", "Drawn from the prior, or from a mixture of Gaussians fitted to the codes"),
+    "source": (Dropdown, "8.4em", "", NEW_FROM),
     "draw": (ToggleButton, "7.5em", "Draw a digit", "A pad: draw a digit, and see its posterior and reconstruction"),
     "save": (Button, "3.5em", "Save", "Save the recording of this run: seed, settings and every knob turned"),
     "load": (FileUpload, "auto", "Load", "Load a recording and play it"),
@@ -140,7 +141,7 @@ class Controls:
         for side, knobs in enumerate(self.knobs):
             for name, control in knobs.items():
                 for widget, read, _ in control.ways:
-                    self._on_value(widget, lambda c, value, a=(side, name), read=read: c.turn(*a, read(value)))
+                    self._on_value(widget, lambda c, value, a=(side, name, read): c.answer(*a, value))
         self._on_value(self.kind, lambda c, value: c.lab.set(kind=value))
         self._on_value(self.data, lambda c, value: c.lab.set(data=value))
         for name, lock in self.locks.items():
@@ -169,6 +170,14 @@ class Controls:
         except Exception as error:
             self.lab.say(first_line(error))
             self.show()
+
+    def answer(self, side: int, name: str, read, value) -> None:
+        """Turn a knob of one run as its control says."""
+        wanted = read(value)
+        if wanted == self.lab.sides[side].settings[name]:
+            self.show()
+        else:
+            self.turn(side, name, wanted)
 
     def turn(self, side: int, name: str, value) -> None:
         """Turn a knob of one run; tied, of both."""
