@@ -49,6 +49,7 @@ def npz(**arrays):
     return np.load(io.BytesIO(file.getvalue()))
 
 
+WIDE = COLOUR[:1].repeat(1, 1, 2, 8)  # (1, 3, 16, 64)
 CASES = {  # what a learner has, and what should be seen
     "NHWC bytes": (COLOUR_BYTES.permute(0, 2, 3, 1), COLOUR),
     "NHW": (BYTES[:, 0], GREY),
@@ -74,12 +75,16 @@ CASES = {  # what a learner has, and what should be seen
     "16 bit": (WORDS, GREY),
     "uint16": (WORDS.to(torch.uint16), GREY),
     "12 bit": ((4095 * GREY).int(), GREY),
+    "0..100 whole": ((100 * GREY).round().long(), (100 * GREY).round() / 255),
+    "-0.5..1 of -1..1": (2 * GREY.clamp(0.25) - 1, GREY.clamp(0.25)),
     "0..16": ((16 * GREY).round(), (16 * GREY).round() / 16),  # as scikit-learn's digits are
     "0..16 divided by 255": (16 * GREY / 255, GREY),
     "H W C N": (COLOUR_BYTES.permute(2, 3, 1, 0), COLOUR),
     "H W N": (BYTES[:, 0].permute(1, 2, 0), GREY),
     "C H W N": (COLOUR_BYTES.permute(1, 2, 3, 0), COLOUR),
     "one picture C H W": (COLOUR[0], COLOUR[:1]),
+    "one wide picture, H W C": (WIDE[0].permute(1, 2, 0), WIDE),  # not 16 of 8 × 8
+    "one wide picture, C H W": (WIDE[0], WIDE),
     "as many as pixels": (GREY[:64].flatten(2), GREY[:64]),
     "wide ones": (GREY[:8, 0].repeat(1, 1, 2), GREY[:8].repeat(1, 1, 1, 2)),
     "N 3 H W 3": (COLOUR[:9].permute(0, 2, 3, 1).unflatten(0, (3, 3)), COLOUR[:9]),

@@ -20,6 +20,7 @@ CONTRACT = (
     "decode(z) → x_logits; a plain autoencoder's logvar is None"
 )
 GIVES = {"encode": ("mu", "logvar"), "decode": ("x_logits",), "forward": ("x_logits", "mu", "logvar")}
+NO_GRADIENT = f"{CONTRACT}; no gradient flows back from x_logits of forward of this {{}}: is there a no_grad()?"
 _examined: WeakSet[nn.Module] = WeakSet()  # models of which all has been said
 
 
@@ -52,7 +53,15 @@ def forward_of(model: nn.Module, images: Tensor, kind: str) -> Callable:
     x, plain = _check_weights(model, images), underneath(model)
     if plain not in _examined and (line := _examine(plain, x, kind)):
         warnings.warn(line, stacklevel=3)  # at the line that called train
-    return model if _dice(plain, x) else lambda x, generator: model(x)
+    takes_generator = bool(_dice(plain, x))
+
+    def forward(x: Tensor, generator: torch.Generator) -> tuple:
+        x_logits, mu, logvar = model(x, **({"generator": generator} if takes_generator else {}))
+        if not x_logits.requires_grad:
+            raise ValueError(NO_GRADIENT.format(type(plain).__name__))
+        return x_logits, mu, logvar
+
+    return forward
 
 
 def underneath(model: nn.Module) -> nn.Module:
@@ -91,7 +100,7 @@ def _examine(model: nn.Module, x: Tensor, kind: str) -> str | None:
         raise ValueError(f"{this} takes its logvar for {meant}: it must be log σ², as in mu + exp(logvar / 2) * eps")
     cut = _cut(model, x[:2])
     if cut == "all":
-        raise ValueError(f"{CONTRACT}; no gradient flows back from x_logits of {this}: is there a no_grad()?")
+        raise ValueError(NO_GRADIENT.format(type(model).__name__))
     _examined.add(model)
     if cut:
         what = f"not all weights behind the {cut} of this {type(model).__name__} get a gradient from it"

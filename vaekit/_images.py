@@ -81,7 +81,11 @@ def _next_fault(images) -> Fault | None:
     if images.ndim != 4 or images.shape[1] not in (1, 3) or 0 in images.shape:
         return _layout_fault(tuple(images.shape))
     if images.dtype not in DTYPES:
-        return Fault(TypeError, f"these are {images.dtype}", "" if images.is_complex() else "images.float()")
+        mending = "" if images.is_complex() else "images.float()"
+        if mending and not images.is_floating_point() and images.device.type != "meta":
+            low, high = images.float().aminmax()
+            mending = "images.to(torch.uint8)" if low >= 0 and 1 < high <= 255 else mending
+        return Fault(TypeError, f"these are {images.dtype}", mending)
     return None if images.device.type == "meta" else _range_fault(images)
 
 
@@ -121,9 +125,9 @@ def _layout_fault(shape: tuple[int, ...]) -> Fault:
     for layout, mending in (row for row in rows if len(row[0]) == len(shape)):
         size = {"C": 1, "H": 5, "W": 5, "D": 25} | dict(zip(layout, shape, strict=True))
         c, h, w, line = (size[axis] for axis in "CHWD")
-        are_pictures = min(h, w) > 4 and (h == w or layout[0] == "N")
+        are_pictures = min(h, w) > 4 and (h == w or layout[0] == "N" or (layout in ("CHW", "HWC") and c > 1))
         are_colours = c in ((1, 3) if layout == "CHW" else (1, 2, 3, 4))
-        are_many = layout[-1] != "N" or size["N"] > 2 * h
+        are_many = layout[-1] != "N" or size["N"] > (h if "C" in layout else 2 * h)
         colours = 3 if layout == "ND" and isqrt(line) ** 2 != line else 1
         side = isqrt(line // colours)
         if are_pictures and are_colours and are_many and colours * side**2 == line > 3:
@@ -147,7 +151,8 @@ def _range_fault(images: Tensor) -> Fault | None:
         return None
     guesses = (  # into [0, 1], and the picture kept, as far as one can tell
         (low >= -0.1 and high <= 1.1, "images.clamp(0, 1)"),  # rounding, or a resize that overshoots
-        (-1.1 <= low < -0.6 and high <= 1.1, "(images + 1) / 2"),
+        (-0.5 <= low < 0 and high - low <= 1.001, f"images + {-low:.9g}"),
+        (low >= -1.1 and high <= 1.1, "(images + 1) / 2"),
         (low >= -25 and 128 < high <= 280, "images / 255"),
         (low >= 0 and 32767 < high <= 65535, "images / 65535"),
         (low >= 0, f"images / {high:.9g}"),

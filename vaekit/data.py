@@ -76,7 +76,8 @@ def _as_labels(given, images: Tensor) -> Tensor:
         hint = f": try labels.{narrow}(1)" if labels.ndim == 2 and hasattr(given, narrow) else ""
         raise ValueError(f"{allowed}; the shape of these is {tuple(labels.shape)}{hint}")
     whole = labels.to(torch.int64)
-    if labels.device.type != "meta" and ((whole < 0) | (whole != labels.double())).any():
+    is_broken = whole != labels if labels.is_floating_point() else labels.is_complex()  # MPS has no float64
+    if labels.device.type != "meta" and ((whole < 0) | is_broken).any():
         raise ValueError(f"{allowed}; not {short_repr(given)}")
     return whole.to(images.device)
 

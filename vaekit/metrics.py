@@ -181,8 +181,9 @@ def recall(real: Tensor, generated: Tensor, k: int = 5) -> Tensor:
     real, generated = (as_floats(some).to(dtype).flatten(1) for some in (real, generated))
     # By differences: as a matrix product equal images would lie a random little apart.
     distance = partial(torch.cdist, x2=generated, compute_mode="donot_use_mm_for_euclid_dist")
-    radius = distance(generated).kthvalue(k + 1).values  # (M,): k + 1, as each sample is its own nearest
-    return (distance(real) <= radius).any(1).float().mean()
+    # k + 1, as each sample is its own nearest
+    radius = torch.cat([distance(some).kthvalue(k + 1).values for some in generated.split(PLACES)])  # (M,)
+    return torch.cat([(distance(some) <= radius).any(1) for some in real.split(PLACES)]).float().mean()
 
 
 def log_likelihood(

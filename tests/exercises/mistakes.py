@@ -42,6 +42,11 @@ def written(arguments, **table):
     }
 
 
+def grad_off(mu, logvar):
+    torch.set_grad_enabled(False)  # and left so
+    return kl(mu, logvar)
+
+
 # code: the ways to make it
 KL = written(
     "mu, logvar",
@@ -61,7 +66,7 @@ KL = written(
     mean_over_latents=["0.5 * (mu.square() + logvar.exp() - 1 - logvar).mean(1)"],
     sum_over_batch=["kl(mu, logvar).sum()"],
     broadcast=["0.5 * (mu.square().sum(1, keepdim=True) + (logvar.exp() - 1 - logvar).sum(1))"],
-    gradient_cut=["kl(mu, logvar).detach()", "kl(mu, logvar.detach())", torch.no_grad()(kl)],
+    gradient_cut=["kl(mu, logvar).detach()", "kl(mu, logvar.detach())", torch.no_grad()(kl), grad_off],
 )
 
 

@@ -34,6 +34,7 @@ def kl_by_its_own_draw(mu, logvar):
 
 
 KL = [
+    lambda mu, logvar, /: kl(mu, logvar),
     lambda mu, logvar: kl_divergence(Normal(mu, std_of(logvar)), Normal(0.0, 1.0)).sum(dim=-1),
     kl_in_place,
     lambda *, logvar, mu: vaekit.kl_to_prior(mu, logvar).sum(1),
@@ -61,6 +62,7 @@ RECONSTRUCTION = [
     lambda x_true, x_pred: reconstruction(x_pred, x_true),
     lambda labels, output_logits: reconstruction(output_logits, labels),
     lambda y, rec: reconstruction(rec, y),
+    lambda original, recon: reconstruction(recon, original),
     lambda ground_truth, recons: reconstruction(recons, ground_truth),
     lambda x, x_hat: reconstruction(x, x_hat),  # right as it is called, whatever the names say
     lambda x_logits, x: reconstruction(x_logits.bfloat16(), x.bfloat16()),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from lab_helpers import make_run, same_bits, small_vae, some_digits, weights
+from lab_helpers import SETTINGS, make_run, same_bits, small_vae, some_digits, weights
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
@@ -16,7 +16,7 @@ import vaekit.runs.checkpoint
 from vaekit.data import ImageSet
 from vaekit.runs.checkpoint import CheckpointError
 from vaekit.runs.recording import Recording, fingerprint
-from vaekit.runs.run import replay, resume, save_runs
+from vaekit.runs.run import Run, replay, resume, save_runs
 
 EVENTS = {3: {"beta": 4.0}, 7: {"prior": False}, 20: {"lr": 5e-4}, 26: {"data": "few"}}
 LATER = {35: {"kind": "gaussian"}, 41: {"data": "digits"}, 42: {"beta": 0.5}}
@@ -84,15 +84,36 @@ def test_resumed_runs_in_lockstep_go_on_go_back_and_begin_again(tmp_path):
         assert same_bits(weights(again.model), weights(Own()))
 
 
+def plain(model):
+    return model
+
+
+def compiled(model):
+    return torch.compile(model, backend="eager")
+
+
+def compiled_halves(model):
+    model.encoder, model.decoder = compiled(model.encoder), compiled(model.decoder)
+    return model
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")  # torch's own, while it compiles
-def test_a_compiled_model_goes_on_with_a_run_that_was_not(saved, sets):
-    run, compiled = resume(saved, data=sets), torch.compile(small_vae(9), backend="eager")
-    again = resume(saved, model=compiled, data=sets)
-    assert again.record() == run.record()
-    go_to(run, 33), go_to(again, 33)
+@pytest.mark.parametrize(("before", "after"), [(compiled_halves, plain), (plain, compiled)])
+def test_compiled_or_not_a_run_is_saved_resumed_and_followed(tmp_path, sets, before, after):
+    run = Run(before(small_vae()), sets, SETTINGS)
+    go_to(run, 5)
+    recording = run.record()
+    run.save(tmp_path / "run")
+    again = resume(tmp_path / "run", model=after(small_vae(9)), data=sets)
+    assert fingerprint(again.model.state_dict()) == fingerprint(run.model.state_dict()) == recording.result
+    go_to(run, 8), go_to(again, 8)
     for its, ours in zip(run.model.parameters(), again.model.parameters(), strict=True):
         torch.testing.assert_close(its, ours)
+    other = Run(after(small_vae()), sets, SETTINGS)
+    other.follow(recording)  # its first weights are the same
+    go_to(other, 5, {})
+    assert other.replaying is None and other.recording.events == recording.events
 
 
 VERSION_1 = Path(__file__).with_name("version1")

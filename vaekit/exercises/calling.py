@@ -8,6 +8,7 @@ import inspect
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import suppress
 from types import MethodType
 
 import torch
@@ -23,7 +24,8 @@ LIMIT_S = 40.0  # for all calls of the learner's code together
 ROLES = {
     "x_logits": "logits logit output outputs output_logits out pred preds prediction predictions y_pred x_pred y_hat "
     "x_hat recon recons recon_x x_recon x_rec rec reconstruction reconstructed decoded",
-    "x": "target targets input inputs image images img imgs y y_true x_true true gt ground_truth batch data labels",
+    "x": "target targets input inputs image images img imgs y y_true x_true true gt ground_truth batch data labels "
+    "label truth original orig",
     "mu": "mean means m loc mus z_mean z_mu q_mu",
     "logvar": "log_var lv log_variance logvars log_sigma2 logsigma2 z_log_var z_logvar q_logvar",
     "beta": "b weight kl_weight",
@@ -98,8 +100,11 @@ class Learner:
             code = "not_started" if is_open(function) else "wrong_type"
             raise Halt(code, came=type(function).__name__, expected="a function")
         self.function, self.roles = function, roles.split()
-        parameters = guarded(lambda: inspect.signature(function).parameters)
-        names = {ROLE_OF[name]: name for name in parameters if ROLE_OF.get(name) in self.roles}
+        parameters = []
+        with suppress(Exception):  # some callables have no signature
+            parameters = inspect.signature(function).parameters.values()
+        names = {ROLE_OF.get(one.name): one.name for one in parameters if one.kind is not one.POSITIONAL_ONLY}
+        names = {role: name for role, name in names.items() if role in self.roles}
         self.names = names if len(names) == len(self.roles) else {}
 
     def __call__(self, *values):
@@ -129,7 +134,8 @@ def in_training(code):
 def guarded(call: Callable, given: str = ""):
     """`call()`; its errors become Halt: "not_started" for an open gap, "raises" for the rest."""
     try:
-        return call()
+        with torch.set_grad_enabled(torch.is_grad_enabled()):  # the mode it leaves behind is its own
+            return call()
     except (Stopped, Halt):
         raise
     except BaseException as error:

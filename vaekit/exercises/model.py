@@ -25,7 +25,7 @@ def examine(candidate, shape: tuple[int, ...] = ()) -> Diagnosis:
     _check_shapes(model, x)
     with torch.no_grad():
         for weight in model.parameters():  # what is frozen, or starts at 0, is examined like the rest
-            if weight.numel() > 1:  # but for a count of steps
+            if weight.requires_grad or weight.numel() > 1:  # but for a count of steps
                 weight.requires_grad_()
                 if not weight.any():
                     weight.normal_(0, 0.05)
@@ -71,7 +71,7 @@ def _check_shapes(model: nn.Module, x: Tensor) -> None:
     for method, names in GIVES.items():
         for name, out in zip(names, outputs(model, method, given[method]), strict=True):
             if out.shape != due[name]:
-                came, note = f"{name} {tuple(out.shape)}", OTHER_SHAPE if name == "x_logits" else ""
+                came, note = f"{name} {tuple(out.shape)}", OTHER_SHAPE if name == "x_logits" and out.dim() == 4 else ""
                 raise Halt("wrong_shape", input=method, came=came, expected=str(due[name]), note=note)
 
 

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from vaekit._checks import one_line, short_repr
 from vaekit._files import write_whole
 from vaekit.model import VAE, Autoencoder, from_seed
-from vaekit.runs.recording import Recording, RecordingError, fingerprint
+from vaekit.runs.recording import Recording, RecordingError, fingerprint, plain_name
 
 HEADER = {"format": "vaekit run", "version": "1"}
 FROM_A_SEED = {"VAE": VAE, "Autoencoder": Autoencoder}  # with init_generator, the seed decides their first weights
@@ -64,8 +64,9 @@ def build_model(description: dict, seed: int) -> nn.Module:
 
 
 def layout(state: Mapping[str, Tensor]) -> dict[str, str]:
-    """The type and shape of each tensor, by name."""
-    return {name: f"{value.dtype} {tuple(value.shape)}" for name, value in state.items() if isinstance(value, Tensor)}
+    """The type and shape of each tensor, by its plain name."""
+    tensors = {plain_name(name): value for name, value in state.items() if isinstance(value, Tensor)}
+    return {name: f"{value.dtype} {tuple(value.shape)}" for name, value in tensors.items()}
 
 
 def write(path, recording: Recording, initial_state: dict[str, Tensor], runs: list[tuple[Snapshot, dict]]) -> None:
@@ -87,7 +88,7 @@ def write(path, recording: Recording, initial_state: dict[str, Tensor], runs: li
 def _flat(prefix, tree) -> dict[str, Tensor]:
     """The leaves of dicts in dicts, each by its path."""
     if not isinstance(tree, Mapping):
-        return {prefix: tree}
+        return {plain_name(prefix): tree}
     return {path: leaf for name, part in tree.items() for path, leaf in _flat(f"{prefix}/{name}", part).items()}
 
 
@@ -117,21 +118,22 @@ def read(content: bytes) -> tuple[Recording, dict[str, Tensor], list, list]:
 def unpack(tensors: dict[str, Tensor], side: int, steps: int, taken: int, model: nn.Module) -> tuple[dict, Snapshot]:
     """The first weights, and the snapshot of one of the runs, when they fit `model`, else CheckpointError."""
     parts, state, moments = _below(side, tensors), model.state_dict(), {}
+    weights = _fitting(_below("model", parts), state, model)
     for index, weight in enumerate(model.parameters()):
         if found := _below(f"optimizer/{index}", parts):  # a weight that has had no gradient has none
             # torch's fused Adam does not look: it reads beyond the end of moments that are too small
             wanted = {"step": torch.zeros(()), "exp_avg": weight, "exp_avg_sq": weight}
             moments[index] = _fitting(found, wanted, model)
-    weights, batches = _below("model", parts), {"taken": taken, "order_state": parts.get("order_state")}
-    snapshot = Snapshot(steps, _fitting(weights, state, model), moments, parts["generator"], batches)
+    batches = {"taken": taken, "order_state": parts.get("order_state")}
+    snapshot = Snapshot(steps, weights, moments, parts["generator"], batches)
     return _fitting(_below("beginning", tensors), state, model), snapshot
 
 
 def _fitting(state: dict[str, Tensor], wanted: Mapping[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
-    """The state, when it has the names, types and shapes that are wanted."""
-    found, wanted = layout(state), layout(wanted)
-    if differing := [name for name in found | wanted if found.get(name) != wanted.get(name)]:
-        ours, theirs = (of.get(differing[0], "missing") for of in (wanted, found))
+    """The state under the names that are wanted, when it has the types and shapes that are."""
+    found, due = layout(state), layout(wanted)
+    if differing := [name for name in found | due if found.get(name) != due.get(name)]:
+        ours, theirs = (of.get(differing[0], "missing") for of in (due, found))
         what = f"Of this {type(model).__name__} {differing[0]} is {ours}, but {theirs} in the file"
         raise CheckpointError(f"is model= the right one? {what}")
-    return state
+    return {name: state[plain_name(name)] for name in wanted}

@@ -45,6 +45,8 @@ def find_images(names: Iterable[str], recording: Recording, data, device: torch.
 
 def _find(name: str, description: dict | None, given: dict[str, ImageSet], device: torch.device) -> ImageSet:
     shown = short_repr(name, 60)
+    if description is None and given:
+        return replace(given.get(name) or next(iter(given.values())), name=name)
     if description is None:
         raise ValueError(f"the recording does not say what the images {shown} are")
     theirs = (load(device) for load in SOURCES.get(description["source"], ()))  # had when none of the given will do

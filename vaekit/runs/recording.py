@@ -7,9 +7,11 @@ import hashlib
 import json
 import os
 import platform
+import re
 import sys
 from collections import ChainMap
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from pathlib import Path
@@ -170,21 +172,35 @@ def checked_changes(changes: dict) -> dict:
 
 def made_with(device: torch.device) -> dict:
     """What may decide the last bits of a run on `device`, on this thread: each may have its own number of torch's."""
-    processor = f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}"
     return {
         "vaekit": sys.modules["vaekit"].__version__,  # there, since this module is part of it
         "torch": str(torch.__version__),
         "device": device.type,
         "threads": torch.get_num_threads(),
-        "machine": torch.cuda.get_device_name(device) if device.type == "cuda" else processor,
+        "machine": torch.cuda.get_device_name(device) if device.type == "cuda" else _processor(),
     }
 
 
+@cache
+def _processor() -> str:
+    """The processor, as far as the system tells: of two kinds that can do the same, each may round in its own way."""
+    name = platform.processor()
+    with suppress(OSError, TypeError):  # no Linux, or one that gives no name
+        name = re.search(r"(?m)^model name\s*: (.+)$", Path("/proc/cpuinfo").read_text())[1]
+    words = platform.machine(), torch.backends.cpu.get_cpu_capability(), name
+    return " ".join(words).strip()[:60]  # the schema takes no more
+
+
+def plain_name(name: str) -> str:
+    """The name of a weight, without what `torch.compile` puts into it."""
+    return name.replace("_orig_mod.", "")
+
+
 def fingerprint(tensors: Mapping[str, Tensor]) -> str:
-    """The sha256 of a model's state: of names, dtypes, shapes and bytes; what is no tensor is left out."""
+    """The sha256 of a model's state: of plain names, dtypes, shapes and bytes; what is no tensor is left out."""
     total = hashlib.sha256()
-    for name in sorted(tensors):
-        if isinstance(tensor := tensors[name], Tensor):
+    for name, tensor in sorted((plain_name(name), value) for name, value in tensors.items()):
+        if isinstance(tensor, Tensor):
             total.update(f"{name!r} {tensor.dtype} {list(tensor.shape)}\n".encode())
             total.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
     return total.hexdigest()
