@@ -9,10 +9,10 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Ellipse
 
+from vaekit.lab.drawing import SUBSCRIPTS
 from vaekit.plotting import BLUE, GREY, INK, plot_curves, plot_images, plot_latent
 
 SOFT, YOURS = "#59626e", "#b0007a"  # the page's
-SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")  # matplotlib's mathematics takes 0.1 s to start
 
 # Where the parts stand: left, bottom, width, height, as shares of the figure. Laid out by hand: matplotlib takes 0.2 s.
 CURVES = (0.08, 0.075, 0.84, 0.16)
@@ -68,7 +68,7 @@ def _draw_plane(ax, side, name: str = "") -> None:
 
 
 def _latent(dim: int) -> str:
-    return f"z{dim + 1}".translate(SUBSCRIPTS)
+    return f"z{dim + 1}".translate(SUBSCRIPTS)  # matplotlib's mathematics takes 0.1 s to start
 
 
 def _draw_truth(ax, truth: dict, turn) -> None:
