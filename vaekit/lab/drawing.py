@@ -19,7 +19,7 @@ from vaekit.lab import registry
 from vaekit.lab.frames import to_bytes
 from vaekit.lab.page import STYLE, bundle
 from vaekit.losses import KINDS, pixel_mean
-from vaekit.model import watching
+from vaekit.model import reparameterize, watching
 from vaekit.plotting import plot_images
 
 SHAPE = (1, 28, 28)
@@ -92,9 +92,9 @@ def look(model: nn.Module, x: Tensor, kind: str, generator: torch.Generator, noi
     with watching(model):
         mu, logvar = model.encode(x)
         logvar = torch.full_like(mu, -math.inf) if logvar is None else logvar
-        std = torch.full_like(mu, noise) if noise else torch.exp(0.5 * logvar)
-        eps = torch.randn(3, mu.shape[1], generator=generator, device=mu.device, dtype=mu.dtype)
-        decoded = pixel_mean(model.decode(torch.cat([mu, mu + std * eps])), kind)
+        spread = torch.full_like(mu, 2 * math.log(noise)) if noise else logvar
+        draws = reparameterize(mu.expand(3, -1), spread.expand(3, -1), generator)
+        decoded = pixel_mean(model.decode(torch.cat([mu, draws])), kind)
         return mu.detach(), logvar.detach(), to_bytes(torch.cat([x, decoded]))
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from vaekit import theory
+from vaekit import metrics, theory
 from vaekit.data import as_floats
 from vaekit.lab import pictures
 from vaekit.lab.clock import Pace
@@ -203,7 +203,7 @@ class Side:
         if not self.plane.draw_number:
             self.plane.sheet = b""
             return
-        seed, about = run.seed + self.plane.draw_number, {"device": self.images.device, "dtype": self.images.dtype}
-        draws = torch.Generator(self.images.device).manual_seed(seed)
-        z = self.mixture(NEW, seed) if self.mixture else torch.randn(NEW, self.latent_dim, generator=draws, **about)
+        seed, like = run.seed + self.plane.draw_number, self.images.new_empty(0, self.latent_dim)
+        draws = torch.Generator(like.device).manual_seed(seed)
+        z = self.mixture(NEW, seed) if self.mixture else metrics.prior_draws(like, NEW, draws)
         self.plane.sheet = pictures.decoded(run, z).tobytes()
