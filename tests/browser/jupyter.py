@@ -377,6 +377,7 @@ class Lab:
         control.first.wait_for(state="attached")  # Play becomes Pause when the kernel says so
         if not control.first.is_visible() and "mod-active" not in more.get_attribute("class"):
             more.click()
+        control.first.wait_for()  # the kernel shows it; what is hidden takes no focus
         return control
 
     def box(self, name: str, side: int = 0):
