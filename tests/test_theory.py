@@ -75,7 +75,7 @@ def test_without_a_prior_the_rate_is_infinite_and_the_error_is_pca_s():
 def test_the_order_and_the_container_do_not_matter():
     expected = theory.linear_vae(TOY, 3, 0.5)
     ascending = np.linalg.eigvalsh(np.diag(TOY).astype(np.float32))  # its zeros may come out as −1e-8
-    for values in (TOY[::-1], tuple(TOY), ascending, ascending[::-1], torch.tensor(TOY)):
+    for values in (TOY[::-1], tuple(TOY), ascending, ascending[::-1], torch.tensor(TOY), torch.tensor(TOY).bfloat16()):
         assert theory.linear_vae(values, 3, 0.5).elbo == pytest.approx(expected.elbo)
     given = torch.tensor([1.0, 2.0, -1e-5], dtype=torch.float64, requires_grad=True)
     assert theory.linear_vae(given, 3, 0.5, 0.1).distortion == pytest.approx(0.1, rel=1e-9)

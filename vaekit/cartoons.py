@@ -55,7 +55,9 @@ def draw_faces(factors: Tensor, size: int = 32) -> Tensor:
         raise ValueError(f"factors must be {wanted}; the shape of these is {tuple(factors.shape)}")
     low, high = factors.aminmax()
     if not (low >= 0 and high <= 1):
-        raise ValueError(f"factors must be {wanted}; these reach from {low:g} to {high:g}: try factors.clamp(0, 1)")
+        reach = f"reach from {low:g} to {high:g}: try factors.clamp(0, 1)"
+        fault = "hold NaN: try factors[~factors.isnan().any(1)]" if low.isnan() else reach
+        raise ValueError(f"factors must be {wanted}; these {fault}")
     chunk = max(1, 2**18 // size**2)  # one megabyte per plane: fits the cache, whatever n
     pictures = (_Portrait(some, size).painted() for some in factors.to(torch.float32).split(chunk))
     return torch.cat([picture.clamp_(0, 255).round_().to(torch.uint8) for picture in pictures])

@@ -108,7 +108,7 @@ def _chunks(images: Tensor):
 def _check_eigenvalues(values) -> Tensor:
     wanted = "eigenvalues must be variances (d,), finite and not negative, such as vaekit.theory.eigenvalues(images)"
     try:
-        found = np.array(values.numpy(force=True) if isinstance(values, Tensor) else values, np.float64)
+        found = np.array(values.cpu().double().numpy(force=True) if isinstance(values, Tensor) else values, np.float64)
     except (TypeError, ValueError):
         raise TypeError(f"{wanted}; not {short_repr(values)}") from None
     # What an eigenvalue solver leaves of a zero, in single precision at worst, is one.
