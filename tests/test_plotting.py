@@ -69,7 +69,7 @@ def test_pyplot_knows_of_what_is_drawn_only_without_an_ax(ax, name):
         plt.close(figure)
 
 
-def test_latent_dots_and_ellipses_of_two_sigma(ax):
+def test_latent_dots_ellipses_of_two_sigma_rings_and_numerals(ax):
     mu, std, labels = cloud()
     plot_latent(torch.nn.Parameter(torch.tensor(mu)), torch.tensor(std), labels, tilt=30, ax=ax)
     (ellipses,) = (c for c in ax.collections if isinstance(c, EllipseCollection))
@@ -82,6 +82,11 @@ def test_latent_dots_and_ellipses_of_two_sigma(ax):
         np.testing.assert_allclose(drawn.get_offsets(), mu)
         np.testing.assert_allclose(drawn.get_facecolors()[:, :3], colours[:, :3])
     assert 0 < ellipses.get_alpha() <= 0.2
+    assert [p.get_radius() for p in ax.patches if isinstance(p, Circle)] == [1, 2, 3]
+    assert ax.get_xlim() == ax.get_ylim() and ax.get_xlim()[1] >= max(3.2, np.abs(mu).max())
+    assert ax.get_aspect() == 1
+    for text in ax.texts:
+        np.testing.assert_allclose(text.get_position(), mu[labels == int(text.get_text())].mean(0), atol=0.6)
 
 
 def test_little_or_nothing_to_draw(ax):
@@ -97,16 +102,6 @@ def test_little_or_nothing_to_draw(ax):
     assert plot_curves([[1, np.nan, np.nan]], ax=ax) is ax
     plot_images(np.zeros((3, 1, 4, 5)), columns=10, ax=ax)
     assert ax.get_images()[0].get_array().shape == (4, 15)
-
-
-def test_latent_rings_numerals_and_limits(ax):
-    mu, std, labels = cloud()
-    plot_latent(mu, std, labels, ax=ax)
-    assert [p.get_radius() for p in ax.patches if isinstance(p, Circle)] == [1, 2, 3]
-    for text in ax.texts:
-        np.testing.assert_allclose(text.get_position(), mu[labels == int(text.get_text())].mean(0), atol=0.6)
-    assert ax.get_xlim() == ax.get_ylim() and ax.get_xlim()[1] >= max(3.2, np.abs(mu).max())
-    assert ax.get_aspect() == 1
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -145,16 +140,12 @@ def test_curves_and_marks(ax):
 
 
 def test_rate_distortion_dots_labels_and_style(ax):
-    points = [(0.1, 30.0, 110.0), (1, 13.5, 120.0), (10, 1.5, 174.0)]
-    plot_rate_distortion(points, ax=ax, linestyle="--", marker="s")
+    where = [(30.0, 110.0), (13.5, 120.0), (1.5, 174.0)]
+    plot_rate_distortion(np.column_stack([(0.1, 1, 10), where]), ax=ax, linestyle="--", marker="s")
     (line,) = ax.lines
-    np.testing.assert_array_equal(line.get_xydata(), [(30, 110), (13.5, 120), (1.5, 174)])
+    np.testing.assert_array_equal(line.get_xydata(), where)
     assert (line.get_linestyle(), line.get_marker()) == ("--", "s")
-    assert [(text.get_text(), text.xy) for text in ax.texts] == [
-        ("β = 0.1", (30, 110)),
-        ("β = 1", (13.5, 120)),
-        ("β = 10", (1.5, 174)),
-    ]
+    assert texts(ax) == ["β = 0.1", "β = 1", "β = 10"] and [text.xy for text in ax.texts] == where
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("rate R, nats per image", "distortion D, nats per image")
 
 

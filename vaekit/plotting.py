@@ -34,31 +34,29 @@ LECTURE = {
     "figure.constrained_layout.use": True,
 }
 
-# The parts of the model's drawing: where they stand, their outline, and what is written in them.
+# The parts of the model's drawing: where each stands, its outline (of a half the heights of its two ends), what is
+# written in it, and the parts that its arrows come from.
 MODEL_PARTS = {
-    "x": (0.0, 0.0, "square", "$x$"),
-    "encoder": (1.6, 0.0, "narrowing", "encoder\n$q_\\phi(z|x)$"),
-    "mu": (3.2, 0.5, "circle", r"$\mu$"),
-    "sigma": (3.2, -0.5, "circle", r"$\sigma$"),
-    "eps": (4.4, -1.25, "circle", r"$\varepsilon$"),
-    "z": (4.4, 0.0, "circle", "$z$"),
-    "decoder": (6.0, 0.0, "widening", "decoder\n$p_\\theta(x|z)$"),
-    "x_hat": (7.6, 0.0, "square", r"$\hat x$"),
-    "reconstruction": (3.8, 1.6, "round", r"reconstruction loss: $\hat x$ beside $x$"),
-    "kl": (2.2, -1.75, "round", "KL: $q_\\phi(z|x)$ beside the prior $p(z)$"),
+    "x": (0.0, 0.0, "square", "$x$", []),
+    "encoder": (1.6, 0.0, (0.95, 0.6), "encoder\n$q_\\phi(z|x)$", ["x"]),
+    "mu": (3.2, 0.5, "circle", r"$\mu$", ["encoder"]),
+    "sigma": (3.2, -0.5, "circle", r"$\sigma$", ["encoder"]),
+    "eps": (4.4, -1.25, "circle", r"$\varepsilon$", []),
+    "z": (4.4, 0.0, "circle", "$z$", ["mu", "sigma", "eps"]),
+    "decoder": (6.0, 0.0, (0.6, 0.95), "decoder\n$p_\\theta(x|z)$", ["z"]),
+    "x_hat": (7.6, 0.0, "square", r"$\hat x$", ["decoder"]),
+    "reconstruction": (3.8, 1.6, "round", r"reconstruction loss: $\hat x$ beside $x$", ["x", "x_hat"]),
+    "kl": (2.2, -1.75, "round", "KL: $q_\\phi(z|x)$ beside the prior $p(z)$", ["mu", "sigma"]),
 }
 # An autoencoder's instead: halves without distributions, and between them nothing but the code.
 _PLAIN = {
-    "x": (0.4, 0.0, "square", "$x$"),
-    "encoder": (2.0, 0.0, "narrowing", "encoder\n$f_\\phi(x)$"),
-    "z": (3.8, 0.0, "circle", "$z$"),
-    "decoder": (5.6, 0.0, "widening", "decoder\n$g_\\theta(z)$"),
-    "x_hat": (7.2, 0.0, "square", r"$\hat x$"),
+    "x": (0.4, 0.0, "square", "$x$", []),
+    "encoder": (2.0, 0.0, (0.95, 0.6), "encoder\n$f_\\phi(x)$", ["x"]),
+    "z": (3.8, 0.0, "circle", "$z$", ["encoder"]),
+    "decoder": (5.6, 0.0, (0.6, 0.95), "decoder\n$g_\\theta(z)$", ["z"]),
+    "x_hat": (7.2, 0.0, "square", r"$\hat x$", ["decoder"]),
     "reconstruction": MODEL_PARTS["reconstruction"],
 }
-_FLOW = [("x", "encoder"), ("encoder", "mu"), ("encoder", "sigma"), ("mu", "z"), ("sigma", "z"), ("eps", "z")]
-_FLOW += [("z", "decoder"), ("decoder", "x_hat"), ("x", "reconstruction"), ("x_hat", "reconstruction")]
-_FLOW += [("mu", "kl"), ("sigma", "kl")]
 
 
 def plot_model(highlight=(), *, variational: bool = True, ax: Axes | None = None):
@@ -73,16 +71,15 @@ def plot_model(highlight=(), *, variational: bool = True, ax: Axes | None = None
     ax = _axes(ax, (9.6, 4.2 if variational else 3.4))
     ax.set(xlim=(-0.6, 8.2), ylim=(-2.15 if variational else -1.2, 2.0), aspect="equal")
     ax.set_axis_off()
-    for start, end in _FLOW if variational else [*_FLOW, ("encoder", "z")]:
-        if start in parts and end in parts:
-            _draw_arrow(ax, parts[start], parts[end], end)
     if variational:
         ax.text(4.85, -1.25, r"$z = \mu + \sigma \odot \varepsilon$", fontsize=15, va="center", color=INK)
-    for name, (x, y, outline, words) in parts.items():
+    for name, (x, y, outline, words, sources) in parts.items():
+        for source in sources:
+            _draw_arrow(ax, parts[source], parts[name], name)
         fill, edge, ink = (BLUE, BLUE, "white") if name in highlight else ("#eef1f4", GREY, INK)
         style = {"fontsize": 15, "ha": "center", "va": "center", "zorder": 4, "color": ink}
-        if outline in ("narrowing", "widening"):
-            left, right = (0.95, 0.6) if outline == "narrowing" else (0.6, 0.95)
+        if isinstance(outline, tuple):
+            left, right = outline
             corners = [(x - 0.8, -left), (x - 0.8, left), (x + 0.8, right), (x + 0.8, -right)]
             ax.add_patch(Polygon(corners, fc=fill, ec=edge, lw=1.5, zorder=3))
             ax.text(x, y, words, **style)
@@ -91,30 +88,18 @@ def plot_model(highlight=(), *, variational: bool = True, ax: Axes | None = None
     return ax
 
 
-def _draw_arrow(ax: Axes, start, end, name: str) -> None:
+def _draw_arrow(ax: Axes, start: tuple, end: tuple, name: str) -> None:
     """An arrow to the rim of a part; a dotted line to a term of the loss, round the halves."""
-    (x0, y0, *_), (x1, y1, outline, _) = start, end
+    (x0, y0, *_), (x1, y1, outline, *_) = start, end
+    half = isinstance(outline, tuple)
+    looks = {"arrowstyle": "-|>", "mutation_scale": 16, "lw": 1.5, "shrinkB": 1 if half else 19}
     if outline == "round":
         bend = "angle,angleA=90,angleB=0" if name == "reconstruction" else "arc3"
         looks = {"arrowstyle": "-", "ls": ":", "lw": 2, "shrinkB": 0, "connectionstyle": bend}
-    else:
-        half = outline in ("narrowing", "widening")
-        looks = {"arrowstyle": "-|>", "mutation_scale": 16, "lw": 1.5, "shrinkB": 1 if half else 19}
-        x1 -= 0.8 if half else 0
-    ax.annotate("", (x1, y1), (x0, y0), arrowprops={**looks, "color": GREY, "shrinkA": 0}, zorder=1)
+    ax.annotate("", (x1 - 0.8 * half, y1), (x0, y0), arrowprops=looks | {"color": GREY, "shrinkA": 0}, zorder=1)
 
 
-def plot_latent(
-    mu,
-    std=None,
-    labels=None,
-    *,
-    values=None,
-    extent: float | None = None,
-    rings: bool = True,
-    tilt: float = 0.0,
-    ax: Axes | None = None,
-):
+def plot_latent(mu, std=None, labels=None, *, values=None, extent=None, rings=True, tilt=0.0, ax: Axes | None = None):
     """The latent plane: each image a dot at its posterior's mean and a soft ellipse of 2 σ, the prior's rings behind.
 
     mu, std: (N, 2); labels: (N,) whole numbers, which choose the colours. values: (N,) in 0..1 to colour by, from dark
@@ -162,10 +147,7 @@ def _draw_numerals(ax: Axes, mu, labels, reach: float, size: float = 13) -> None
 
 
 def make_way(places, room: float, most: float):
-    """Places (N, 2) of labels that give way until they are `room` apart, or `most` away from where they were.
-
-    A few rounds in which each two that are nearer are pushed apart, each by half the way. Returns (N, 2).
-    """
+    """Labels' places (N, 2), pushed apart until they are `room` apart, or `most` away from where they were."""
     moved = np.array(places, float)
     for _ in range(6):
         for i, j in combinations(range(len(moved)), 2):
