@@ -1,7 +1,6 @@
 """What the lab's meters show, functions of the posteriors' means and log-variances; and how tight the bound is."""
 
 import math
-from functools import partial, reduce
 from typing import NamedTuple
 
 import torch
@@ -10,7 +9,7 @@ from torch import Tensor, nn
 from vaekit._checks import check_number, check_type, check_whole
 from vaekit.data import as_floats, check_images
 from vaekit.losses import reconstruction_nll
-from vaekit.model import watching
+from vaekit.model import reparameterize, watching
 
 IMAGES = 512  # decoded at once
 PLACES = 64  # measured against all codes at once: (64, N) numbers stay in a CPU's cache
@@ -90,31 +89,30 @@ def _squared(places: Tensor, mu: Tensor, logvar: Tensor) -> Tensor:
     return sum(((z[:, None] - m) * s).square() for z, m, s in codes)
 
 
-def prior_draws(mu: Tensor, n: int, generator: torch.Generator) -> Tensor:
-    """`n` draws from the prior N(0, I) of codes like these: the places that are decoded to generate.
+def prior_draws(mu: Tensor, draws: int, generator: torch.Generator) -> Tensor:
+    """Draws from the prior N(0, I) of codes like these: the places that are decoded to generate.
 
-    mu: (N, D). Returns z (n, D), of mu's type and on its device, where the generator must be too.
+    mu: (N, D). Returns z (draws, D), of mu's type and on its device, where the generator must be too.
     """
-    check_whole("n", n)
+    check_whole("draws", draws)
     _check_codes(0, generator, mu=mu)
-    return torch.randn(n, mu.shape[1], generator=generator, device=mu.device, dtype=mu.dtype)
+    return torch.randn(draws, mu.shape[1], generator=generator, device=mu.device, dtype=mu.dtype)
 
 
-def walks(mu: Tensor, n: int, points: int, generator: torch.Generator) -> Tensor:
-    """Places on `n` straight walks, each between the means of two different codes drawn at random.
+def walks(mu: Tensor, pairs: int, points: int, generator: torch.Generator) -> Tensor:
+    """Places on straight walks, each between the means of two different codes drawn at random.
 
     The points of a walk are evenly spaced, t = (i + u) / points with one u ~ U(0, 1) a walk: on average they count
     the whole walk, whatever their number, and its two ends, covered by themselves, no more than any other place.
-    mu: (N, D). Returns z (n, points, D), in the order of the walk.
-    Raises ValueError when N < 2.
+    mu: (N, D), N ≥ 2. Returns z (pairs, points, D), in the order of the walk.
     """
-    check_whole("n", n)
+    check_whole("pairs", pairs)
     check_whole("points", points)
     _check_codes(2, generator, mu=mu)
-    start = torch.randint(len(mu), (n,), generator=generator, device=mu.device)
-    step = torch.randint(1, len(mu), (n,), generator=generator, device=mu.device)  # never 0: another code
-    shift = torch.rand(n, 1, generator=generator, device=mu.device, dtype=mu.dtype)
-    t = (torch.arange(points, device=mu.device) + shift)[:, :, None] / points  # (n, points, 1)
+    start = torch.randint(len(mu), (pairs,), generator=generator, device=mu.device)
+    step = torch.randint(1, len(mu), (pairs,), generator=generator, device=mu.device)  # never 0: another code
+    shift = torch.rand(pairs, 1, generator=generator, device=mu.device, dtype=mu.dtype)
+    t = (torch.arange(points, device=mu.device) + shift)[:, :, None] / points  # (pairs, points, 1)
     return torch.lerp(mu[start][:, None], mu[(start + step) % len(mu)][:, None], t)
 
 
@@ -122,11 +120,10 @@ def completeness(mu: Tensor, logvar: Tensor | None, generator: torch.Generator, 
     """The share of draws from the prior that are `covered` by at least one code, as defined here.
 
     mu, logvar: (N, D), by convention those of 1,000 test images: more codes cover more. Returns (), 0 to 1; its
-    standard error is at most ½ / √draws. A plain autoencoder (logvar None) scores 0.
-    It does not look at the images. A collapsed or untrained model scores high, each posterior being the prior itself
-    (86 % in 2-D): never show this without the reconstruction and the active units.
+    standard error is at most ½ / √draws. It does not look at the images. A plain autoencoder (logvar None) scores 0, a
+    collapsed or untrained model high, each posterior being the prior itself (86 % in 2-D): never show this without
+    the reconstruction and the active units.
     """
-    check_whole("draws", draws)
     return covered(prior_draws(mu, draws, generator), mu, logvar).float().mean()
 
 
@@ -138,7 +135,6 @@ def continuity(
     mu, logvar: (N, D), N ≥ 2. Returns (), 0 to 1; its standard error is at most ½ / √pairs. What is said of
     `completeness` holds here too: a decoder may jump within an ellipse, or go smoothly where none is.
     """
-    check_whole("pairs", pairs)
     return covered(walks(mu, pairs, points, generator), mu, logvar).float().mean()
 
 
@@ -147,43 +143,16 @@ def mutual_information(mu: Tensor, logvar: Tensor, generator: torch.Generator) -
 
     mu, logvar: (N, D); logvar is log σ². Returns (), at most ln N: where it comes near, N images are too few to tell.
     Their mean KL to the prior is I(x; z) + KL(q(z) ‖ p(z)), q(z) being the mixture of the N posteriors. Takes
-    N² D operations; its standard error is that of a mean over N.
-    Raises ValueError when the shapes do not fit.
+    N² D operations; its standard error is that of a mean over N. Raises ValueError when the shapes do not fit.
     Source: Hoffman & Johnson 2016, section 2.
     """
     _check_codes(1, generator, mu=mu, logvar=logvar)
-    eps = torch.randn(mu.shape, generator=generator, device=mu.device, dtype=mu.dtype)
-    z = mu + torch.exp(0.5 * logvar) * eps
+    z, shares = reparameterize(mu, logvar, generator), []
     heights = -0.5 * logvar.sum(1)  # (N,): log q(μ|x); all densities have the same 2π
-    own, log_q = heights - 0.5 * eps.square().sum(1), []  # log q(z|x) and log N q(z), both (N,)
     for numbers in torch.arange(len(mu), device=mu.device).split(PLACES):
-        parts = heights - 0.5 * _squared(z[numbers], mu, logvar)  # (n, N)
-        parts[numbers - numbers[0], numbers] = own[numbers]  # (z − μ)/σ is ε: exact for the narrowest q
-        log_q.append(torch.logsumexp(parts, 1))
-    return (own - torch.cat(log_q) + math.log(len(mu))).mean()
-
-
-def recall(real: Tensor, generated: Tensor, k: int = 5) -> Tensor:
-    """How much of `real` is within reach of `generated`: the share inside at least one generated sample's ball.
-
-    A ball reaches to the sample's k-th nearest other sample. real: (N, ...), such as reconstructions at μ of test
-    images; generated: (M, ...), M > k, such as decoded draws of the prior; equal shapes, distances in pixels.
-    Returns (), 0 to 1. Grows with M and k, and few outliers make large balls: compare at equal M and k only.
-    Not measured: whether the generated look real (precision), or x is reconstructed; a collapsed model scores high.
-    Source: Kynkäänniemi et al. 2019, eq. 1 and 2 (there on features of a network, k = 3).
-    """
-    check_whole("k", k)
-    if k >= len(generated):
-        raise ValueError(f"k = {k} neighbours need {k + 1} generated samples or more, not {len(generated)}")
-    if real.shape[1:] != generated.shape[1:]:
-        raise ValueError(f"images must have one shape; these have {tuple(real.shape)} and {tuple(generated.shape)}")
-    dtype = reduce(torch.promote_types, (real.dtype, generated.dtype, torch.float32))
-    real, generated = (as_floats(some).to(dtype).flatten(1) for some in (real, generated))
-    # By differences: as a matrix product equal images would lie a random little apart.
-    distance = partial(torch.cdist, x2=generated, compute_mode="donot_use_mm_for_euclid_dist")
-    # k + 1, as each sample is its own nearest
-    radius = torch.cat([distance(some).kthvalue(k + 1).values for some in generated.split(PLACES)])  # (M,)
-    return torch.cat([(distance(some) <= radius).any(1) for some in real.split(PLACES)]).float().mean()
+        parts = heights - 0.5 * _squared(z[numbers], mu, logvar)  # (n, N): log q(z|x) of every x, not its own alone
+        shares.append(parts.log_softmax(1)[:, numbers].diagonal())  # log of q(z|x) / N q(z)
+    return torch.cat(shares).mean() + math.log(len(mu))
 
 
 def log_likelihood(
@@ -223,14 +192,10 @@ def _bound(model, x: Tensor, samples: int, generator: torch.Generator, kind: str
 
 
 class Gap(NamedTuple):
-    """How well single latents read off single factors; D latents, F factors.
-
-    gap: (F,), 0 to 1. information: (D, F), nats. latent: (F,), int64, the latent that knows most about each factor.
-    """
+    """How well single latents read off single factors: gap (F,), 0 to 1; information (D, F), in nats."""
 
     gap: Tensor
     information: Tensor
-    latent: Tensor
 
 
 def mutual_information_gap(codes: Tensor, factors: Tensor, bins: int = 20) -> Gap:
@@ -249,34 +214,25 @@ def mutual_information_gap(codes: Tensor, factors: Tensor, bins: int = 20) -> Ga
         if not values.isfinite().all():
             raise ValueError(f"{name} must be finite; these hold NaN or infinity: has the training diverged?")
     check_whole("bins", bins, 2, len(codes))
-    code_bins, factor_bins = _binned(codes, bins), _binned(factors, bins)
-    information = torch.stack([_information(code_bins, one, bins) for one in factor_bins.T], 1)  # (D, F)
-    entropy = torch.stack([_information(one[:, None], one, bins)[0] for one in factor_bins.T])  # H(v) = I(v; v)
+    in_bin = [nn.functional.one_hot(_binned(values, bins), bins).float() for values in (codes, factors)]
+    joint = torch.einsum("ndi,nfj->dfij", *in_bin) / len(codes)  # the share of the images in each two bins
+    code, factor = (each.sum(0) / len(codes) for each in in_bin)  # (D, bins) and (F, bins)
+    independent = code[:, None, :, None] * factor[:, None]  # (D, F, bins, bins)
+    information = (torch.xlogy(joint, joint) - torch.xlogy(joint, independent)).sum((2, 3)).clamp(min=0)  # (D, F)
+    entropy = -torch.xlogy(factor, factor).sum(1)  # (F,)
     if not (entropy > 0).all():
         raise ValueError(f"factor {int(entropy.argmin())} has one value in all {len(factors)} rows: leave it out")
     no_rival = torch.zeros_like(information[:1])  # for a lone latent
     best, second = torch.cat([information, no_rival]).topk(2, 0).values  # (F,) each
-    return Gap((best - second) / entropy, information, information.argmax(0))
+    return Gap((best - second) / entropy, information)
 
 
 def _binned(values: Tensor, bins: int) -> Tensor:
     """(N, K) → the bin of each value in its own column, (N, K), int64 in 0..bins - 1; equal values share one."""
     columns = []
     for column in values.T.contiguous():
-        distinct, place = column.unique(return_inverse=True)
-        if len(distinct) > bins:
-            edges = column.sort().values[torch.arange(1, bins, device=column.device) * len(column) // bins]
-            place = torch.searchsorted(edges, column, right=True)
-            if place.min() == place.max():  # most are the smallest: these, and all others
-                place = (column > column.min()).long()
+        _, place, count = column.unique(return_inverse=True, return_counts=True)
+        if len(count) > bins:  # by the middle of the ranks that equal values share
+            place = ((2 * count.cumsum(0) - count) * bins // (2 * len(column)))[place]
         columns.append(place)
     return torch.stack(columns, 1)
-
-
-def _information(codes: Tensor, factor: Tensor, bins: int) -> Tensor:
-    """Mutual information of each column of codes (N, D) with a factor (N,), both as bins: (D,), in nats."""
-    dims = codes.shape[1]
-    cell = (torch.arange(dims, device=codes.device) * bins + codes) * bins + factor[:, None]  # (N, D)
-    joint = cell.flatten().bincount(minlength=dims * bins**2).view(dims, bins, bins) / len(codes)
-    independent = joint.sum(2, keepdim=True) * joint.sum(1, keepdim=True)
-    return (torch.xlogy(joint, joint) - torch.xlogy(joint, independent)).sum((1, 2)).clamp(min=0)
