@@ -56,7 +56,6 @@ class ConvEncoder(nn.Module):
     """q_φ(z|x) as `Encoder`, by two convolutions that halve the image: for images of any size from 8 × 8 up.
 
     channels: of the first convolution; the second has twice as many.
-    forward(x): x (B, C, H, W) in [0, 1] → mu, logvar: (B, D) each; logvar is log σ².
     """
 
     def __init__(self, latent_dim: int = 2, channels: int = 16, image_shape: tuple[int, int, int] = DIGIT):
@@ -78,10 +77,7 @@ class ConvEncoder(nn.Module):
 
 
 class ConvDecoder(nn.Sequential):
-    """p_θ(x|z) as `Decoder`: the way of a `ConvEncoder` back, each step twice as large and then convolved.
-
-    forward(z): (B, D) → x_logits (B, C, H, W).
-    """
+    """p_θ(x|z) as `Decoder`: the way of a `ConvEncoder` back, each step twice as large and then convolved."""
 
     def __init__(self, latent_dim: int = 2, channels: int = 16, image_shape: tuple[int, int, int] = DIGIT):
         half, quarter = _halved(image_shape)
@@ -159,10 +155,7 @@ class VAE(nn.Module):
 
 
 class Autoencoder(VAE):
-    """The plain autoencoder: one value per code, no distribution, no noise; logvar is None.
-
-    The same two halves as the VAE's, so that the two can be compared weight by weight.
-    """
+    """The plain autoencoder, of the VAE's two halves: one value per code, no distribution, no noise; logvar is None."""
 
     def encode(self, x: Tensor) -> tuple[Tensor, None]:
         """x (B, C, H, W) in [0, 1] → the code (B, D), and None where a VAE has its logvar."""
@@ -177,7 +170,6 @@ class LinearEncoder(nn.Module):
     """q_φ(z|x) = N(V(x − mean) + bias, diag σ²), with one σ² a dimension for all images.
 
     A linear decoder's exact posterior has a variance that does not depend on x: a free parameter is all it needs.
-    forward(x): x (B, C, H, W) → mu, logvar: (B, D) each; logvar is log σ².
     """
 
     def __init__(self, latent_dim: int, mean: Tensor):
