@@ -154,6 +154,8 @@ REFUSED = [
     (metrics.continuity, (MU, LOGVAR, DICE, 5, 2.5), "points must be a whole number"),
     (metrics.mutual_information, (MU, None, DICE), "logvar must be a tensor .*not None"),
     (metrics.mutual_information, (MU, LOGVAR[:, :1], DICE), r"\(N, D\) both.*\(20, 2\) and \(20, 1\)"),
+    (metrics.recall, (MU, MU, 20), "k = 20 neighbours need 21 generated samples or more, not 20"),
+    (metrics.recall, (MU, MU[:, :1]), r"one shape.*\(20, 2\) and \(20, 1\)"),
     (metrics.log_likelihood, ("model", BLACK), "model must be .* not 'model'"),
     (metrics.log_likelihood, (SMALL, BLACK[:, 0]), r"images must be .*try images\.unsqueeze\(1\)"),
     (metrics.log_likelihood, (SMALL, BLACK, 0), "samples must be a whole number from 1 up"),
@@ -166,6 +168,41 @@ REFUSED = [
 def test_they_say_what_does_not_fit(refuses, measure, given, words):
     with refuses((ValueError, TypeError), words):
         measure(*given)
+
+
+def by_neighbours(real: np.ndarray, generated: np.ndarray, k: int) -> float:
+    from sklearn.neighbors import NearestNeighbors  # slow to import
+
+    # scikit-learn leaves each sample out itself when it is asked for the neighbours of those it was fitted on.
+    radius = NearestNeighbors(n_neighbors=k).fit(generated).kneighbors()[0][:, -1]
+    distance = np.linalg.norm(real[:, None] - generated, axis=2)
+    return (distance <= radius).any(1).mean()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("ways", "size", "k"), [(6, 1.0, 1), (6, 1.0, 5), (2, 1e-4, 1)])
+def test_recall_equals_scikit_learns_neighbours(ways, size, k):
+    """Also of images that are nearly alike, as a nearly collapsed model draws them."""
+    generator = seeded()
+    mixed = size * torch.rand(ways, 784, generator=generator)
+    real, generated = (0.5 + torch.randn(n, ways, generator=generator) @ mixed for n in (70, 60))
+    expected = by_neighbours(real.double().numpy(), generated.double().numpy(), k)
+    assert 0.1 < expected < 0.97
+    found = metrics.recall(real.unflatten(1, (1, 28, 28)), generated.unflatten(1, (1, 28, 28)), k)
+    assert found.item() == pytest.approx(expected, abs=1e-6)
+
+
+def test_recall_at_its_ends():
+    x = torch.rand(100, 784, generator=seeded())
+    assert metrics.recall(x, x).item() == 1
+    assert metrics.recall(x + 10, x).item() == 0
+    same = x[:1].expand(100, -1)  # a collapsed model's draws: balls of radius 0, and still it reaches itself
+    assert metrics.recall(same, same).item() == 1
+    assert metrics.recall(x[1:], same).item() == 0
+    whole = (255 * x).to(torch.uint8)
+    assert metrics.recall(x.double(), x).item() == metrics.recall(x.half(), x.half()).item() == 1
+    floats = metrics.recall(whole[:40].float(), whole[40:].float())
+    assert metrics.recall(whole[:40], whole[40:]).item() == pytest.approx(floats.item())
 
 
 @pytest.mark.slow
@@ -273,9 +310,9 @@ def test_a_collapsed_latent_knows_nothing_and_a_lone_one_has_no_rival():
     factors = draws(2)
     codes = torch.cat([torch.full((N, 1), 0.3), factors, torch.zeros(N, 1)], 1)
     found = metrics.mutual_information_gap(codes, factors)
-    assert found.information[[0, 3]].tolist() == [[0, 0], [0, 0]]
+    assert found.information[[0, 3]].tolist() == [[0, 0], [0, 0]] and found.latent.tolist() == [1, 2]
     found = metrics.mutual_information_gap(factors[:, :1], factors)
-    assert (found.gap.shape, found.information.shape) == ((2,), (1, 2))
+    assert (found.gap.shape, found.information.shape, found.latent.tolist()) == ((2,), (1, 2), [0, 0])
     assert found.gap[0].item() == pytest.approx(1, abs=1e-5)
 
 

@@ -14,6 +14,14 @@ def grid(extent: float, n: int = 15, center: tuple[float, float] = (0.0, 0.0), d
     return torch.stack([z1, z2], -1).reshape(-1, 2)  # (n, n, 2) → (n·n, 2)
 
 
+def walk(start: Tensor, end: Tensor, n: int = 10) -> Tensor:
+    """n codes on the straight line from `start` to `end`, both included: (D,), (D,) → (n, D)."""
+    if start.shape != end.shape or start.ndim != 1:
+        raise ValueError(f"start and end must be two codes (D,); they have {tuple(start.shape)} and {tuple(end.shape)}")
+    t = torch.linspace(0, 1, n, device=start.device)[:, None]  # (n, 1)
+    return (1 - t) * start + t * end
+
+
 def traversal(z: Tensor, dim: int, values: Tensor) -> Tensor:
     """The code z (D,) with its dimension `dim` set to each of `values` (n,) in turn. Returns (n, D)."""
     if not 0 <= dim < len(z):

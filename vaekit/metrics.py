@@ -1,6 +1,7 @@
 """What the lab's meters show, functions of the posteriors' means and log-variances; and how tight the bound is."""
 
 import math
+from functools import partial, reduce
 from typing import NamedTuple
 
 import torch
@@ -155,6 +156,29 @@ def mutual_information(mu: Tensor, logvar: Tensor, generator: torch.Generator) -
     return torch.cat(shares).mean() + math.log(len(mu))
 
 
+def recall(real: Tensor, generated: Tensor, k: int = 5) -> Tensor:
+    """How much of `real` is within reach of `generated`: the share inside at least one generated sample's ball.
+
+    A ball reaches to the sample's k-th nearest other sample. real: (N, ...), such as reconstructions at μ of test
+    images; generated: (M, ...), M > k, such as decoded draws of the prior; equal shapes, distances in pixels.
+    Returns (), 0 to 1. Grows with M and k, and few outliers make large balls: compare at equal M and k only.
+    Not measured: whether the generated look real (precision), or x is reconstructed; a collapsed model scores high.
+    Source: Kynkäänniemi et al. 2019, eq. 1 and 2 (there on features of a network, k = 3).
+    """
+    check_whole("k", k)
+    if k >= len(generated):
+        raise ValueError(f"k = {k} neighbours need {k + 1} generated samples or more, not {len(generated)}")
+    if real.shape[1:] != generated.shape[1:]:
+        raise ValueError(f"images must have one shape; these have {tuple(real.shape)} and {tuple(generated.shape)}")
+    dtype = reduce(torch.promote_types, (real.dtype, generated.dtype, torch.float32))
+    real, generated = (as_floats(some).to(dtype).flatten(1) for some in (real, generated))
+    # By differences: as a matrix product equal images would lie a random little apart.
+    distance = partial(torch.cdist, x2=generated, compute_mode="donot_use_mm_for_euclid_dist")
+    # k + 1, as each sample is its own nearest
+    radius = torch.cat([distance(some).kthvalue(k + 1).values for some in generated.split(PLACES)])  # (M,)
+    return torch.cat([(distance(some) <= radius).any(1) for some in real.split(PLACES)]).float().mean()
+
+
 def log_likelihood(
     model: nn.Module, x: Tensor, samples: int = 50, generator: torch.Generator | None = None, kind: str = "bernoulli"
 ) -> Tensor:
@@ -192,10 +216,14 @@ def _bound(model, x: Tensor, samples: int, generator: torch.Generator, kind: str
 
 
 class Gap(NamedTuple):
-    """How well single latents read off single factors: gap (F,), 0 to 1; information (D, F), in nats."""
+    """How well single latents read off single factors; D latents, F factors.
+
+    gap: (F,), 0 to 1. information: (D, F), nats. latent: (F,), int64, the latent that knows most about each factor.
+    """
 
     gap: Tensor
     information: Tensor
+    latent: Tensor
 
 
 def mutual_information_gap(codes: Tensor, factors: Tensor, bins: int = 20) -> Gap:
@@ -224,7 +252,7 @@ def mutual_information_gap(codes: Tensor, factors: Tensor, bins: int = 20) -> Ga
         raise ValueError(f"factor {int(entropy.argmin())} has one value in all {len(factors)} rows: leave it out")
     no_rival = torch.zeros_like(information[:1])  # for a lone latent
     best, second = torch.cat([information, no_rival]).topk(2, 0).values  # (F,) each
-    return Gap((best - second) / entropy, information)
+    return Gap((best - second) / entropy, information, information.argmax(0))
 
 
 def _binned(values: Tensor, bins: int) -> Tensor:
