@@ -38,24 +38,22 @@ def test_cores_are_those_of_the_affinity_and_the_quota(machine, cores, quota, ex
     assert threads.cores() == expected
 
 
-@pytest.mark.parametrize(("cores", "preset", "expected"), [(16, "3", 3), (16, "4,2", 4), (16, "0", 1), (2, None, 1)])
-def test_a_preset_number_is_respected_and_of_two_cores_one_is_left_to_the_page(
-    machine, monkeypatch, cores, preset, expected
-):
-    machine(cores)
-    monkeypatch.setattr(threads, "_seconds", lambda n: pytest.fail("nothing is measured"))
-    if preset:
-        monkeypatch.setenv("OMP_NUM_THREADS", preset)
-    assert threads.choose() == expected
-
-
 @pytest.mark.parametrize(
-    ("cores", "times", "expected"),
-    [(4, {1: 3, 2: 1, 3: 2}, 2), (4, {1: 1, 2: 2, 3: 3}, 1), (16, {1: 9, 2: 8, 4: 4, 8: 3, 15: 5}, 8)],
+    ("cores", "preset", "times", "expected"),
+    [
+        *[(16, "3", {}, 3), (16, "4,2", {}, 4), (16, "0", {}, 1), (2, None, {}, 1)],  # where nothing is measured
+        (4, None, {1: 3, 2: 1, 3: 2}, 2),
+        (4, None, {1: 1, 2: 2, 3: 3}, 1),
+        (16, None, {1: 9, 2: 8, 4: 4, 8: 3, 15: 5}, 8),
+    ],
 )
-def test_with_more_the_fastest_measured_and_never_all(machine, monkeypatch, cores, times, expected):
+def test_a_preset_number_is_respected_of_two_cores_the_page_has_one_and_of_more_the_fastest_is_taken(
+    machine, monkeypatch, cores, preset, times, expected
+):
     machine(cores)
     measured = []
     monkeypatch.setattr(threads, "_seconds", lambda n: measured.append(n) or times[n])
+    if preset:
+        monkeypatch.setenv("OMP_NUM_THREADS", preset)
     assert threads.choose() == expected
     assert measured == list(times)

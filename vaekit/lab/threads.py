@@ -1,8 +1,8 @@
 """How many threads torch should use while a page wants a core of its own."""
 
-import math
 import os
 import timeit
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -11,23 +11,18 @@ import torch
 def cores() -> int:
     """The cores this process may use: its affinity, capped by the cgroup's quota (containers)."""
     count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, round(min(count, _cgroup_quota())))
-
-
-def _cgroup_quota() -> float:
-    try:
+    with suppress(OSError, ValueError, ZeroDivisionError):  # no such cgroup, or "max": no limit
         quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-        return int(quota) / int(period)
-    except (OSError, ValueError, ZeroDivisionError):  # no such cgroup, or "max": no limit
-        return math.inf
+        count = min(count, int(quota) / int(period))
+    return max(1, round(count))
 
 
-def choose(available: int | None = None) -> int:
+def choose() -> int:
     """OMP_NUM_THREADS when it is set; one with up to two cores; else the fastest of a short measurement."""
     try:
         return max(1, int(os.environ["OMP_NUM_THREADS"].split(",")[0]))
     except (KeyError, ValueError):
-        available = available or cores()
+        available = cores()
     if available <= 2:
         return 1
     candidates = sorted({1, 2, 4, available // 2, available - 1} & set(range(1, available)))
