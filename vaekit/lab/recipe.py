@@ -67,10 +67,7 @@ class Recipe:
 def check_lab_model(model: nn.Module, data: ImageSet, pair: tuple[int, int] | None, kind="linear") -> str | None:
     """See that the lab can train a model and show it: as `check_model`, and with two dimensions for the plane."""
     latent_dim, caveat = check_model(model, data.images, kind)
-    if latent_dim < 2:
-        what = f"the plane needs two latent dimensions; this model has {latent_dim}"
-        raise ValueError(f"{what}: use latent_dim=2 or more")
-    check_pair(pair, latent_dim)
+    check_pair((0, 1) if pair is None else pair, latent_dim)
     return caveat
 
 
@@ -81,5 +78,6 @@ def check_pair(pair, latent_dim: int | None = None) -> tuple[int, int] | None:
     if not isinstance(pair, tuple | list) or len(pair) != 2 or not {type(dim) for dim in pair} <= {int, np.int64}:
         raise ValueError(f"pair must be two latent dimensions such as (0, 1), not {pair!r}")
     if latent_dim and (not all(0 <= dim < latent_dim for dim in pair) or pair[0] == pair[1]):
-        raise ValueError(f"the plane needs two latent dimensions; this model has {latent_dim}, the pair is {pair}")
+        what = f"the plane needs two latent dimensions; this model has {latent_dim}, the pair is {tuple(pair)}"
+        raise ValueError(f"{what}: choose others, or a larger latent_dim")
     return int(pair[0]), int(pair[1])
