@@ -3,9 +3,9 @@ import os
 import threading
 
 import pytest
-from lab_helpers import CountingView, make_run, some_digits, trainers
+from lab_helpers import make_run, some_digits, trainers
 
-from vaekit.lab import LatentLab, clock
+from vaekit.lab import LatentLab, clock, registry
 from vaekit.lab.engine import Engine
 
 
@@ -49,7 +49,7 @@ def engines(no_trainer_left):
 
 @pytest.fixture
 def labs(no_trainer_left):
-    """Makes labs with a small model, 300 digits and one torch thread, and closes them afterwards."""
+    """Makes labs with a small model, 300 digits and one torch thread; closes all afterwards, resumed ones as well."""
     made = []
 
     def make(data=None, **options) -> LatentLab:
@@ -58,13 +58,8 @@ def labs(no_trainer_left):
         return made[-1]
 
     yield make
-    for lab in made:
+    for lab in list(registry.labs):
         lab.engine.close()
-
-
-@pytest.fixture
-def watched():
-    return CountingView()
 
 
 @pytest.fixture

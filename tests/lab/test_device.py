@@ -71,11 +71,7 @@ def test_the_lab_makes_everything_on_the_images_device(labs, options):
 @pytest.mark.usefixtures("elsewhere")
 def test_a_saved_lab_goes_on_there(labs, tmp_path):
     labs(twin=True).run(5).save(tmp_path / "run.safetensors")
-    again = LatentLab.resume(tmp_path / "run.safetensors", data=some_digits(300), threads=1)
-    try:
-        do_all(again, 5)
-    finally:
-        again.engine.close()
+    do_all(LatentLab.resume(tmp_path / "run.safetensors", data=some_digits(300), threads=1), 5)
 
 
 def test_no_step_of_a_twin_waits_for_the_device(labs):
@@ -87,7 +83,7 @@ def test_no_step_of_a_twin_waits_for_the_device(labs):
     def take_steps():
         with Calls() as calls:
             for _ in range(6):
-                lab.engine._lockstep.advance()
+                [run.advance() for run in lab.engine.runs]
         return calls
 
     for _ in range(2):

@@ -84,11 +84,14 @@ def test_who_turns_one_of_a_twins_knobs_takes_over_both(labs):
 
 def test_what_does_not_fit_is_one_line_and_the_run_plays_on(labs, refuses, tmp_path):
     """The other ways not to fit: tests/runs/test_run.py."""
+    twin = labs(digits_1100(), twin=True).run(2)
     others = {
         "is of another model": labs(digits_1100(), hidden=8).run(2).recording,
         "data must be one of": labs(some_digits(300, "others")).run(2).recording,
-        "this recording is of a twin: make the lab with twin=True": labs(digits_1100(), twin=True).run(2).recording,
+        "this recording is of a twin: make the lab with twin=True": twin.recording,
     }
+    with refuses(ValueError, "this recording is not of a twin: make a lab without one"):
+        twin.follow(others["is of another model"])
     lab = labs(digits_1100())
     lab.play()
     wait_for(lambda: lab.steps_taken > 3)
@@ -103,18 +106,6 @@ def test_what_does_not_fit_is_one_line_and_the_run_plays_on(labs, refuses, tmp_p
     lab.pause()
     assert lab.settings["beta"] == lab.engine.run.settings["beta"] == 2.0
     assert is_plain(lab.engine.run)
-
-
-def test_a_twin_follows_only_a_twin_in_lockstep(labs, refuses):
-    lab = labs(digits_1100(), twin=True).run(2)
-    recording, before = lab.recording, state(lab)
-    with refuses(ValueError, "this recording is not of a twin: make a lab without one"):
-        lab.follow(labs().run(2).recording)
-    recording.twin["events"] = [(2, {"data": "500 digits"})]
-    recording.data = {}
-    with refuses(ValueError, "two runs in lockstep see the same images"):
-        lab.follow(recording)
-    assert state(lab) == before
 
 
 def test_a_file_loaded_in_the_page_is_played_to_its_end_and_on_and_a_bad_one_touches_nothing(labs, tmp_path):
@@ -143,17 +134,14 @@ def test_a_resumed_lab_goes_on_to_the_bit(labs, tmp_path, twin):
     first.save(tmp_path / "run.safetensors")
     first.run(20)
     lab = LatentLab.resume(tmp_path / "run.safetensors", data=digits_1100(), shown=100, threads=1)
-    try:
-        assert lab.steps_taken == 40 and len(lab.sides) == 1 + twin
-        assert lab.controls.knobs[0]["beta"].text.value == "3"
-        lab.run(20)
-        assert same(lab, first) and lab.recording == first.recording
-        assert [side.settings for side in lab.sides] == [side.settings for side in first.sides]
-        assert lab.view.plane.marks == first.view.plane.marks
-        lab.follow(first.recording).run(1000)  # the file holds the beginning as well
-        assert lab.steps_taken == 60 and same(lab, first)
-    finally:
-        lab.engine.close()
+    assert lab.steps_taken == 40 and len(lab.sides) == 1 + twin
+    assert lab.controls.knobs[0]["beta"].text.value == "3"
+    lab.run(20)
+    assert same(lab, first) and lab.recording == first.recording
+    assert [side.settings for side in lab.sides] == [side.settings for side in first.sides]
+    assert lab.view.plane.marks == first.view.plane.marks
+    lab.follow(first.recording).run(1000)  # the file holds the beginning as well
+    assert lab.steps_taken == 60 and same(lab, first)
 
 
 @pytest.mark.parametrize(

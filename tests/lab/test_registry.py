@@ -18,7 +18,7 @@ from vaekit.lab import LatentLab, registry
 @pytest.fixture
 def cell(monkeypatch):
     """Pretends that a cell of this id is running, in this execution of it."""
-    monkeypatch.setattr(registry, "_by_cell", {})
+    monkeypatch.setattr(registry, "labs", weakref.WeakKeyDictionary())
 
     def run(name: str | None, execution: str = ""):
         monkeypatch.setattr(registry, "_current_cell", lambda: (name, execution))

@@ -129,7 +129,7 @@ class LatentLab(Display):
     def play(self) -> None:
         """Train until paused, in the background."""
         self.engine.play()
-        if registry.others_playing(self):
+        if any(lab is not self and lab.playing for lab in list(registry.labs)):
             self.say("Another lab is training as well: the two share the processor, and each is slower.")
 
     def pause(self) -> None:
@@ -182,14 +182,12 @@ class LatentLab(Display):
         check_images(images.images, run.batch_size)
         own, theirs = (" × ".join(map(str, some.shape[1:])) for some in (run.images, images.images))
         try:
-            for each in self.engine.runs:
-                check_lab_model(each.model, images, self.view.pair)
+            check_lab_model(run.model, images, self.view.pair)
         except (TypeError, ValueError):
             raise ValueError(f"this model learns images of {own}; it cannot learn these, of {theirs}") from None
         names = [images.name, *(f"{images.name} ({again})" for again in range(2, len(run.sets) + 2))]
         name = next(name for name in names if name not in run.sets)  # a recording may speak of the earlier ones
-        for each in self.engine.runs:
-            each.sets[name] = images
+        run.sets[name] = images  # of a twin, both runs'
         return name
 
     @property
@@ -272,11 +270,7 @@ class LatentLab(Display):
     @property
     def recording(self) -> Recording:
         """What made this run what it is, so far: seed, settings and every knob turned. See Recording.save."""
-        return self.engine.post(self._record, report=False).result()
-
-    def _record(self) -> Recording:
-        run, *others = self.engine.runs
-        return run.record(*others)
+        return self.engine.post(lambda: self.engine.run.record(*self.engine.runs[1:]), report=False).result()
 
     def follow(self, recording: Recording | str | Path) -> "LatentLab":
         """Go back to the beginning of a recording, or of the file or the web address it is at. Returns the lab.
@@ -315,4 +309,4 @@ class LatentLab(Display):
     def offer_recording(self) -> None:
         """Give the page the recording, to be saved as a file."""
         about, plane = {"kind": "file", "name": "vaekit-recording.json"}, self.view.plane
-        self.engine.post(lambda: plane.send(about, buffers=[self._record().to_json().encode()]))
+        self.engine.post(lambda: plane.send(about, buffers=[self.recording.to_json().encode()]))

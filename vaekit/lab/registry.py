@@ -13,8 +13,7 @@ from ipywidgets import Widget
 
 from vaekit._pictures import hear_at_once
 
-_by_cell: dict[str, tuple[str, weakref.WeakSet]] = {}
-_all: weakref.WeakSet = weakref.WeakSet()
+labs: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()  # of each, the cell that made it, and its execution
 _kept: set = set()  # a page may show a lab that no variable holds
 TRIM_THRESHOLD = -1  # mallopt's: what may stay free at the end of a thread's memory, which malloc_trim leaves alone
 _ending = threading.Event()
@@ -32,29 +31,23 @@ def weakly(lab, answer):
 def register(lab) -> None:
     """Remember `lab`; older ones, made by an earlier run of the same cell, are told to `retire()`."""
     cell, execution = _current_cell()
-    if cell is not None:
-        before, labs = _by_cell.get(cell, (None, weakref.WeakSet()))
-        if before != execution:
-            for older in list(labs):
-                older.retire()
-                _has_retired.set()
-            labs = weakref.WeakSet()
-        labs.add(lab)
-        _by_cell[cell] = (execution, labs)
-    _all.add(lab)
-    _watch_cells()
-    if get_ipython():
+    for older, (its_cell, its_execution) in list(labs.items()):
+        if cell is not None and its_cell == cell and its_execution != execution:
+            labs[older] = (None, "")  # it is told once: a learner may play it on
+            older.retire()
+            _has_retired.set()
+    labs[lab] = (cell, execution)
+    if shell := get_ipython():
         _kept.add(lab)
-
-
-def others_playing(lab) -> bool:
-    """Return whether any other lab is training at this moment."""
-    return any(other is not lab and other.playing for other in list(_all))
+        if _cell_began not in shell.events.callbacks["pre_run_cell"]:
+            _cell_began()  # this one
+            shell.events.register("pre_run_cell", _cell_began)
+            shell.events.register("post_run_cell", _cell_ended)
 
 
 def on_its_thread(model, command):
     """Return `command()`, called on the thread of the lab that trains `model`, between two steps; here without one."""
-    lab = next((lab for lab in list(_all) if any(run.model is model for run in lab.engine.runs)), None)
+    lab = next((lab for lab in list(labs) if any(run.model is model for run in lab.engine.runs)), None)
     return lab.engine.post(command, report=False).result() if lab else command()
 
 
@@ -115,15 +108,6 @@ def _with_parts(value, found: dict) -> dict:
         for part in value.values() if isinstance(value, dict) else value:
             _with_parts(part, found)
     return found
-
-
-def _watch_cells() -> None:
-    """Learn from IPython when a cell begins and ends."""
-    shell = get_ipython()
-    if shell and _cell_began not in shell.events.callbacks["pre_run_cell"]:
-        _cell_began()  # this one
-        shell.events.register("pre_run_cell", _cell_began)
-        shell.events.register("post_run_cell", _cell_ended)
 
 
 def _cell_began(*_) -> None:

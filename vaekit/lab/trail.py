@@ -38,7 +38,6 @@ class Trail:
         self.decoders = _with(self.decoders, Kept(step, [*pair], decoders), WAYPOINTS)
 
     def state(self) -> dict:
-        """Return what the page is sent."""
         return {"frames": [vars(kept) for kept in self.frames], "decoders": [vars(kept) for kept in self.decoders]}
 
 
