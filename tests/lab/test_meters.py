@@ -35,7 +35,7 @@ def test_each_sides_meters_measure_the_pair_that_is_shown_at_the_same_places_eve
 def test_live_it_is_measured_no_oftener_than_its_interval_and_share(labs, monkeypatch):
     now, calls, cost = [time.monotonic() + 10], {0: [], 1: []}, 0.2
     lab = labs(twin=True, shown=20)
-    monkeypatch.setattr(vaekit.lab.clock, "time", types.SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr(vaekit.lab.side, "time", types.SimpleNamespace(monotonic=lambda: now[0]))
 
     def slow(mu, logvar, seed):
         calls[looking].append(now[0])

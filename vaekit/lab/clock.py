@@ -1,4 +1,4 @@
-"""What is due when: steps, frames, details, snapshots; and whether a page is there to see them."""
+"""What is due when: steps, frames, details, snapshots."""
 
 import math
 import time
@@ -36,17 +36,6 @@ class Clock:
             self.mark(event)
         return due
 
-    def heartbeat(self, visible: bool) -> None:
-        """Note that a page is open, and whether it is in sight: one that is not must come into sight before long."""
-        if visible or "page open" not in self._last:
-            self.mark("page open")
-        if visible:
-            self.mark("page visible")
-
-    def page_is_gone(self, patience: float) -> bool:
-        """Return whether a page was once open, and none has been in sight for longer than `patience`."""
-        return patience < self.since("page open") < math.inf
-
     def frame_is_due(self, seen: bool, synchronous: bool) -> bool:
         unseen = RUN_SECONDS if synchronous else HIDDEN_SECONDS
         return self.since("frame") > (max(FRAME_SECONDS, self._frame_cost / FRAME_SHARE) if seen else unseen)
@@ -54,20 +43,3 @@ class Clock:
     def frame_took(self, seconds: float) -> None:
         self.mark("frame")
         self._frame_cost = 0.8 * self._frame_cost + 0.2 * seconds
-
-
-class Pace:
-    """When something dear is due: while playing no oftener than every `least` seconds, and in `share` of the time."""
-
-    def __init__(self, least: float, share: float):
-        self.least, self.share = least, share
-        self._began = self._next = -math.inf
-
-    def begins(self, playing: bool) -> bool:
-        """Return whether it is due; if so, it begins now."""
-        self._began = time.monotonic()
-        return not playing or self._began >= self._next
-
-    def ends(self) -> None:
-        now = time.monotonic()
-        self._next = now + max(self.least, (now - self._began) / self.share)

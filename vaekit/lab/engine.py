@@ -15,11 +15,10 @@ import torch
 from vaekit._checks import check_whole, one_line
 from vaekit.lab import clock
 from vaekit.lab.lockstep import Lockstep
-from vaekit.lab.progress import Progress, explain
+from vaekit.lab.progress import History, explain
 from vaekit.lab.threads import choose
 from vaekit.lab.worker import Worker
 from vaekit.runs.recording import Recording
-from vaekit.training import Step
 
 EVERYTHING = ("frame", "details", "status")  # that a view can show
 
@@ -46,7 +45,7 @@ class Engine(Worker):
         self.threads = None if threads is None else check_whole("threads", threads, most=1024)
         self._threads_before = torch.get_num_threads()  # asked here, where no lab has changed it
         self._make_runs, self.view, self._is_busy = make_runs, view, is_busy
-        self._lockstep, self._progress, self._clock = Lockstep(), Progress(), clock.Clock()
+        self._lockstep, self.history, self._clock = Lockstep(), History(), clock.Clock()
         self.playing, self.error, self.notice = False, None, None
         self.pace: float | None = None  # steps per second; None: as fast as it goes
         self.patience = clock.PATIENCE_SECONDS
@@ -71,7 +70,6 @@ class Engine(Worker):
 
     def train_for(self, steps: int) -> Future:
         """Take so many steps and pause, unless play is pressed meanwhile. The future has the last one's number."""
-
         done: Future = Future()
         done.set_running_or_notify_cancel()
         begun = self._begin_steps(steps, done)
@@ -89,14 +87,15 @@ class Engine(Worker):
         return self._apply_knobs()
 
     def heartbeat(self, visible: bool = True) -> None:
-        """Note that a page is open; `visible`: and in sight."""
-        self._clock.heartbeat(visible)
+        """Note that a page is open, and whether it is in sight: one that is not must come into sight before long."""
+        if visible or self._clock.since("page open") == math.inf:
+            self._clock.mark("page open")
+        if visible:
+            self._clock.mark("page visible")
 
     settings = property(lambda self: self._lockstep.settings, doc="Of each run, what acts on its next step.")
     runs = property(lambda self: self._lockstep.runs)
     run = property(lambda self: self.runs[0] if self.runs else None, doc="The run; of a twin, the first.")
-    history = property(lambda self: self._progress.history)
-    speed = property(lambda self: self._progress.speed, doc="Steps per second.")
 
     @property
     def looked_at(self) -> bool:
@@ -108,16 +107,14 @@ class Engine(Worker):
         torch.set_num_threads(self.threads or choose())
 
     def _end_thread(self) -> None:
-        try:
-            if self.playing or self._goal:
-                self.pause()
-        finally:
-            torch.set_num_threads(self._threads_before)
+        if self.playing or self._goal:
+            self.pause()
+        torch.set_num_threads(self._threads_before)
 
     def _do(self, command: Callable[[], object]):
         if not self.runs:
             self._lockstep.adopt(self._make_runs())
-            self._progress = Progress(len(self.runs))
+            self.history = History(len(self.runs))
         return command()
 
     def _wait_seconds(self) -> float | None:
@@ -139,7 +136,7 @@ class Engine(Worker):
     def _step(self) -> None:
         was_replaying = self._lockstep.is_replaying
         try:
-            self._progress.pending.append(self._lockstep.advance())
+            self.history.pending.append(tuple([run.advance() for run in self.runs]))
             if was_replaying and not self._lockstep.is_replaying:
                 self.pause(f"The recording ends here, at step {self.run.number}. Press play to go on from it.")
         except BaseException as error:  # in this thread even an interrupt is the model's doing
@@ -152,7 +149,7 @@ class Engine(Worker):
             self._clock.mark("page open", only_again=True)  # its heartbeats cannot be heard now
         if self._knob_turned or self._clock.due("digest", clock.FRAME_SECONDS):
             self._digest()
-        if self.playing and self._clock.page_is_gone(self.patience):
+        if self.playing and self.patience < self._clock.since("page open") < math.inf:  # else none was ever there
             self.pause(f"Paused: no page has shown this lab for {self.patience:.0f} seconds. Press play to go on.")
         if self._knob_turned or self._clock.frame_is_due(self.looked_at, synchronous=bool(self._goal)):
             self._show_frame()
@@ -192,20 +189,17 @@ class Engine(Worker):
     def _digest(self) -> None:
         """See that the pending steps gave numbers, and keep snapshots to go back to, now and then."""
         self._clock.mark("digest")
-        if bad := self._progress.read():
-            self._not_a_number(bad)
+        if bad := self.history.read():
+            self._fail(*explain(bad))
         else:
-            self._progress.measure_speed(self.run.number)
+            self.history.measure_speed(self.run.number)
             if self._clock.due("snapshot", clock.KEEP_SECONDS):
                 for run in self.runs:
                     run.keep()
 
-    def _not_a_number(self, step: Step) -> None:
-        self._fail(step.number - 2, *explain(step))  # the step before gave it its weights, and so it was that failed
-
     def _step_failed(self, error: BaseException) -> None:
-        if bad := self._progress.read():
-            return self._not_a_number(bad)
+        if bad := self.history.read():
+            return self._fail(*explain(bad))
         number = self._lockstep.number + 1
         hint = "It failed there before, too." if number == self._failed_at else "Press play to try again."
         self._failed_at = number
@@ -237,7 +231,8 @@ class Engine(Worker):
     @command(report=False)
     def follow(self, recordings: Sequence[Recording]) -> None:
         """Replay a recording for each run, from its beginning: see Run.follow."""
-        self._lockstep.follow(recordings)
+        for run, recording in zip(self.runs, recordings, strict=True):
+            run.follow(recording)  # the first refuses what does not fit, before anything has changed
         self._restart()
 
     @command()
@@ -252,7 +247,7 @@ class Engine(Worker):
         if stop:
             self.playing = False
             self._end_goal()
-        self._progress = Progress(len(self.runs))
+        self.history = History(len(self.runs))
         self.error = self.notice = self._failed_at = None
         self._show(*EVERYTHING)
 
@@ -260,7 +255,7 @@ class Engine(Worker):
     def play(self) -> None:
         if not self.playing:
             self.playing, self.error, self.notice = True, None, None
-            self._progress.measure_speed(self.run.number, restart=True)
+            self.history.measure_speed(self.run.number, restart=True)
             self._clock.mark("page open", only_again=True)
             self._show("status")
 
@@ -270,7 +265,7 @@ class Engine(Worker):
             before = self.error
             self._digest()
             self.notice = notice if self.error is before else None  # what has just gone wrong is said first
-            self.playing, self._progress.speed, self._knob_turned = False, 0.0, False
+            self.playing, self.history.speed, self._knob_turned = False, 0.0, False
             self._show(*EVERYTHING)
         finally:
             self.playing = False

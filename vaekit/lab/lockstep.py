@@ -5,9 +5,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from types import MappingProxyType
 
-from vaekit.runs.recording import Recording
 from vaekit.runs.run import Run
-from vaekit.training import Step
 
 
 class Lockstep:
@@ -64,15 +62,6 @@ class Lockstep:
             for run in self.runs:
                 run.replaying = None  # who takes over one of a twin takes over both
         return set().union(*asked)
-
-    def advance(self) -> tuple[Step, ...]:
-        """Take one step of each run."""
-        return tuple([run.advance() for run in self.runs])
-
-    def follow(self, recordings: Sequence[Recording]) -> None:
-        """Go back to the beginning of a recording for each run, to replay it: see Run.follow."""
-        for run, recording in zip(self.runs, recordings, strict=True):
-            run.follow(recording)  # the first refuses what does not fit, before anything has changed
 
     def go_back(self, number: int) -> None:
         """Take all runs to step `number`, or to the nearest one before it that all of them reach with finite weights.

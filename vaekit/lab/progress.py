@@ -14,15 +14,18 @@ EXPLODED = 1e9  # nats per image: from there no run comes back, though it may ta
 
 
 class History:
-    """Means over runs of `stride` steps; when the rows are full, neighbours are merged and the stride doubles.
+    """What the steps gave, in means over `stride` of them, and the speed in steps per second.
 
     Each row is the step, and of each run reconstruction, KL and total, nats per image; the total is
-    reconstruction + β·KL.
+    reconstruction + β·KL. When the rows are full, neighbours are merged and the stride doubles.
+    pending: the steps, one of each run, whose numbers are still on the device.
     """
 
-    def __init__(self, runs: int = 1):
-        self.rows = np.zeros((ROWS, 1 + 3 * runs), np.float64)
+    def __init__(self, n_runs: int = 1):
+        self.n_runs, self.rows = n_runs, np.zeros((ROWS, 1 + 3 * n_runs), np.float64)
         self.stride, self.full, self.count = 1, 0, 0  # complete rows; steps in the row under way
+        self.pending: list[tuple[Step, ...]] = []
+        self.speed, self._since = 0.0, (0.0, 0)
 
     def add(self, *row: float) -> None:
         if self.full == ROWS:
@@ -42,26 +45,14 @@ class History:
     def recent(self, rows: int = 10) -> list[float | None]:
         """The reconstruction of each run, the mean over the last `rows`; None before the first step."""
         known = self.array()[-rows:, 1::3]
-        return known.mean(0).tolist() if len(known) else [None] * ((self.rows.shape[1] - 1) // 3)
+        return known.mean(0).tolist() if len(known) else [None] * self.n_runs
 
     def array(self) -> np.ndarray:
         """(rows, 1 + 3 · runs) float32, the row under way included."""
         return self.rows[: self.full + bool(self.count)].astype(np.float32)
 
-
-class Progress:
-    """The history of the runs' losses, and their speed in steps per second.
-
-    pending: the steps, one of each run, whose numbers are still on the device.
-    """
-
-    def __init__(self, n_runs: int = 1):
-        self.n_runs, self.history = n_runs, History(n_runs)
-        self.pending: list[tuple[Step, ...]] = []
-        self.speed, self._since = 0.0, (0.0, 0)
-
     def read(self) -> Step | None:
-        """Bring the pending numbers into the history. Returns the first step without good ones, if there is one."""
+        """Take in the pending numbers. Returns the first step without good ones, if there is one."""
         pending, self.pending = self.pending, []
         if not pending:
             return None
@@ -71,7 +62,7 @@ class Progress:
             for step, (reconstruction, kl, loss) in zip(steps, row, strict=True):
                 if not (math.isfinite(loss) and abs(reconstruction) < EXPLODED and kl < EXPLODED):  # NaN is not <
                     return step
-            self.history.add(steps[0].number, *itertools.chain(*row))
+            self.add(steps[0].number, *itertools.chain(*row))
         return None
 
     def measure_speed(self, number: int, restart: bool = False) -> None:
@@ -82,9 +73,10 @@ class Progress:
             self._since = (now, number)
 
 
-def explain(step: Step) -> tuple[str, str]:
-    """Return what is wrong with a step that has no good numbers, and what to do about it."""
+def explain(step: Step) -> tuple[int, str, str]:
+    """Of a step that has no good numbers: the last good one, what is wrong, and what to do about it."""
     what = "has exploded" if math.isfinite(step.loss) else "is not a number any more"
     lr, beta = step.knobs.lr, step.knobs.beta
     knobs = f"the learning rate (it was {lr:g}; 0.001 is a good start)" + f" or β (it was {beta:g})" * (lr <= 1e-3)
-    return f"Step {step.number}: the loss {what}.", f"Lower {knobs} and press play."
+    # The step before gave it its weights, and so it was that failed.
+    return step.number - 2, f"Step {step.number}: the loss {what}.", f"Lower {knobs} and press play."

@@ -1,6 +1,7 @@
 """One run as the page sees it: its plane, its images and its meters, filled on the trainer thread."""
 
 import math
+import time
 from collections.abc import Callable
 
 import numpy as np
@@ -9,7 +10,6 @@ import torch
 from vaekit import metrics, theory
 from vaekit.data import as_floats
 from vaekit.lab import pictures
-from vaekit.lab.clock import Pace
 from vaekit.lab.drawing import SHAPE, digit, in_words, look
 from vaekit.lab.frames import LEAST, Frame, view_extent
 from vaekit.lab.meters import Meters
@@ -52,7 +52,8 @@ class Side:
 
     def __init__(self, n_shown: int, pair: tuple[int, int], share: float):
         self.plane, self.meters = Plane(pair=list(pair)), Meters()
-        self.n_shown, self.pace, self.playing = n_shown, Pace(MEASURE_SECONDS, share), False
+        self.n_shown, self.share, self.playing = n_shown, share, False
+        self._dear_again = 0.0  # when what is dear to measure is due, so that it takes no more than `share` of the time
         self.number, self.extent = 0, LEAST  # of the last frame
         self.last: Frame | None = None
         self.images, self._source, self._code = None, None, None
@@ -139,10 +140,12 @@ class Side:
         self.plane.frame = self.last.state()
 
     def _send_meters(self, run) -> None:
-        dear = self.pace.begins(self.playing)
+        began = time.monotonic()
+        dear = not self.playing or began >= self._dear_again
         self.meters.measure(run, *self._codes, self.turn, self.plane.autoencoder, dear)
         if dear:
-            self.pace.ends()
+            ended = time.monotonic()
+            self._dear_again = ended + max(MEASURE_SECONDS, (ended - began) / self.share)
 
     def _send_shades(self, _) -> None:
         factor = self.plane.factor

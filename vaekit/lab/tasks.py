@@ -46,7 +46,3 @@ class TaskList:
         finally:
             self._is_asking = False
         return None
-
-    def state(self) -> list[dict]:
-        """Return what the page shows of them."""
-        return [{"text": task.text, "ticked": task.ticked} for task in self.tasks]

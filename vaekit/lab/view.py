@@ -63,9 +63,9 @@ class View:
     def status(self, engine) -> str | None:
         """Show the meters, the settings, the tasks and the message."""
         run, line = engine.runs[0], self.tasks.look(self.lab())
-        self.plane.tasks = self.tasks.state()
-        common = {"step": run.number, "epoch": run.batches.epoch, "speed": engine.speed, "playing": engine.playing}
-        common |= {"replaying": run.replaying is not None, "new": list(self.new_wanted)}
+        self.plane.tasks = [{"text": task.text, "ticked": task.ticked} for task in self.tasks.tasks]
+        common = {"step": run.number, "epoch": run.batches.epoch, "playing": engine.playing}
+        common |= {"speed": engine.history.speed, "replaying": run.replaying is not None, "new": list(self.new_wanted)}
         n, device = torch.get_num_threads(), run.images.device.type
         common["device"] = f"CPU, {n} thread{'s' * (n > 1)}" if device == "cpu" else device.upper()
         for side, run, nats in zip(self.sides, engine.runs, engine.history.recent(), strict=True):
@@ -94,7 +94,6 @@ class View:
         self.each(engine, "send", *HANGS_ON[trait])
 
     def choose(self, engine, index: int) -> None:
-        """Show the image `index` in full."""
         if 0 <= index < len(self.sides[0].images):  # else a click on a dot that is gone
             self.each(engine, "put", "chosen", index)
 

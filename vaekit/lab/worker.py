@@ -44,7 +44,6 @@ class Worker:
         return future
 
     def is_here(self) -> bool:
-        """Return whether this is the worker's own thread."""
         return threading.current_thread() is self._thread
 
     def close(self) -> None:
