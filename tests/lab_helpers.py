@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 from dataclasses import replace
+from functools import partialmethod
 
 import numpy as np
 import torch
@@ -132,14 +133,9 @@ class CountingView:
         if what in self.fail_in:
             raise self.error(f"no {what} today\nand a second line")
 
-    def frame(self, engine) -> None:
-        self._note("frame", engine)
-
-    def details(self, engine) -> None:
-        self._note("details", engine)
-
-    def status(self, engine) -> None:
-        self._note("status", engine)
+    frame = partialmethod(_note, "frame")
+    details = partialmethod(_note, "details")
+    status = partialmethod(_note, "status")
 
     def count(self, what: str) -> int:
         return sum(call == what for call, _ in list(self.calls))

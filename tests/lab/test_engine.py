@@ -6,7 +6,6 @@ import time
 from types import SimpleNamespace
 
 import pytest
-import torch
 from lab_helpers import SECONDS, CountingView, Flaky, in_python, is_plain, make_run, trainers, wait_for
 
 import vaekit.lab.engine
@@ -53,9 +52,12 @@ def test_a_pace_that_changes_while_it_is_looked_at_leaves_a_thread_that_answers(
 
 @pytest.fixture
 def seconds(monkeypatch):
-    """`seconds(2, visible=True)`: so long plays an engine, on a clock that is turned by hand, before a page or none."""
+    """`seconds(2, visible=True)`: so long plays an engine, on a clock that is turned by hand, before a page or none.
+
+    Whoever asks the clock on the wall, which may jump, finds none.
+    """
     now = [0.0]
-    for module in (clock, vaekit.lab.engine):
+    for module in (clock, vaekit.lab.engine, vaekit.lab.progress):
         monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: now[0]))
 
     class View(CountingView):
@@ -118,18 +120,18 @@ def test_a_lab_unseen_for_long_pauses_and_says_so_but_not_while_a_cell_runs(engi
     wait_for(lambda: not engine.playing)
 
 
-def test_a_knob_is_answered_with_a_frame_of_the_very_next_step(engines, watched, monkeypatch):
+def test_a_knob_is_answered_with_a_frame_of_the_very_next_step(engines, monkeypatch):
     """Whatever the pace of the frames: here none is due for long."""
     monkeypatch.setattr(clock, "HIDDEN_SECONDS", 1000.0)
-    engine = engines(view=watched)
+    engine = engines(view=CountingView())
     engine.play().result(SECONDS)
-    wait_for(lambda: watched.count("frame"))
+    wait_for(lambda: engine.view.count("frame"))
     assert moves(engine)
-    frames = watched.count("frame")
+    frames = engine.view.count("frame")
     at = engine.post(lambda: (engine.set_knobs({"beta": 5.0}), engine.run.number)[1]).result(SECONDS)
-    wait_for(lambda: watched.count("frame") == frames + 1)
-    assert [number for what, number in watched.calls if what == "frame"][-1] == at + 1
-    assert moves(engine, 30) and watched.count("frame") == frames + 1  # one, and no more
+    wait_for(lambda: engine.view.count("frame") == frames + 1)
+    assert [number for what, number in engine.view.calls if what == "frame"][-1] == at + 1
+    assert moves(engine, 30) and engine.view.count("frame") == frames + 1  # one, and no more
 
 
 def test_a_knob_turned_while_the_runs_are_replaced_is_not_lost(engines):
@@ -189,10 +191,9 @@ class Stop(BaseException):
     pass
 
 
-ERRORS = [RuntimeError("a cable came loose"), MemoryError("Unable to allocate 9 GiB")]
-
-
-@pytest.mark.parametrize("error", [*ERRORS, SystemExit(3), KeyboardInterrupt(), Stop("stop")])
+@pytest.mark.parametrize(
+    "error", [RuntimeError("a cable came loose"), MemoryError("no 9 GiB"), SystemExit(3), KeyboardInterrupt(), Stop()]
+)
 def test_whatever_a_step_raises_the_thread_lives_and_who_waits_is_answered(engines, error):
     engine = engines(lambda: make_run(Flaky(5, error=error)))
     assert engine.train_for(10).result(SECONDS) == 4
@@ -275,10 +276,10 @@ def test_the_trainer_that_asks_for_itself_does_not_wait_for_itself(engines):
     assert engine.train_for(1).result(SECONDS) == 1
 
 
-def test_a_line_is_shown_until_something_else_is_done_and_so_is_what_nobody_waits_for(engines, watched):
-    engine = engines(view=watched)
+def test_a_line_is_shown_until_something_else_is_done_and_so_is_what_nobody_waits_for(engines):
+    engine = engines(view=CountingView())
     engine.say("A line.").result(SECONDS)
-    assert engine.notice == "A line." and watched.calls[-1][0] == "status"
+    assert engine.notice == "A line." and engine.view.calls[-1][0] == "status"
     engine.play().result(SECONDS)
     assert engine.notice is None
     engine.post(lambda: 1 / 0)
@@ -288,31 +289,7 @@ def test_a_line_is_shown_until_something_else_is_done_and_so_is_what_nobody_wait
         engine.post(lambda: 1 / 0, report=False).result(SECONDS)
 
 
-@pytest.mark.parametrize("hours", [1, -1])
-def test_the_clock_on_the_wall_may_jump(engines, watched, monkeypatch, hours):
-    engine, real = engines(view=watched), time.time
-    engine.patience = 60
-    engine.play().result(SECONDS)
-    assert moves(engine, 20)
-    engine.heartbeat()
-    monkeypatch.setattr(time, "time", lambda: real() + 3600 * hours)
-    assert engine.looked_at and moves(engine, 50)
-    assert engine.playing and engine.notice is None
-    engine.pause().result(SECONDS)
-    assert 0 <= engine.speed < 10**5 and is_plain(engine.run)
-
-
 def test_a_step_that_fails_each_time_does_not_advise_to_try_again(engines):
-    class Once(vaekit.VAE):
-        """Fails as soon as its weights have moved."""
-
-        def forward(self, x, generator=None):
-            if torch.is_grad_enabled() and self.encoder.mu.bias.ne(first).any():
-                raise RuntimeError("only once")
-            return super().forward(x, generator)
-
-    model = Once(2, 16)
-    first = model.encoder.mu.bias.detach().clone()
-    engine = engines(lambda: make_run(model))
-    assert engine.train_for(5).result(SECONDS) == 1 and "Press play to try again." in engine.error
-    assert engine.train_for(5).result(SECONDS) == 1 and "It failed there before" in engine.error
+    engine = engines(lambda: make_run(Flaky(2, 3)))  # there is a snapshot of the first step
+    for hint in ("Press play to try again.", "It failed there before"):
+        assert engine.train_for(5).result(SECONDS) == 1 and hint in engine.error

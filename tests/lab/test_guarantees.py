@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from lab_helpers import done, encoded, is_plain, same_bits, say_as_page, small_vae, wait_for, weights
+from lab_helpers import done, encoded, is_plain, same_bits, say_as_page, small_vae, wait_for, weights, with_methods
 from torch import nn
 
 import vaekit
@@ -20,20 +20,14 @@ import vaekit.runs.run
 PACKAGE = Path(vaekit.__file__).parent
 
 
-class Normed(vaekit.VAE):
+def normed() -> vaekit.VAE:
     """Batch norm in both halves: its running averages move at each forward pass in training mode."""
-
-    def __init__(self):
-        encoder = nn.Sequential(nn.Flatten(), nn.Linear(784, 16), nn.BatchNorm1d(16), nn.BatchNorm1d(16))
-        encoder.extend([nn.ReLU(), nn.Linear(16, 4)])
-        encoder[3].eval()  # one that its owner has frozen, inside a model that trains
-        decoder = nn.Sequential(nn.Linear(2, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Linear(16, 784))
-        decoder.append(nn.Unflatten(1, (1, 28, 28)))
-        generator = torch.Generator().manual_seed(0)
-        super().__init__(encoder=encoder, decoder=decoder, init_generator=generator)
-
-    def encode(self, x):
-        return self.encoder(x).chunk(2, 1)
+    frozen = nn.BatchNorm1d(16).eval()  # by its owner, inside a model that trains
+    encoder = nn.Sequential(nn.Flatten(), nn.Linear(784, 16), nn.BatchNorm1d(16), frozen, nn.ReLU(), nn.Linear(16, 4))
+    decoder = nn.Sequential(nn.Linear(2, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Linear(16, 784))
+    parts = {"encoder": encoder, "decoder": decoder.append(nn.Unflatten(1, (1, 28, 28)))}
+    make = with_methods(encode=lambda self, x: self.encoder(x).chunk(2, 1))
+    return make(**parts, init_generator=torch.Generator().manual_seed(0))
 
 
 def look_hard(lab) -> None:
@@ -68,7 +62,7 @@ def test_1_gradients_are_taken_and_applied_in_training_py_alone():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("make_model", [small_vae, Normed])
+@pytest.mark.parametrize("make_model", [small_vae, normed])
 def test_2_looking_changes_nothing_and_3_a_knob_acts_at_the_very_next_step(stared_at, labs, make_model):
     """Frames after every step, and all else that is shown as well; the knobs turned whenever it happens."""
     lab = labs(model=make_model())
@@ -90,7 +84,7 @@ def test_2_looking_changes_nothing_and_3_a_knob_acts_at_the_very_next_step(stare
 
 @pytest.mark.slow
 def test_2_looking_leaves_modes_gradients_and_the_generators_of_others_alone(labs):
-    lab = labs(model=Normed())
+    lab = labs(model=normed())
     before = torch.get_rng_state(), np.random.get_state()[1].copy(), random.getstate()
     look_hard(lab)
     assert all(p.grad is None for p in lab.model.parameters())

@@ -51,11 +51,10 @@ def test_a_model_of_ones_own_goes_on_with_images_that_fit_and_refuses_others(lab
     assert lab.model is model and lab.steps_taken == 3 and same_bits(weights(lab.sides[1].model), before)
     assert [side.settings["data"] for side in lab.sides] == ["own.npz"] * 2
     assert lab.run(2).recording.events[-1] == (4, {"data": "own.npz"})
-    upload(lab, "images", npz((60, 28, 28)))  # once more: the recording speaks of the earlier ones
-    assert lab.settings["data"] == "own.npz (2)" and lab.run(1).error is None
 
 
 def test_no_name_hides_another(labs):
+    """A recording may speak of the earlier one."""
     lab = labs(model=small_vae())
     for name, known in (("x (2)", "x (2)"), ("x", "x"), ("x", "x (3)")):
         lab.learn(replace(some_digits(150), name=name))
@@ -73,13 +72,12 @@ def test_ipywidgets_7_hands_uploads_over_in_another_form(labs):
 
 def test_a_bad_upload_is_one_line_and_the_run_goes_on(labs):
     lab = labs().run(3)
-    before = weights(lab.model)
     lab.play()
     message = upload(lab, "images", {"notes.pdf": b"%PDF"})
     assert message.startswith("notes.pdf is no picture: choose one .npz") and "\n" not in message
     assert lab.playing and lab.settings["data"] == "digits"
     lab.pause()
-    assert lab.steps_taken >= 3 and before.keys() == weights(lab.model).keys()
+    assert lab.steps_taken >= 3
 
 
 def test_from_code_and_two_pictures_are_enough(labs, refuses):

@@ -64,7 +64,7 @@ def test_of_a_twin_both_show_the_same_pair_the_one_that_says_most_in_both_togeth
 
 
 def test_a_pair_asked_for_stays_in_the_order_asked(labs):
-    lab = labs(model=Dims(0.5, 3.0, 0.1, 2.0), pair=(2, 0))
+    lab = labs(model=Dims(0.5, 3.0, 0.1, 2.0), pair=(np.int64(2), 0))
     assert lab.run(2).view.plane.pair == [2, 0]
     np.testing.assert_allclose(np.abs(points(lab)[0, :2]), [0.2**0.5, 1.0], rtol=1e-3)
     say_nats(lab, 9.0, 0.0, 0.0, 9.0)
