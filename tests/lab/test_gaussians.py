@@ -36,10 +36,10 @@ def test_a_slider_that_is_moved_in_the_page_is_answered():
 def test_what_are_no_mu_and_sigma_is_one_line(refuses):
     two = TwoGaussians(exact, estimate)
     wanted = r" must be \(mu, sigma\), mu from -3 to 3 and sigma from 0.1 to 3; not "
-    for value in ((3.1, 1), (0, 0.05), (0, float("inf")), 1.0, "12", (0, 1, 2), (True, 1)):
-        with refuses((TypeError, ValueError), "^q" + wanted):
+    for value in ((3.1, 1), (0, 0.05), (0, float("inf")), (0, float("nan")), 1.0, "ab", (0, 1, 2)):
+        with refuses(ValueError, "^q" + wanted):
             two.q = value
-        with refuses((TypeError, ValueError), "^p" + wanted):
+        with refuses(ValueError, "^p" + wanted):
             TwoGaussians(exact, estimate, p=value)
     assert (two.q, two.p) == ((1, 0.5), (0, 1))
 
