@@ -9,7 +9,7 @@ from ipywidgets import Button, Checkbox, Dropdown, FileUpload, FloatSlider, Togg
 from vaekit._checks import first_line
 from vaekit._files import short_path
 from vaekit.image_files import ARRAYS, ENDINGS, read_images
-from vaekit.lab.knobs import KnobControl, next_value
+from vaekit.lab.knobs import KnobControl, Label, next_value
 from vaekit.lab.registry import weakly
 from vaekit.losses import LIKELIHOODS
 from vaekit.runs.recording import Recording
@@ -88,7 +88,7 @@ class Controls:
         for name, in_page in NAMES.items():
             getattr(self, name).add_class(in_page)
         self.noise.layout.flex = "1 1 10em"
-        self.coloured, self.no_pad = _named("colour", self.colour), _label("")
+        self.coloured, self.no_pad = _group("vk-named", Label("colour"), self.colour), Label("")
         self.rows = self._rows()
         self.links = self._link([side.plane for side in lab.view.sides])
         self._listen()
@@ -96,30 +96,30 @@ class Controls:
     def _rows(self) -> list[widgets.HBox]:
         """Return the lesson's row, of a twin a second one with the knobs of each run, and what is under More."""
         lesson, others = KNOB_ROWS if self.has_prior else ((), KNOB_ROWS[1])
-        numbers, twin = range(len(self.knobs)), len(self.knobs) > 1
+        numbers = range(len(self.knobs))
         drive, ways = [self.play, self.step, self.reset], [self.more, self.full, self.keys]
         if not self.has_prior:
-            rows = [[*drive, _label("noise σ"), self.noise, *ways]]
-        elif not twin:
+            rows = [[*drive, Label("noise σ"), self.noise, *ways]]
+        elif not self.locks:
             rows = [[*drive, *self._parts(0, lesson), *ways]]
         else:
-            rows = [[*drive, _label("together"), *(self.locks[name] for name in lesson), *ways]]
-            rows += [[_group("vk-group", *self._parts(number, lesson, True)) for number in numbers]]
-        rest = [_group("vk-named", *self._parts(number, others, twin)) for number in numbers]
+            rows = [[*drive, Label("together"), *(self.locks[name] for name in lesson), *ways]]
+            rows += [[_group("vk-group", *self._parts(number, lesson)) for number in numbers]]
+        rest = [_group("vk-named", *self._parts(number, others)) for number in numbers]
         rest += [lock for name, lock in self.locks.items() if name in others]
         rest += [self.kind, self.data, self.images, self.pace, self.digits, _group("vk-named", self.save, self.load)]
-        rest += [_named("plane", self.pair)] if self.latent_dim > 2 else []
-        rest += [_named("angle", self.angle), self.coloured, self.aggregated]
+        rest += [_group("vk-named", Label("plane"), self.pair)] if self.latent_dim > 2 else []
+        rest += [_group("vk-named", Label("angle"), self.angle), self.coloured, self.aggregated]
         rest += [self.posterior] if self.has_prior and self.latent_dim == 2 else []
         rest += [_group("vk-named", self.new, self.source), self.draw, self.no_pad]
         self.looks = _group("vk-controls", *rest)
         self.looks.layout.display = "none"
         return [*(_group("vk-controls", *row) for row in rows), self.looks]
 
-    def _parts(self, number: int, names, named: bool = False) -> list:
-        """Return the widgets of a run's knobs, after the run's name."""
+    def _parts(self, number: int, names) -> list:
+        """Return the widgets of a run's knobs, of a twin's after the run's name."""
         parts = [part for name in names for part in self.knobs[number][name].parts]
-        return [_label(self.lab.side_names[number]), *parts] if named else parts
+        return [Label(self.lab.side_names[number]), *parts] if self.locks else parts
 
     def _link(self, planes: list) -> list:
         """Tie the controls of what is shown to the planes' traits, in the page what it can do without the kernel."""
@@ -141,7 +141,7 @@ class Controls:
         for side, knobs in enumerate(self.knobs):
             for name, control in knobs.items():
                 for widget, read, _ in control.ways:
-                    self._on_value(widget, lambda c, value, a=(side, name, read): c.answer(*a, value))
+                    self._on_value(widget, lambda c, value, of=(side, name), read=read: c.turn(*of, read(value)))
         self._on_value(self.kind, lambda c, value: c.lab.set(kind=value))
         self._on_value(self.data, lambda c, value: c.lab.set(data=value))
         for name, lock in self.locks.items():
@@ -171,17 +171,11 @@ class Controls:
             self.lab.say(first_line(error))
             self.show()
 
-    def answer(self, side: int, name: str, read, value) -> None:
-        """Turn a knob of one run as its control says."""
-        wanted = read(value)
-        if wanted == self.lab.sides[side].settings[name]:
-            self.show()
-        else:
-            self.turn(side, name, wanted)
-
     def turn(self, side: int, name: str, value) -> None:
-        """Turn a knob of one run; tied, of both."""
-        tied = len(self.knobs) == 1 or self.locks[name].value
+        """Turn a knob of one run, tied that of both; where it stands so already, nothing."""
+        if value == self.lab.sides[side].settings[name]:
+            return self.show()
+        tied = not self.locks or self.locks[name].value
         self.lab.set(side=None if tied else side, **{name: value})
 
     def press(self, key: str, side: int) -> None:
@@ -260,10 +254,6 @@ def _made(kind: type, width: str, text: str, tip: str, **looks) -> widgets.DOMWi
     return made
 
 
-def _label(text: str) -> widgets.Label:
-    return widgets.Label(text, layout={"width": "auto"})
-
-
 def _lock(name: str) -> widgets.ToggleButton:
     label = KNOBS[name].metadata["label"].split()[-1].lower()
     tip = f"Turn both runs' {name} together, or each by itself"
@@ -283,10 +273,6 @@ def _group(name: str, *children) -> widgets.HBox:
     group = widgets.HBox(children)
     group.add_class(name)
     return group
-
-
-def _named(name: str, widget) -> widgets.HBox:
-    return _group("vk-named", _label(name), widget)
 
 
 def _pairs(latent_dim: int, has_prior: bool) -> dict[str, tuple[int, ...]]:

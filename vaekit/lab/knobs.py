@@ -1,11 +1,14 @@
 """The widgets of a knob, made from its row in the table of knobs: a switch, a box, or a box with a slider."""
 
 import math
+from functools import partial
 
-from ipywidgets import Checkbox, Label, SelectionSlider, Text
+import ipywidgets as widgets
+from ipywidgets import Checkbox, SelectionSlider, Text
 
 from vaekit.training import KNOBS
 
+Label = partial(widgets.Label, layout={"width": "auto"})
 PLACES = [float(f"{10 ** (step / 20):.2g}") for step in range(-40, 41)]  # of a slider: 0.01 to 100 on a log scale
 
 
@@ -24,7 +27,7 @@ class KnobControl:
             self.parts, self.ways = [self.box], [(self.box, bool, bool)]
             return
         self.text = Text(continuous_update=False, tooltip=tip, layout={"width": "4.4em"})
-        self.parts = [Label(self.label, layout={"width": "auto"}), self.text]
+        self.parts = [Label(self.label), self.text]
         self.ways = [(self.text, self._number, "{:g}".format)]
         if with_slider:
             self.text.tooltip = f"{of_run}{self.label}, typed: any number from 0 up"
