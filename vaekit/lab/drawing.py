@@ -33,12 +33,28 @@ NAMED = 8  # latent dimensions whose numbers are written out
 SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 
 
+def latent_name(dim: int) -> str:
+    """z₁ for dimension 0: matplotlib's mathematics would take 0.1 s to start."""
+    return f"z{dim + 1}".translate(SUBSCRIPTS)
+
+
 def digit(strokes) -> Tensor:
     """Strokes, each a list of points (x, y) in 0..1, right and down → the image (1, 28, 28) in [0, 1].
 
     Size and place are as in MNIST, and so is the pen, however large it was drawn. Raises as `check_strokes` does.
     """
-    return torch.from_numpy(centred(_ink(check_strokes(strokes)), least=BOX * FINE))[None]
+    strokes = [np.array(stroke) for stroke in check_strokes(strokes)]  # (P, 2) each
+    low, high = np.concatenate(strokes).min(0), np.concatenate(strokes).max(0)
+    scale = (BOX - PEN) * FINE / max((high - low).max(), LEAST)  # as in the box of 20 × 20, with FINE pixels for each
+    side, radius = (BOX + 2) * FINE, (PEN * FINE - 1) / 2
+    picture = Image.new("L", (side, side))
+    pen = ImageDraw.Draw(picture)
+    for stroke in strokes:
+        places = (stroke - (low + high) / 2) * scale + side / 2
+        pen.line([tuple(place) for place in places], fill=255, width=round(PEN * FINE))
+        for x, y in places:
+            pen.ellipse((x - radius, y - radius, x + radius, y + radius), fill=255)
+    return torch.from_numpy(centred(picture, least=BOX * FINE))[None]
 
 
 def centred(ink: Image.Image, least: int = 1) -> np.ndarray:
@@ -67,22 +83,6 @@ def check_strokes(strokes) -> list[list[list[float]]]:
     raise ValueError(f"strokes must be {wanted}; not {short_repr(strokes)}")
 
 
-def _ink(strokes: list) -> Image.Image:
-    """The strokes, drawn large: as they will be in the box of 20 × 20, with FINE pixels for each of its."""
-    points = np.concatenate([np.array(stroke) for stroke in strokes])  # (P, 2)
-    low, high = points.min(0), points.max(0)
-    scale = (BOX - PEN) * FINE / max((high - low).max(), LEAST)
-    side, radius = (BOX + 2) * FINE, (PEN * FINE - 1) / 2
-    picture = Image.new("L", (side, side))
-    pen = ImageDraw.Draw(picture)
-    for stroke in strokes:
-        places = (np.array(stroke) - (low + high) / 2) * scale + side / 2
-        pen.line([tuple(place) for place in places], fill=255, width=round(PEN * FINE))
-        for x, y in places:
-            pen.ellipse((x - radius, y - radius, x + radius, y + radius), fill=255)
-    return picture
-
-
 def look(model: nn.Module, x: Tensor, kind: str, generator: torch.Generator, noise: float = 0.0):
     """What a model makes of an image x (1, C, H, W): mu, logvar (1, D) each, and pictures, uint8 (5, C, H, W).
 
@@ -100,10 +100,9 @@ def look(model: nn.Module, x: Tensor, kind: str, generator: torch.Generator, noi
 
 def in_words(mu: Tensor, logvar: Tensor, dims) -> str:
     """μ ± σ of these dimensions of a code, mu and logvar (1, D)."""
-    is_point, mu, std = bool((logvar == -math.inf).all()), mu[0].tolist(), torch.exp(0.5 * logvar[0]).tolist()
-    numbers = [f"{mu[dim]:.2f}" if is_point else f"{mu[dim]:.2f} ± {std[dim]:.2f}" for dim in dims]
-    names = [f"z{dim + 1}".translate(SUBSCRIPTS) for dim in dims]
-    told = ", ".join(f"{name} = {number}" for name, number in zip(names, numbers, strict=True))
+    is_point, std = bool((logvar == -math.inf).all()), torch.exp(0.5 * logvar)
+    form = "{} = {:.2f}" if is_point else "{} = {:.2f} ± {:.2f}"
+    told = ", ".join(form.format(latent_name(dim), mu[0, dim], std[0, dim]) for dim in dims)
     return ("a point: " if is_point else "") + told.replace("-", "−")
 
 

@@ -89,14 +89,12 @@ def decoder_state(decoder: nn.Module, step: int, latent_dim: int, kind: str) -> 
 
 def shrunk(decoder: dict) -> dict:
     """A decoder's state at half its size: a layer of many weights has them as i8, and a scale f16 (rows,)."""
-    layers = [_shrunk(layer) for layer in decoder.get("layers", ())]
+    layers = list(decoder.get("layers", ()))
+    for i, layer in enumerate(layers):
+        weight = np.frombuffer(layer.get("weight", b""), "<f2").astype(np.float32)
+        if weight.size >= 4096:
+            weight = weight.reshape(len(layer["bias"]) // 2, -1)  # (rows, columns)
+            scale = np.maximum(np.abs(weight).max(1, keepdims=True) / 127, 1e-6).astype("<f2")
+            small = np.round(weight / scale).astype(np.int8)
+            layers[i] = layer | {"scale": scale.tobytes(), "weight": small.tobytes()}
     return decoder | {"layers": layers} if layers else decoder
-
-
-def _shrunk(layer: dict) -> dict:
-    weight = np.frombuffer(layer.get("weight", b""), "<f2").astype(np.float32)
-    if weight.size < 4096:
-        return layer
-    weight = weight.reshape(len(layer["bias"]) // 2, -1)  # (rows, columns)
-    scale = np.maximum(np.abs(weight).max(1, keepdims=True) / 127, 1e-6).astype("<f2")
-    return layer | {"scale": scale.tobytes(), "weight": np.round(weight / scale).astype(np.int8).tobytes()}

@@ -158,10 +158,9 @@ class Meters:
 def measure_plane(mu: Tensor, logvar: Tensor, seed: int) -> dict[str, float]:
     """How well the codes mu, logvar (N, 2) fill the plane."""
     generator = torch.Generator(mu.device).manual_seed(seed)  # the same draws every time: what moves is the model
-    completeness = metrics.completeness(mu, logvar, generator, draws=DRAWS)
-    overlap = continuity = torch.ones_like(completeness)  # of a single code
+    completeness = metrics.completeness(mu, logvar, generator, draws=DRAWS).item()
+    overlap = continuity = 1.0  # of a single code
     if len(mu) > 1:
-        overlap = metrics.overlap(mu[:MEASURED], logvar[:MEASURED]).nan_to_num()
-        continuity = metrics.continuity(mu, logvar, generator, pairs=WALKS, points=POINTS)
-    values = torch.stack([overlap, completeness, continuity]).tolist()
-    return dict(zip(("overlap", "completeness", "continuity"), values, strict=True))
+        overlap = metrics.overlap(mu[:MEASURED], logvar[:MEASURED]).nan_to_num().item()
+        continuity = metrics.continuity(mu, logvar, generator, pairs=WALKS, points=POINTS).item()
+    return {"overlap": overlap, "completeness": completeness, "continuity": continuity}

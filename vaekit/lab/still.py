@@ -9,7 +9,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Ellipse
 
-from vaekit.lab.drawing import SUBSCRIPTS
+from vaekit.lab.drawing import latent_name
 from vaekit.plotting import BLUE, GREY, INK, plot_curves, plot_images, plot_latent
 
 SOFT, YOURS = "#59626e", "#b0007a"  # the page's
@@ -51,24 +51,18 @@ def _draw_plane(ax, side, name: str = "") -> None:
         ax.annotate(f"{plane.factor}: 0 dark, 1 light", (0.02, 0.94), xycoords="axes fraction", fontsize=10)
     elif plane.classes:
         look["labels"] = np.frombuffer(plane.classes, np.uint8)
-    plot_latent(frame.mu @ side.turn.matrix.T, frame.std, **look, ax=ax)
-    prime = "'" if plane.turn else ""
-    ax.set(**{f"{axis}label": _latent(dim) + prime for axis, dim in zip("xy", side.pair, strict=True)})
-    if plane.backdrop:
-        sent = plane.backdrop
+    if sent := plane.backdrop:
         picture = np.frombuffer(sent["pixels"], np.uint8).reshape(*sent["size"], sent["channels"])
         edges = [sign * sent["extent"] for sign in (-1, 1, -1, 1)]
         ax.imshow(picture.squeeze(), cmap="Greys", alpha=0.16, extent=edges, zorder=-1)
-        ax.set(xlim=(-frame.extent, frame.extent), ylim=(-frame.extent, frame.extent))
+    plot_latent(frame.mu @ side.turn.matrix.T, frame.std, **look, ax=ax)
+    prime = "'" if plane.turn else ""
+    ax.set(**{f"{axis}label": latent_name(dim) + prime for axis, dim in zip("xy", side.pair, strict=True)})
     if plane.posterior:
         _draw_truth(ax, plane.posterior, side.turn)
     prior = f"prior on, β = {settings['beta']:g}" if settings["prior"] else "prior off"
     title = f"{name}{'autoencoder' if plane.autoencoder else prior}, step {plane.status['step']:,}"
     ax.set_title(title, fontsize=11, fontweight="bold")
-
-
-def _latent(dim: int) -> str:
-    return f"z{dim + 1}".translate(SUBSCRIPTS)  # matplotlib's mathematics takes 0.1 s to start
 
 
 def _draw_truth(ax, truth: dict, turn) -> None:
@@ -90,14 +84,14 @@ def _draw_panel(figure, plane) -> None:
         what, n = ("x · x̂", 2) if plane.autoencoder else ("x · x̂ at μ · three draws from q(z|x)", 5)
         plot_images(images[:n], columns=n, ax=figure.add_axes(CHOSEN)).set_title(what, fontsize=10)
     if many:
-        kl = [np.nan if nats is None else nats for nats in plane.status.get("kl", [])]
+        kl = np.array(plane.status.get("kl", []), float)  # None, which JSON has for it, is NaN
         bars, varied = figure.add_axes(KL), figure.add_axes(TRAVERSALS)
         bars.bar(range(1, len(kl) + 1), kl, color=[BLUE if dim in plane.pair else GREY for dim in range(len(kl))])
         bars.set(ylabel="KL, nats", xticks=range(1, len(kl) + 1, 1 + len(kl) // 10))
         found = plane.traversals
         images = np.frombuffer(found["images"], np.uint8).reshape(-1, *plane.shape)
         plot_images(images, columns=found["across"], ax=varied)
-        names = ", ".join(map(_latent, found["dims"]))
+        names = ", ".join(map(latent_name, found["dims"]))
         varied.set_title(f"{names}: each from −3 to 3", fontsize=10)
     _write(figure.add_axes(WORDS_BELOW if many else WORDS), plane.status)
 
