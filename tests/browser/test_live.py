@@ -5,27 +5,24 @@ import time
 import jupyter
 import numpy as np
 import pytest
-from jupyter import Lab, ask, decoded_by_torch, execute, pixels, run_cell, sent, wait_until
+from jupyter import ask, decoded_by_torch, execute, pixels, sent, wait_until
 
 import vaekit
 from vaekit.lab.clock import HIDDEN_SECONDS
 
 FINGERPRINT = "from vaekit.runs.recording import fingerprint"
 WEIGHTS = "fingerprint(lab.model.state_dict())"
-EVENTS = "lab.engine.run.recording.events"
 KEPT = "[[kept.step for kept in each] for each in (lab.view.trail.frames, lab.view.trail.decoders)]"
 SET_HIDDEN = """(hidden) => {
     Object.defineProperty(document, "hidden", { configurable: true, get: () => hidden });
     document.dispatchEvent(new Event("visibilitychange"));
 }"""
-# Where image 7 lay, where it lies in the turned plane by now, and which image is nearest to that.
+# Where image 7 lies in the turned plane by now, and which image is nearest to that.
 PLACE = """
 import numpy as np
-from vaekit.lab.turn import Turn
 lab.engine.post(lambda: None).result()  # what was turned is shown
-mu, turn = lab.view.sides[0].last.mu, Turn((0, 1), lab.view.plane.turn).matrix
-z, there = mu[7], turn @ mu[7]
-nearest = int(np.hypot(*(mu @ turn.T - there).T).argmin())
+places = lab.view.sides[0].last.mu @ lab.view.sides[0].turn.matrix.T
+there, nearest = places[7], int(np.hypot(*(places - places[7]).T).argmin())
 """
 
 
@@ -53,26 +50,6 @@ def test_prior_off_makes_points_on_a_cloud_again_beta_50_the_prior_and_start_aga
     lab.wait("d.step > 60 && d.playing === 'true' && d.beta === 50")
 
 
-def test_its_messages_may_come_on_the_main_thread_and_not_on_subshells(desk, lab):
-    """As JupyterLab's settings offer; all other tests have its default."""
-    kernels = "jupyterapp.serviceManager.kernels.commsOverSubshells"
-    assert desk.evaluate(kernels) == "perCommTarget"
-    desk.evaluate(f"{kernels} = 'disabled'")
-    run_cell(desk, 0)
-    lab = Lab(desk)
-    sent(desk)
-    lab.play()
-    lab.priors.click()
-    lab.wait("d.beta === 0")
-    lab.type("β", "2")
-    lab.priors.click()
-    lab.wait("d.beta === 2")
-    headers = [header for header, _ in sent(desk) if header["msg_type"] == "comm_msg"]
-    desk.evaluate(f"{kernels} = 'perCommTarget'")
-    run_cell(desk, 0)
-    assert len(headers) >= 4 and not any(header.get("subshell_id") for header in headers)
-
-
 def test_drag_decodes_in_the_page_alone_and_equals_torch(desk, lab):
     codes, images = [], []
     sent(desk)
@@ -96,10 +73,8 @@ def test_new_digits_are_draws_decoded_and_follow_the_run(desk, lab):
     sheet = lab.root.locator(".vk-sheet canvas")
     lab.press("New digits")
     wait_until(lambda: sheet.count() == 20)
-    code = "torch.randn(20, 2, generator=torch.Generator().manual_seed(lab.view.n_draws)).tolist()"
-    truth = decoded_by_torch(desk, ask(desk, code, "import torch"))
     found = np.stack([pixels(canvas)[..., 0] for canvas in sheet.all()])
-    assert np.abs(found / 255 - truth).max() <= 1 / 255 + 1e-6
+    assert found.ravel().tolist() == ask(desk, "list(lab.plane.sheet)")  # which these are: test_keys_and_new
     lab.press("Play")
     wait_until(lambda: (pixels(sheet.first)[..., 0] != found[0]).any())
     lab.press("New digits")
@@ -167,20 +142,15 @@ def test_the_cloud_is_turned_and_what_an_image_is_decoded_to_is_not(desk, lab):
     wait_until(lambda: ask(desk, "lab.view.plane.turn") == pytest.approx(40))
     lab.wait("d.turn > 39.9 && d.turn < 40.1")
     assert (pixels(lab.plane) != before).mean() > 0.05
-    z, there, nearest = ask(desk, "[z.tolist(), there.tolist(), nearest]", PLACE)
+    there, nearest = ask(desk, "[there.tolist(), nearest]", PLACE)
     lab.rest()
     state = lab.drag(*there)
     angle = np.radians(40)
     back = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]]) @ [state["z1"], state["z2"]]
-    assert np.abs(back - z).max() < 0.06  # a mouse goes by whole pixels
     assert np.abs(lab.decoded() / 255 - decoded_by_torch(desk, [tuple(back)])[0]).max() < 0.01
     # a click finds the image where it lies now
     desk.mouse.click(*lab.client(*there))
     wait_until(lambda: ask(desk, "lab.view.plane.chosen") == nearest)
-    slider.focus()
-    for _ in range(50):
-        desk.keyboard.press("ArrowLeft")
-    lab.wait("d.turn === 0")
     execute(desk, "lab.turn_code(90)")
     lab.wait("d.turn === 90")
     assert lab.root.locator(".vk-turn .widget-readout").inner_text() == "90"
@@ -224,27 +194,22 @@ def test_a_saved_run_is_loaded_and_plays_to_its_end_to_the_bit(desk, lab, tmp_pa
     recording = vaekit.Recording.load(tmp_path / "saved.json")
     wanted = [{"prior": False}, {"beta": 3.0}, {"prior": True}, {"kind": "gaussian"}, {"lr": 0.002}]
     assert [changes for _, changes in recording.events] == wanted
-    assert [[step, changes] for step, changes in recording.events] == ask(desk, EVENTS)
     assert (recording.steps, recording.result) == (end, weights)
 
     lab.type("β", "7")
     lab.choose("BCE")
     lab.press("Step")
     lab.wait(f"d.step === {end + 1}")
-    assert ask(desk, WEIGHTS, FINGERPRINT) != weights
     lab.load(tmp_path / "saved.json")
     lab.message.filter(has_text=f"The recording ends here, at step {end}.").wait_for()
     lab.wait(f"d.step === {end} && d.playing === 'false' && d.beta === 3")
     assert ask(desk, WEIGHTS, FINGERPRINT) == weights
-    # the knobs stand where it left them, and the marks where it turned them
+    # the knobs stand where it left them, and the marks where it turned them; how it goes on: test_follow
     wait_until(lambda: [lab.box(name).input_value() for name in ("β", "learning rate")] == ["3", "0.002"])
     menu = lab.root.get_by_role("combobox", name="Reconstruction")
     wait_until(lambda: menu.evaluate("(it) => it.selectedOptions[0].text") == "squared\xa0error")
     assert marks.startswith("{}: prior off; {}: β = 3; {}: prior on".format(*(step for step, _ in recording.events)))
     assert lab.marks() == marks
-    # and a step more goes on from there
-    lab.press("Step")
-    lab.wait(f"d.step === {end + 1}")
 
 
 def test_looking_back_shows_the_run_as_it_was(desk, lab):
