@@ -30,6 +30,8 @@ lab.choose(0)
 lab.run(300 - lab.steps_taken)
 """
 
+NO_BROWSER = "There is no Chromium: install one, or let VAEKIT_CHROMIUM name it"
+
 
 def pytest_collection_modifyitems(items):
     """All tests here are the browser's. They come last: Playwright keeps a loop running, and other tests want none."""
@@ -50,12 +52,20 @@ def pytest_runtest_makereport(item, call):
     return report
 
 
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_terminal_summary(terminalreporter):
+    yield  # until all else was said
+    skipped = [it for it in terminalreporter.stats.get("skipped", ()) if NO_BROWSER in str(it.longrepr)]
+    if skipped:
+        text = f"NOT TESTED: {len(skipped)} tests of the lab in a browser were skipped. {NO_BROWSER}"
+        terminalreporter.write_line(text, red=True, bold=True)
+
+
 @pytest.fixture(scope="session")
 def chromium():
     path = jupyter.find_chromium()
     if path is None:
-        what = "There is no Chromium: install one, or let VAEKIT_CHROMIUM name it"
-        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(what)
+        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(NO_BROWSER)
     ARTIFACTS.mkdir(exist_ok=True)
     with jupyter.browser(path) as chromium:
         yield chromium

@@ -5,7 +5,7 @@ import time
 import jupyter
 import numpy as np
 import pytest
-from jupyter import ask, decoded_by_torch, execute, pixels, sent, wait_until
+from jupyter import Lab, ask, decoded_by_torch, execute, pixels, run_cell, sent, wait_until
 
 import vaekit
 from vaekit.lab.clock import HIDDEN_SECONDS
@@ -48,6 +48,26 @@ def test_prior_off_makes_points_on_a_cloud_again_beta_50_the_prior_and_start_aga
     lab.wait("d.step < 200 && d.playing === 'true'")
     lab.choose("full speed")
     lab.wait("d.step > 60 && d.playing === 'true' && d.beta === 50")
+
+
+def test_its_messages_may_come_on_the_main_thread_and_not_on_subshells(desk, lab):
+    """As JupyterLab's settings offer; all other tests have its default."""
+    kernels = "jupyterapp.serviceManager.kernels.commsOverSubshells"
+    assert desk.evaluate(kernels) == "perCommTarget"
+    desk.evaluate(f"{kernels} = 'disabled'")
+    run_cell(desk, 0)
+    lab = Lab(desk)
+    sent(desk)
+    lab.play()
+    lab.priors.click()
+    lab.wait("d.beta === 0")
+    lab.type("β", "2")
+    lab.priors.click()
+    lab.wait("d.beta === 2")
+    headers = [header for header, _ in sent(desk) if header["msg_type"] == "comm_msg"]
+    desk.evaluate(f"{kernels} = 'perCommTarget'")
+    run_cell(desk, 0)
+    assert len(headers) >= 4 and not any(header.get("subshell_id") for header in headers)
 
 
 def test_drag_decodes_in_the_page_alone_and_equals_torch(desk, lab):
