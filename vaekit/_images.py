@@ -4,6 +4,7 @@ import re
 import sys
 import warnings
 from collections.abc import Mapping
+from contextlib import suppress
 from math import isfinite, isnan, isqrt
 from typing import NamedTuple
 
@@ -21,18 +22,23 @@ HELD = ("{0}.images", "{0}.tensors[0]", "torch.as_tensor({0}.data)", "vaekit.loa
 EACH = [f"{{0}}[i]{part} for i in range(len({{0}}))" for part in ("", "[0]", "['image']")]
 ITEMS = [way for each in EACH for way in (f"torch.stack([{each}])", f"torch.as_tensor(np.stack([{each}]))")]
 TRIED = 64  # of these, before the hint is given: a data set may read each from a file
-# What the axes may be, the likeliest first, and how to go on. D: each picture, or each of its colours, in one line.
-LAYOUTS = {
-    "NHWC": "images.permute(0, 3, 1, 2)",
-    "NCHW": "images[:, :{first}]",  # grey or colours, and how opaque they are
-    "HWCN CHWN HWN": "images.movedim(-1, 0)",  # as Matlab has them
-    "CHW HWC": "images[None]",
-    "NHW": "images.unsqueeze(1)",
-    "NNCHW NNHWC": "images.flatten(0, 1)",
-    "ND": "images.unflatten(1, {picture})",
-    "NCD": "images.unflatten(2, {side})",
-    "NDC": "images.unflatten(1, {side})",
-}
+# What the axes may be, the likeliest first; when they are; how to go on. D: each picture, or each of its colours.
+LAYOUTS = (
+    ("NHWC", lambda n, h, w, c: _is_picture(h, w, c), "images.permute(0, 3, 1, 2)"),
+    ("NCHW", lambda n, c, h, w: _is_picture(h, w, c), "images[:, :-1]"),  # grey or colours, and how opaque they are
+    ("HWCN", lambda h, w, c, n: _is_picture(h, w, c) and h == w < n, "images.movedim(-1, 0)"),  # as Matlab has them
+    ("CHWN", lambda c, h, w, n: _is_picture(h, w, c) and h == w < n, "images.movedim(-1, 0)"),
+    ("HWN", lambda h, w, n: _is_picture(h, w) and h == w < n / 2, "images.movedim(-1, 0)"),
+    ("CHW", lambda c, h, w: _is_picture(h, w) and c == 3, "images[None]"),
+    ("HWC", lambda h, w, c: _is_picture(h, w, c) and (h == w or c > 1), "images[None]"),
+    ("NHW", lambda n, h, w: _is_picture(h, w), "images.unsqueeze(1)"),
+    ("NNCHW", lambda m, n, c, h, w: _is_picture(h, w, c), "images.flatten(0, 1)"),
+    ("NNHWC", lambda m, n, h, w, c: _is_picture(h, w, c), "images.flatten(0, 1)"),
+    ("ND", lambda n, d: _is_square(d), "images.unflatten(1, (1, {side}, {side}))"),
+    ("ND", lambda n, d: _is_square(d / 3), "images.unflatten(1, (3, {side}, {side}))"),
+    ("NCD", lambda n, c, d: _is_square(d) and 0 < c <= 4, "images.unflatten(2, ({side}, {side}))"),
+    ("NDC", lambda n, d, c: _is_square(d) and 0 < c <= 4, "images.unflatten(1, ({side}, {side}))"),
+)
 # Each colour to 0..1 by itself: what had a mean and a deviation of each colour is then as it was.
 BY_COLOUR = "(images - images.amin((0, 2, 3), True)) / (images.amax((0, 2, 3), True) - images.amin((0, 2, 3), True))"
 
@@ -49,7 +55,7 @@ def find_fault(images) -> Fault | None:
     """The first thing that keeps images from being trained on; its `mending` mends all that is wrong."""
     first = fault = _next_fault(images)
     expression = "images"
-    while fault and fault.mending and len(expression) < 400:
+    while fault and fault.mending:
         is_sum = re.search(r" [-+*/] ", expression)
         expression = fault.mending.replace("images", f"({expression})" if is_sum else expression)
         images = _run(fault.mending, images)
@@ -59,13 +65,10 @@ def find_fault(images) -> Fault | None:
 
 def as_bytes(images: np.ndarray | Tensor) -> Tensor:
     """Images of any kind that a hint mends as (N, C, H, W), uint8. Raises TypeError or ValueError, in one line."""
-    for _ in range(8):
-        fault = _next_fault(images)
-        if not (fault and fault.mending):
-            break
+    while fault := _next_fault(images):
+        if not fault.mending:
+            raise fault.error(f"images must be (N, H, W), (N, H, W, C) or (N, C, H, W), C 1 or 3; {fault.words}")
         images = _run(fault.mending, images)
-    if fault:
-        raise fault.error(f"images must be (N, H, W), (N, H, W, C) or (N, C, H, W), C 1 or 3; {fault.words}")
     return (255 * images).round().to(torch.uint8) if images.is_floating_point() else images
 
 
@@ -80,18 +83,18 @@ def _next_fault(images) -> Fault | None:
         return Fault(TypeError, words, _out_of_container(images))
     if images.ndim != 4 or images.shape[1] not in (1, 3) or 0 in images.shape:
         return _layout_fault(tuple(images.shape))
+    if images.is_complex():
+        return Fault(TypeError, f"these are {images.dtype}", "")
     if images.dtype not in DTYPES:
-        mending = "" if images.is_complex() else "images.float()"
-        if mending and not images.is_floating_point() and images.device.type != "meta":
-            low, high = images.float().aminmax()
-            mending = "images.to(torch.uint8)" if low >= 0 and 1 < high <= 255 else mending
-        return Fault(TypeError, f"these are {images.dtype}", mending)
-    return None if images.device.type == "meta" else _range_fault(images)
+        low, high = images.float().aminmax()
+        are_bytes = not images.is_floating_point() and low >= 0 and 1 < high <= 255
+        return Fault(TypeError, f"these are {images.dtype}", f"images.{'to(torch.uint8)' if are_bytes else 'float()'}")
+    return _range_fault(images)
 
 
 def _is_dense(images) -> bool:
     is_strided = isinstance(images, Tensor) and images.layout == torch.strided
-    return is_strided and not (images.is_quantized or images.is_nested)
+    return is_strided and not (images.is_quantized or images.is_nested or images.is_meta)
 
 
 def _out_of_container(images) -> str:
@@ -107,13 +110,10 @@ def _out_of_container(images) -> str:
         places = ["images[0]"]  # pictures, and their labels
     for way in ways:
         for mending in map(way.format, places):
-            try:
-                with warnings.catch_warnings(action="error"):
-                    found = _run(mending, images)
+            with suppress(Exception), warnings.catch_warnings(action="error"):  # whatever a stranger's container raises
+                found = _run(mending, images)
                 if _is_dense(found) and found.ndim >= least:
                     return mending
-            except Exception:  # whatever a stranger's container raises: the next one
-                continue
     return ""
 
 
@@ -121,20 +121,20 @@ def _layout_fault(shape: tuple[int, ...]) -> Fault:
     if shape[:1] == (0,):
         return Fault(ValueError, "this data set is empty: give at least one batch of images", "")
     words = f"the shape of these is {shape}"
-    rows = [(layout, mending) for layouts, mending in LAYOUTS.items() for layout in layouts.split()]
-    for layout, mending in (row for row in rows if len(row[0]) == len(shape)):
-        size = {"C": 1, "H": 5, "W": 5, "D": 25} | dict(zip(layout, shape, strict=True))
-        c, h, w, line = (size[axis] for axis in "CHWD")
-        are_pictures = min(h, w) > 4 and (h == w or layout[0] == "N" or (layout in ("CHW", "HWC") and c > 1))
-        are_colours = c in ((1, 3) if layout == "CHW" else (1, 2, 3, 4))
-        are_many = layout[-1] != "N" or size["N"] > (h if "C" in layout else 2 * h)
-        colours = 3 if layout == "ND" and isqrt(line) ** 2 != line else 1
-        side = isqrt(line // colours)
-        if are_pictures and are_colours and are_many and colours * side**2 == line > 3:
-            mending = mending.format(first=c - 1, side=(side, side), picture=(colours, side, side))
+    for layout, fits, mending in LAYOUTS:
+        if len(layout) == len(shape) and fits(*shape):
             words += f", which looks like ({', '.join(layout)})" if "C" in layout else ""
-            return Fault(ValueError, words, mending)
+            line = shape[layout.find("D")]
+            return Fault(ValueError, words, mending.format(side=isqrt(line if _is_square(line) else line // 3)))
     return Fault(ValueError, words, "")
+
+
+def _is_picture(height: int, width: int, colours: int = 1) -> bool:
+    return min(height, width) > 4 and 0 < colours <= 4
+
+
+def _is_square(pixels: float) -> bool:
+    return pixels > 3 and (pixels**0.5).is_integer()
 
 
 def _range_fault(images: Tensor) -> Fault | None:
