@@ -1,7 +1,6 @@
 """A learner's own images, read from files: pictures, a .zip or a folder of them, or the arrays of an .npz."""
 
 import io
-import math
 import os
 import zipfile
 from contextlib import contextmanager, suppress
@@ -131,7 +130,7 @@ def _as_one(pictures: list[Image.Image], size: int | None) -> tuple[torch.Tensor
     white = max((_white(picture) for picture in pictures if picture.mode[0] in DEEP), default=255)
     square = np.stack([_square(picture, side, white) for picture in pictures])  # (N, size, size, 3)
     grey = int(np.ptp(square, axis=3).max()) <= NEARLY_GREY
-    images = as_bytes(torch.from_numpy(square[..., 1:2] if grey else square).permute(0, 3, 1, 2).contiguous())
+    images = as_bytes(square[..., 1:2] if grey else square).contiguous()
     cut = "cut square from the middle, " if any(w != h for w, h in sizes) else ""
     made = "" if sizes == {(side, side)} else "made "
     return images, f"{cut}{made}{side} × {side} and {'grey' if grey else 'in colour'}"
@@ -141,10 +140,8 @@ def _white(picture: Image.Image) -> float:
     """White in pictures of more than 8 bits such as this: 1 for fractions, 2ᵏ − 1 as cameras have it, or 65,535 up."""
     with _reading(picture.info.get("name", "a picture")):
         pixels = np.asarray(picture)
-        top = float(pixels[np.isfinite(pixels)].max(initial=0))
-    if top <= 1.1:  # a resize overshoots a little
-        return 1
-    return 2 ** math.ceil(math.log2(top + 1) - 1e-6) - 1 if top < 4096 else max(65535, top)
+        top = float(pixels[np.isfinite(pixels)].max(initial=1))
+    return 2 ** round(top).bit_length() - 1 if top < 4096 else max(65535, top)  # a resize overshoots a little
 
 
 def _square(picture: Image.Image, side: int, white: float) -> np.ndarray:
@@ -184,8 +181,11 @@ def _read_arrays(name: str, content: bytes) -> tuple[list[Image.Image], torch.Te
         else:
             _check_room(name, [it.file_size for it in found.zip.infolist()])
         for key in found:
-            with suppress(ValueError):  # Python objects, which may run anything, stay unread
-                arrays[key.lower()] = found[key]
+            try:
+                arrays[key.lower()] = np.asarray(found[key])
+            except Exception as error:
+                if "Object arrays" not in str(error):  # Python objects, which may run anything, stay unread
+                    raise ValueError(f"{key} in it seems to be damaged: {first_line(error)}") from None
         sizes = {key: array.size for key, array in arrays.items() if array.ndim > 1}
         if not sizes:
             raise ValueError("no array (N, H, W) is in it, and Python objects are not read")
