@@ -25,11 +25,9 @@ _examined: WeakSet[nn.Module] = WeakSet()  # models of which all has been said
 
 
 def check_model(model: nn.Module, images: Tensor, kind: str = "bernoulli") -> tuple[int, str | None]:
-    """Refuse, in one line, a model that cannot be trained on these images and looked at.
+    """D of a model that can be trained on these images and looked at; and a line to be said of it, or None.
 
-    It encodes, decodes and goes forward with a few images; its modes, its buffers and torch's generators are put back.
-    Returns D, and a line to be said of a model that is not what it seems, or whose runs cannot be repeated; or None.
-    Raises TypeError or ValueError, naming the signatures wanted.
+    A few images are tried, without a trace. Any other model is refused by a TypeError or ValueError, in one line.
     """
     x, plain = _check_weights(model, images), underneath(model)
     with _put_back(model, x.device):
@@ -45,10 +43,9 @@ def check_model(model: nn.Module, images: Tensor, kind: str = "bernoulli") -> tu
 
 
 def forward_of(model: nn.Module, images: Tensor, kind: str) -> Callable:
-    """The model as a function (x, generator=...) → (x_logits, mu, logvar), whether or not it takes a generator.
+    """The model as a function (x, generator) → (x_logits, mu, logvar), whether or not it takes a generator.
 
-    Warns, once a model, when the noise does not come from the generator, or x_logits seem to be pixels already.
-    Raises TypeError or ValueError, in one line, when the model cannot be trained on these images.
+    Warns, once a model, of what `check_model` has to say of it; refuses as that does, but may lack encode and decode.
     """
     x, plain = _check_weights(model, images), underneath(model)
     if plain not in _examined and (line := _examine(plain, x, kind)):
@@ -56,7 +53,7 @@ def forward_of(model: nn.Module, images: Tensor, kind: str) -> Callable:
     takes_generator = bool(_dice(plain, x))
 
     def forward(x: Tensor, generator: torch.Generator) -> tuple:
-        x_logits, mu, logvar = model(x, **({"generator": generator} if takes_generator else {}))
+        x_logits, mu, logvar = model(x, generator=generator) if takes_generator else model(x)
         if not x_logits.requires_grad:
             raise ValueError(NO_GRADIENT.format(type(plain).__name__))
         return x_logits, mu, logvar
@@ -197,11 +194,10 @@ def _outputs(model: nn.Module, name: str, x: Tensor, given: Tensor, **keywords) 
         raise ValueError(f"{name} of {this} changes what it is given, as x -= 0.5 does: have it make x = x - 0.5")
     outputs = (outputs,) if name == "decode" or not isinstance(outputs, tuple | list) else tuple(outputs)
     shapes = [tuple(out.shape) if isinstance(out, Tensor) else type(out).__name__ for out in outputs]
-    mu = dict(zip(GIVES[name], outputs, strict=False)).get("mu")
-    codes = (len(x), mu.numel() // len(x)) if isinstance(mu, Tensor) else None  # (B, D)
+    came = dict(zip(GIVES[name], shapes, strict=False))
+    codes = (len(x), *came.get("mu", ())[-1:])  # (B, D)
     wanted = {"x_logits": [tuple(x.shape)], "mu": [codes], "logvar": [codes, "NoneType"]}
-    fits = [shape in wanted[symbol] for symbol, shape in zip(GIVES[name], shapes, strict=False)]
-    if len(shapes) != len(GIVES[name]) or not all(fits):
+    if len(shapes) != len(GIVES[name]) or any(shape not in wanted[symbol] for symbol, shape in came.items()):
         what = f"gives {', '.join(map(str, shapes))[:90]} for images {tuple(x.shape)}"
         raise ValueError(f"{CONTRACT}; {name} of {this} {what}: x_logits must be shaped like x, mu and logvar (B, D)")
     return outputs
