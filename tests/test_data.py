@@ -90,16 +90,25 @@ def test_missing_files_and_no_network(folder, no_network, refuses, left):
         vaekit.mnist(train=False)
 
 
-def test_image_set():
+def test_image_set(refuses):
     images, labels = torch.zeros(10, 1, 2, 2, dtype=torch.uint8), torch.arange(10)
     few = ImageSet(images, labels, "Handwritten digits").first(3)
     assert (len(few), few.labels.tolist(), few.name) == (3, [0, 1, 2], "3 handwritten digits")
-    assert ImageSet(images).first(3).labels is None
+    few = ImageSet(images).first(1000)
+    assert (few.name, few.labels, few.to("cpu").labels) == ("10 your images", None, None)
     for name in ("CIFAR-10", "Photos.zip", "Fashion-MNIST"):
         assert ImageSet(images, name=name).first(3).name == f"3 {name}"
     moved = ImageSet(images, labels).to("meta")
     assert moved.images.device.type == moved.labels.device.type == "meta"
-    assert ImageSet(images).to("cpu").labels is None
+    for given, error, words in (
+        ([torch.tensor(1), [1]], ValueError, r"the shape of these is \(\)$"),
+        ([images.numpy()], TypeError, r"this is a ndarray: try torch.as_tensor\(images\)$"),
+        ([images, None, None], TypeError, "^name must be a str, not None$"),
+    ):
+        with refuses(error, words):
+            ImageSet(*given)
+    with refuses(ValueError, "^n must be a whole number from 0 up, not -1$"):
+        ImageSet(images).first(-1)
 
 
 def test_as_floats_maps_0_to_255_onto_0_to_1():

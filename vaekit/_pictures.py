@@ -3,7 +3,7 @@
 import io
 
 import numpy as np
-from PIL import Image, ImageChops, ImageColor
+from PIL import Image, ImageColor
 
 
 def as_bundle(widget, alt: str = "", **stills) -> tuple[dict, dict]:
@@ -35,8 +35,7 @@ def png(figure) -> bytes:
 def lighter(picture: Image.Image) -> bytes:
     """A picture as the bytes of a PNG file in 128 colours, a grey one in 32: a notebook should stay light."""
     file, picture = io.BytesIO(), picture.convert("RGB")
-    red, *others = picture.split()
-    is_grey = not any(ImageChops.difference(red, band).getbbox() for band in others)
+    is_grey = picture.convert("L").convert("RGB") == picture
     (picture.quantize(32) if is_grey else _quantized(picture)).save(file, format="PNG", compress_level=6)
     return file.getvalue()
 
@@ -46,11 +45,9 @@ def _quantized(picture: Image.Image) -> Image.Image:
     from vaekit.plotting import BLUE, ORANGE, PALETTE  # and with it matplotlib, here where a picture is made
 
     width, height = picture.size
-    below = height // 5 + 1
     own = [ImageColor.getrgb(name) for name in (*PALETTE[0], ORANGE, BLUE)]
-    strip = Image.new("RGB", (len(own), 1))
-    strip.putdata(own)
-    both = Image.new("RGB", (width, height + below))
+    strip = Image.fromarray(np.array([own], np.uint8)).resize((width, height // 5 + 1), Image.Resampling.NEAREST)
+    both = Image.new("RGB", (width, height + strip.height))
     both.paste(picture.point([level | 1 for level in range(256)] * 3))  # no eye sees it, and it takes half the time
-    both.paste(strip.resize((width, below), Image.Resampling.NEAREST), (0, height))
+    both.paste(strip, (0, height))
     return both.quantize(128).crop((0, 0, width, height))

@@ -4,6 +4,7 @@ import gzip
 import hashlib
 import os
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -52,16 +53,16 @@ class ImageSet:
     def first(self, n: int) -> "ImageSet":
         """The first `n` images, as a set of its own."""
         n = min(check_whole("n", n, 0), len(self))
-        few = {field: rows[:n] for field, rows in self._tensors()}
         is_phrase = self.name == self.name.capitalize() and self.name.replace(" ", "").isalpha()  # and not CIFAR-10
-        return replace(self, name=f"{n} {self.name.lower() if is_phrase else self.name}", **few)
+        return self._with(lambda rows: rows[:n], name=f"{n} {self.name.lower() if is_phrase else self.name}")
 
     def to(self, where: str | torch.device) -> "ImageSet":
         """The same set on another device."""
-        return replace(self, **{field: rows.to(where) for field, rows in self._tensors()})
+        return self._with(lambda rows: rows.to(where))
 
-    def _tensors(self) -> list[tuple[str, Tensor]]:
-        return [(field, value) for field, value in vars(self).items() if isinstance(value, Tensor)]
+    def _with(self, change: Callable[[Tensor], Tensor], **others) -> "ImageSet":
+        changed = {field: change(value) for field, value in vars(self).items() if isinstance(value, Tensor)}
+        return replace(self, **changed, **others)
 
 
 def _as_labels(given, images: Tensor) -> Tensor:
@@ -129,22 +130,18 @@ def data_root() -> Path:
 def _mnist_on_cpu(root: str, train: bool) -> tuple[Tensor, Tensor]:
     raw = Path(root) / "MNIST" / "raw"
     if not all((raw / name).is_file() for name in MNIST_FILES):
-        _download_mnist(root, raw)
+        from torchvision.datasets import MNIST  # slow to import
+
+        try:
+            MNIST(root, download=True)
+            [(raw / name).stat() for name in MNIST_FILES]  # it is content with unpacked ones
+        except (OSError, RuntimeError, ValueError) as error:
+            *_, why = str(error).strip().splitlines() or [type(error).__name__]
+            raise DataError(
+                f"the MNIST files are not in {raw} and could not be fetched or unpacked there ({why[:200]}): "
+                "put the four .gz files there, or set VAEKIT_DATA to a folder that has them in MNIST/raw"
+            ) from error
     return tuple(_read(raw / name) for name in list(MNIST_FILES)[slice(2) if train else slice(2, 4)])
-
-
-def _download_mnist(root: str, raw: Path) -> None:
-    from torchvision.datasets import MNIST  # slow to import
-
-    try:
-        MNIST(root, download=True)
-        [(raw / name).stat() for name in MNIST_FILES]  # it is content with unpacked ones
-    except (OSError, RuntimeError, ValueError) as error:
-        *_, why = str(error).strip().splitlines() or [type(error).__name__]
-        raise DataError(
-            f"the MNIST files are not in {raw} and could not be fetched or unpacked there ({why[:200]}): "
-            "put the four .gz files there, or set VAEKIT_DATA to a folder that has them in MNIST/raw"
-        ) from error
 
 
 def _read(path: Path) -> Tensor:
