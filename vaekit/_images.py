@@ -55,7 +55,7 @@ def find_fault(images) -> Fault | None:
     """The first thing that keeps images from being trained on; its `mending` mends all that is wrong."""
     first = fault = _next_fault(images)
     expression = "images"
-    while fault and fault.mending:
+    while fault and fault.mending and len(expression) < 400:
         is_sum = re.search(r" [-+*/] ", expression)
         expression = fault.mending.replace("images", f"({expression})" if is_sum else expression)
         images = _run(fault.mending, images)
@@ -65,10 +65,13 @@ def find_fault(images) -> Fault | None:
 
 def as_bytes(images: np.ndarray | Tensor) -> Tensor:
     """Images of any kind that a hint mends as (N, C, H, W), uint8. Raises TypeError or ValueError, in one line."""
-    while fault := _next_fault(images):
-        if not fault.mending:
-            raise fault.error(f"images must be (N, H, W), (N, H, W, C) or (N, C, H, W), C 1 or 3; {fault.words}")
+    for _ in range(8):
+        fault = _next_fault(images)
+        if not (fault and fault.mending):
+            break
         images = _run(fault.mending, images)
+    if fault:
+        raise fault.error(f"images must be (N, H, W), (N, H, W, C) or (N, C, H, W), C 1 or 3; {fault.words}")
     return (255 * images).round().to(torch.uint8) if images.is_floating_point() else images
 
 
