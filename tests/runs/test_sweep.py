@@ -74,10 +74,13 @@ def test_images_of_another_shape_and_of_floats(dtype):
 
 
 @pytest.mark.slow
-def test_betas_and_seeds_may_come_in_any_list_order_and_twice(few, table):
+def test_betas_and_seeds_may_come_in_anything_iterable_in_any_order_and_twice(few, table):
     assert [(row.beta, row.seed) for row in table.rows] == [(0.5, 0), (0.5, 1), (4.0, 0), (4.0, 1)]
-    for betas in (np.array([0.5, 4.0]), torch.tensor([0.5, 4.0]), (0.5, 4, 4.0), [np.float32(4), 0.5]):
-        assert sweep(betas, np.arange(2), images=few, **SMALL) == table
+    halves, seeds = (beta / 2 for beta in (1, 8)), (seed for seed in (0, 1))
+    for betas in (np.array([[0.5], [4]]), torch.tensor([0.5, 4.0]), (0.5, 4, 4.0), [np.float32(4), 0.5], halves):
+        assert sweep(betas, range(2), images=few, **SMALL) == table
+    assert sweep({0.5, 4}, seeds, images=few, **SMALL) == table
+    assert sweep(4, np.int64(1), images=few, **SMALL).rows == table.rows[3:]
 
 
 def test_the_table_and_how_it_is_printed(table):
@@ -131,28 +134,27 @@ def test_a_bar_is_shown_where_it_is_asked_for(few, capfd):
 
 @pytest.fixture
 def runs(monkeypatch):
-    """The β of each run that is begun. `runs.trap(beta, error)`: from now on those with this β end with it."""
+    """The β of each run that is begun. `runs.traps[beta] = error`: from now on those with this β end with it."""
 
     class Runs(list):
-        def trap(self, beta: float, error: BaseException) -> None:
-            traps[beta] = error
+        traps = {}
 
     def run(beta, *args, steps, **named):
         begun.extend([beta] * bool(steps))  # the trial has none
-        if steps and beta in traps:
-            raise traps[beta]
+        if steps and beta in begun.traps:
+            raise begun.traps[beta]
         row = real(beta, *args, steps=steps, **named)
         assert torch.get_num_threads() == 1  # as many runs as cores may be on their way
         return row
 
-    begun, traps, real = Runs(), {}, module.run_one
+    begun, real = Runs(), module.run_one
     monkeypatch.setattr(module, "run_one", run)
     return begun
 
 
 @pytest.mark.parametrize("error", [OSError("the disk\nis on fire"), KeyboardInterrupt()], ids=["fails", "interrupted"])
 def test_what_goes_wrong_or_is_interrupted_leaves_the_runs_there_are(few, table, runs, error, tmp_path):
-    runs.trap(4.0, error)
+    runs.traps[4.0] = error
     with pytest.warns(UserWarning) as caught:
         found = sweep(BETAS, SEEDS, images=few, path=tmp_path / "sweep.json", **SMALL)
     assert (found.rows, found.missing) == (table.rows[:2], ((4.0, 0), (4.0, 1)))
@@ -165,7 +167,7 @@ def test_what_goes_wrong_or_is_interrupted_leaves_the_runs_there_are(few, table,
 
 
 def test_a_failure_calls_off_what_waits(few, runs):
-    runs.trap(0.5, OSError("the disk is on fire"))
+    runs.traps[0.5] = OSError("the disk is on fire")
     with pytest.raises(OSError, match="on fire"), ThreadPoolExecutor(1) as executor:
         sweep([0.5, *range(1, 20)], images=few, executor=executor, **SMALL | {"steps": 100})
     assert len(runs) < 5
@@ -234,6 +236,9 @@ def test_runs_of_other_settings_are_not_mixed(few, tmp_path, refuses, name):
     [
         ({"betas": []}, ValueError, r"^betas and seeds must hold numbers, such as \[1, 10\]"),
         ({"betas": "many"}, TypeError, "^beta must be a finite number"),
+        ({"betas": [True]}, TypeError, "^beta must be a finite number.*, not True$"),
+        ({"betas": [2.0, True]}, TypeError, "^beta must be a finite number.*, not True$"),
+        ({"seeds": [0, True]}, ValueError, "^seed must be a whole number from 0.*, not True$"),
         ({"seeds": [0.5]}, ValueError, "^seed must be a whole number from 0"),
         ({"steps": 1.5}, ValueError, "^steps must be a whole number from 1 up, not 1.5$"),
         ({"hidden": 0}, ValueError, "^hidden must be"),

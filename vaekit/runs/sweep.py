@@ -5,11 +5,11 @@ import math
 import os
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable
 from concurrent.futures import Executor, as_completed
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice, product, starmap
+from itertools import chain, islice, product, starmap
 from typing import NamedTuple
 
 import numpy as np
@@ -68,8 +68,8 @@ class Sweep:
 
 
 def sweep(
-    betas: Sequence[float],
-    seeds: Sequence[int] = (0,),
+    betas: Iterable[float] | float,
+    seeds: Iterable[int] | int = (0,),
     *,
     images: Tensor | None = None,
     test_images: Tensor | None = None,
@@ -91,7 +91,7 @@ def sweep(
     path: a file that keeps each run as it ends, and from which a second call goes on. progress: show a bar.
     Interrupted, or when a run fails, it warns and returns the runs there are; it raises when there are none.
     """
-    pairs = product(np.ravel(betas), np.ravel(seeds))
+    pairs = product(_numbers(betas), _numbers(seeds))
     jobs = sorted({(check_knob("beta", beta) + 0.0, check_seed(seed)) for beta, seed in pairs})  # −0.0 is 0
     if not jobs:
         raise ValueError("betas and seeds must hold numbers, such as [1, 10] and [0]; one of them is empty")
@@ -99,9 +99,13 @@ def sweep(
     sizes = {"steps": steps, "latent_dim": latent_dim, "hidden": hidden, "batch_size": batch_size}
     settings = {name: check_whole(name, size) for name, size in sizes.items()}
     settings |= {"kind": kind, "lr": check_knob("lr", lr)}  # the first run checks the kind
-    given = {"images": images, "test_images": test_images}
-    run = partial(run_one, **{name: _as_array(x) for name, x in given.items()}, **settings)
-    origin = settings | {name: "default" if x is None else fingerprint({"": x}) for name, x in given.items()}
+    given = {name: x for name, x in {"images": images, "test_images": test_images}.items() if x is not None}
+    for x in given.values():
+        check_images(x)
+    arrays = {name: (x if x.dtype == torch.uint8 else x.float()).numpy(force=True) for name, x in given.items()}
+    run = partial(run_one, **arrays, **settings)  # as arrays they travel to other processes; MNIST they have
+    origin = settings | {"images": "default", "test_images": "default"}
+    origin |= {name: fingerprint({"": x}) for name, x in given.items()}
     origin |= {"vaekit": sys.modules["vaekit"].__version__, "torch": str(torch.__version__)}  # others round otherwise
 
     rows, futures, threads = {}, [], torch.get_num_threads()
@@ -110,16 +114,11 @@ def sweep(
         rows = _read_rows(path, origin)
         _write_rows(path, origin, rows)
         ahead = [job for job in jobs if job not in rows]
-        if executor is None:
-            results = starmap(run, ahead)
-        else:
-            futures = [executor.submit(run, *job) for job in ahead]
-            results = (future.result() for future in as_completed(futures))
-        with tqdm(results, "sweep", len(jobs), initial=len(jobs) - len(ahead), disable=not progress) as bar:
-            for row in bar:
-                rows[row.beta, row.seed] = row
-                bar.set_postfix(beta=row.beta, rate=row.rate, distortion=row.distortion, refresh=False)
-                _write_rows(path, origin, rows)
+        futures = [executor.submit(run, *job) for job in ahead] if executor else []
+        results = (future.result() for future in as_completed(futures)) if executor else starmap(run, ahead)
+        for row in tqdm(results, "sweep", len(jobs), initial=len(jobs) - len(ahead), disable=not progress):
+            rows[row.beta, row.seed] = row
+            _write_rows(path, origin, rows)
     except (Exception, KeyboardInterrupt) as error:
         if not (there := rows.keys() & jobs):
             raise
@@ -134,7 +133,14 @@ def sweep(
     return Sweep(found, origin, tuple(job for job in jobs if job not in rows))
 
 
-def run_one(beta, seed, *, images, test_images, steps, lr, kind, latent_dim, hidden, batch_size) -> Row:
+def _numbers(given) -> Iterable:
+    """The numbers in any iterable, however deep, or one alone; those of arrays and tensors as Python's own."""
+    given = given.tolist() if hasattr(given, "tolist") else given
+    is_one = isinstance(given, str) or not isinstance(given, Iterable)
+    return [given] if is_one else chain.from_iterable(map(_numbers, given))
+
+
+def run_one(beta, seed, *, images=None, test_images=None, steps, lr, kind, latent_dim, hidden, batch_size) -> Row:
     """Train and measure one model, in whichever process."""
     torch.get_num_threads()  # torch sets a thread up when it is first asked, and would undo the next line
     torch.set_num_threads(1)
@@ -161,14 +167,6 @@ def _measure(model: VAE, images: Tensor, beta: float, kind: str) -> tuple:
     distortion = float(reconstruction_nll(x_logits, x, kind).mean(dtype=torch.float64))
     found = (rate, distortion, distortion + beta * rate, int(active_units(mu).sum()), float(mean_std(logvar)))
     return found if all(map(math.isfinite, found)) else (math.nan, math.nan, math.nan, 0, math.nan)
-
-
-def _as_array(images: Tensor | None) -> np.ndarray | None:
-    """Images as they travel to other processes; None stands for MNIST, which they have."""
-    if images is None:
-        return None
-    check_images(images)
-    return (images if images.dtype == torch.uint8 else images.float()).numpy(force=True)
 
 
 def _read_rows(path: str | os.PathLike | None, origin: dict) -> dict[tuple[float, int], Row]:
