@@ -40,8 +40,9 @@ def test_what_anyone_can_have_is_found_again_and_the_sha256_decides_not_the_name
         replace(digits.first(9), name="Cartoon faces"),
         vaekit.faces(20, seed=1, device="cpu"),
     ):
-        with refuses(ValueError, f"images of its own, '{images.name}', .*: give them as data="):
-            found_again(images)
+        for source in ({}, {"source": "tomorrow"}):  # which is not known here
+            with refuses(ValueError, f"images of its own, '{images.name}', .*: give them as data="):
+                found_again(images, **source)
         with refuses(ValueError, "the ones given differ"):
             found_again(images, ImageSet(images.images.flip(3)))
         assert torch.equal(found_again(images, images.images).images, images.images)
@@ -51,22 +52,22 @@ def test_what_anyone_can_have_is_found_again_and_the_sha256_decides_not_the_name
 def test_a_new_set_is_its_row_alone(monkeypatch, toys):
     """And a recording of it is played again without its images."""
     clothes = ImageSet(toys, name="Clothes")
-    monkeypatch.setitem(SOURCES, "Clothes", [lambda device: clothes])  # which has all that DATA_SETS has
+    monkeypatch.setitem(SOURCES, "Clothes", [lambda device: clothes])
     few = clothes.first(200)
     run = Run(small_vae(image_shape=(1, 8, 8)), {few.name: few}, SETTINGS | {"data": few.name})
     for _ in range(3):
         run.advance()
     recording = run.record()
-    assert recording.data["200 clothes"]["source"] == "Clothes" and DATA_SETS.keys() <= SOURCES.keys()
+    assert recording.data["200 clothes"]["source"] == "Clothes"
     assert fingerprint(replay(recording).model.state_dict()) == recording.result
 
 
-def test_a_source_that_is_not_known_here_needs_its_images(refuses, toys):
-    images = ImageSet(toys, name="toys")
-    with refuses(ValueError, "give them as data="):
-        found_again(images, source="tomorrow")
-    for data in (images, toys, {"any": toys}):
-        assert torch.equal(found_again(images, data, source="tomorrow").images, toys)
+def test_without_a_description_the_images_given_are_taken(refuses, toys):
+    recording = Recording(0, SETTINGS | {"data": "toys"})
+    for data in (toys, {"toys": toys, "any": toys[:9]}, {"any": toys[:9], "toys": ImageSet(toys)}):
+        assert torch.equal(find_images(["toys"], recording, data, CPU)["toys"].images, toys)
+    with refuses(ValueError, "images of its own, 'toys', not described: give them as data="):
+        find_images(["toys"], recording, None, CPU)
 
 
 def test_what_is_no_data(refuses):

@@ -38,11 +38,12 @@ class Snapshot:
     model: dict[str, Tensor]
     moments: dict[int, dict[str, Tensor]]
     generator: Tensor
-    batches: dict
+    taken: int = 0
+    order_state: Tensor | None = None  # before the first batch
 
 
-def describe_model(model: nn.Module, initial_state: Mapping[str, Tensor], seed: int) -> dict | None:
-    """What `build_model` needs to make this model with these first weights; None when it cannot."""
+def describe_model(model: nn.Module, first_weights: str, seed: int) -> dict | None:
+    """What `build_model` needs to make such a model with first weights of this sha256; None when it cannot."""
     with suppress(AttributeError, IndexError, TypeError, ValueError):  # another class, or one with halves of its own
         sizes = {"latent_dim": model.latent_dim, "hidden": model.encoder.hidden.out_features}
         shape = list(model.decoder[-1].unflattened_size)
@@ -50,7 +51,7 @@ def describe_model(model: nn.Module, initial_state: Mapping[str, Tensor], seed: 
         made = build_model(description, seed)
         same = type(made) is type(model) and repr(made) == repr(model)
         is_free = all(weight.requires_grad for weight in model.parameters())
-        if same and is_free and fingerprint(made.state_dict()) == fingerprint(initial_state):
+        if same and is_free and fingerprint(made.state_dict()) == first_weights:
             return description
     return None
 
@@ -63,37 +64,22 @@ def build_model(description: dict, seed: int) -> nn.Module:
     return from_seed(FROM_A_SEED[name], *sizes, seed)
 
 
-def layout(state: Mapping[str, Tensor]) -> dict[str, str]:
-    """The type and shape of each tensor, by its plain name."""
-    tensors = {plain_name(name): value for name, value in state.items() if isinstance(value, Tensor)}
-    return {name: f"{value.dtype} {tuple(value.shape)}" for name, value in tensors.items()}
-
-
 def write(path, recording: Recording, initial_state: dict[str, Tensor], runs: list[tuple[Snapshot, dict]]) -> None:
     """Write a file whole or not at all: of each run its snapshot, and what was turned since. Raises CheckpointError."""
     if strange := [name for name, value in initial_state.items() if not isinstance(value, Tensor)]:
         raise CheckpointError(f"{strange[0][:80]!r} of the model's state is no tensor: such a model cannot be saved")
-    tensors = _flat("beginning", initial_state)
+    tensors = {f"beginning/{name}": value for name, value in initial_state.items()}
     for i, (snapshot, _) in enumerate(runs):
-        parts = {"model": snapshot.model, "optimizer": snapshot.moments, "generator": snapshot.generator}
-        order_state = snapshot.batches["order_state"]  # None before the first batch
-        tensors |= _flat(i, parts if order_state is None else parts | {"order_state": order_state})
-    tensors = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
-    taken = json.dumps([snapshot.batches["taken"] for snapshot, _ in runs])
+        tensors |= {f"{i}/model/{name}": value for name, value in snapshot.model.items()}
+        for index, moments in snapshot.moments.items():
+            tensors |= {f"{i}/optimizer/{index}/{name}": value for name, value in moments.items()}
+        rest = {"generator": snapshot.generator, "order_state": snapshot.order_state}
+        tensors |= {f"{i}/{name}": value for name, value in rest.items() if value is not None}
+    tensors = {plain_name(name): value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
+    taken = json.dumps([snapshot.taken for snapshot, _ in runs])
     turned = json.dumps([changes for _, changes in runs])
     about = HEADER | {"recording": recording.to_json(), "taken": taken, "turned": turned}
     write_whole(path, safetensors.torch.save(tensors, about | {"sha256": _seal(tensors, about)}))
-
-
-def _flat(prefix, tree) -> dict[str, Tensor]:
-    """The leaves of dicts in dicts, each by its path."""
-    if not isinstance(tree, Mapping):
-        return {plain_name(prefix): tree}
-    return {path: leaf for name, part in tree.items() for path, leaf in _flat(f"{prefix}/{name}", part).items()}
-
-
-def _below(prefix, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name.removeprefix(f"{prefix}/"): value for name, value in tensors.items() if name.startswith(f"{prefix}/")}
 
 
 def _seal(tensors: Mapping[str, Tensor], about: dict[str, str]) -> str:
@@ -105,8 +91,8 @@ def read(content: bytes) -> tuple[Recording, dict[str, Tensor], list, list]:
     try:
         tensors = safetensors.torch.load(content)
         about = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])["__metadata__"]
-        if found := {name: about[name] for name in HEADER if about[name] != HEADER[name]}:
-            raise ValueError(f"this vaekit reads {HEADER}, not {short_repr(found)}")
+        if not HEADER.items() <= about.items():
+            raise ValueError(f"this vaekit reads {HEADER} alone")
         if about.pop("sha256") != _seal(tensors, about):
             raise ValueError("its sha256 is not the one it was saved with: use another copy")
         recording = Recording.from_json(about["recording"], "the recording in it")
@@ -117,23 +103,24 @@ def read(content: bytes) -> tuple[Recording, dict[str, Tensor], list, list]:
 
 def unpack(tensors: dict[str, Tensor], side: int, steps: int, taken: int, model: nn.Module) -> tuple[dict, Snapshot]:
     """The first weights, and the snapshot of one of the runs, when they fit `model`, else CheckpointError."""
-    parts, state, moments = _below(side, tensors), model.state_dict(), {}
-    weights = _fitting(_below("model", parts), state, model)
+    state, moments = model.state_dict(), {}
+    first, weights = (_fitting(tensors, prefix, state, model) for prefix in ("beginning", f"{side}/model"))
     for index, weight in enumerate(model.parameters()):
-        if found := _below(f"optimizer/{index}", parts):  # a weight that has had no gradient has none
+        if f"{side}/optimizer/{index}/step" in tensors:  # a weight that has had no gradient has none
             # torch's fused Adam does not look: it reads beyond the end of moments that are too small
             wanted = {"step": torch.zeros(()), "exp_avg": weight, "exp_avg_sq": weight}
-            moments[index] = _fitting(found, wanted, model)
-    batches = {"taken": taken, "order_state": parts.get("order_state")}
-    snapshot = Snapshot(steps, weights, moments, parts["generator"], batches)
-    return _fitting(_below("beginning", tensors), state, model), snapshot
+            moments[index] = _fitting(tensors, f"{side}/optimizer/{index}", wanted, model)
+    place = tensors[f"{side}/generator"], taken, tensors.get(f"{side}/order_state")
+    return first, Snapshot(steps, weights, moments, *place)
 
 
-def _fitting(state: dict[str, Tensor], wanted: Mapping[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
-    """The state under the names that are wanted, when it has the types and shapes that are."""
-    found, due = layout(state), layout(wanted)
-    if differing := [name for name in found | due if found.get(name) != due.get(name)]:
-        ours, theirs = (of.get(differing[0], "missing") for of in (due, found))
-        what = f"Of this {type(model).__name__} {differing[0]} is {ours}, but {theirs} in the file"
-        raise CheckpointError(f"is model= the right one? {what}")
-    return {name: state[plain_name(name)] for name in wanted}
+def _fitting(tensors: dict[str, Tensor], prefix: str, wanted: Mapping[str, Tensor], model: nn.Module) -> dict:
+    """What is below a prefix, under the names that are wanted, when it has the types and shapes that are."""
+    found = {name.removeprefix(f"{prefix}/"): it for name, it in tensors.items() if name.startswith(f"{prefix}/")}
+    due = {plain_name(name): it for name, it in wanted.items()}
+    for name in found | due:
+        ours, theirs = ((of[name].dtype, *of[name].shape) if name in of else "missing" for of in (due, found))
+        if ours != theirs:
+            what = f"Of this {type(model).__name__} {name} is {ours}, but {theirs} in the file"
+            raise CheckpointError(f"is model= the right one? {what}")
+    return {name: found[plain_name(name)] for name in wanted}

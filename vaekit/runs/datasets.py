@@ -1,6 +1,6 @@
 """The data sets that anyone can have by name, and a recording's images: described, and found again."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import replace
 from itertools import chain
 
@@ -11,16 +11,13 @@ from vaekit.cartoons import faces
 from vaekit.data import ImageSet, mnist
 from vaekit.runs.recording import Recording, fingerprint
 
-Load = Callable[[torch.device | str], ImageSet]
-
-# Name → how to make it on a device. One row here puts a set in the lab's menu and in recordings. It bears that name.
-DATA_SETS: dict[str, Load] = {
-    "Handwritten digits": lambda device: mnist(device=device),
-    "Cartoon faces": lambda device: faces(10_000, device=device),
+# The source that a recording may name → how to make it on a device: where to look; the sha256 decides.
+SOURCES = {
+    "Handwritten digits": [lambda device: mnist(device=device), lambda device: mnist(train=False, device=device)],
+    "Cartoon faces": [lambda device: faces(10_000, device=device)],
 }
-# The source that a recording may name → where to look; the sha256 decides.
-SOURCES: dict[str, list[Load]] = {name: [load] for name, load in DATA_SETS.items()}
-SOURCES["Handwritten digits"].append(lambda device: mnist(train=False, device=device))
+# Of each the first is in the lab's menu. It bears that name.
+DATA_SETS = {name: loads[0] for name, loads in SOURCES.items()}
 
 
 def describe_images(images: ImageSet) -> dict:
@@ -43,17 +40,14 @@ def find_images(names: Iterable[str], recording: Recording, data, device: torch.
     return {name: images.to(device) for name, images in (given | found).items() if name}
 
 
-def _find(name: str, description: dict | None, given: dict[str, ImageSet], device: torch.device) -> ImageSet:
-    shown = short_repr(name, 60)
-    if description is None and given:
-        return replace(given.get(name) or next(iter(given.values())), name=name)
-    if description is None:
-        raise ValueError(f"the recording does not say what the images {shown} are")
-    theirs = (load(device) for load in SOURCES.get(description["source"], ()))  # had when none of the given will do
-    for images in chain(given.values(), theirs):
-        part = images.first(description["images"])
-        if describe_images(part)["sha256"] == description["sha256"]:
+def _find(name: str, described: dict | None, given: dict[str, ImageSet], device: torch.device) -> ImageSet:
+    """The images that are as described, of those given, else of their source; without a description those given."""
+    ours = [given[known] for known in sorted(given, key=lambda known: known != name)]  # those of the name first
+    theirs = (load(device) for load in SOURCES.get(described["source"], ())) if described else ()
+    for images in chain(ours, theirs):  # theirs are had when none of ours will do
+        part = images.first(described["images"]) if described else images
+        if not described or describe_images(part)["sha256"] == described["sha256"]:
             return replace(part, name=name)
     hint = "the ones given differ from them" if given else "give them as data="
-    of_its_own = f"{description['images']:,} images of its own, {shown}, of the shape {tuple(description['shape'])}"
-    raise ValueError(f"the recording was made with {of_its_own}: {hint}")
+    what = f"{described['images']:,} of the shape {tuple(described['shape'])}" if described else "not described"
+    raise ValueError(f"the recording was made with images of its own, {short_repr(name, 60)}, {what}: {hint}")

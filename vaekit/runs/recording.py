@@ -9,7 +9,6 @@ import os
 import platform
 import re
 import sys
-from collections import ChainMap
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -67,12 +66,12 @@ class Recording:
 
     def at(self, step: int) -> dict:
         """The settings that act on step number `step`."""
-        past = [changes for number, changes in self.events if number <= step]
-        return dict(ChainMap(*reversed(past), self.settings))
+        past = [self.settings, *(changes for number, changes in self.events if number <= step)]
+        return {name: value for changes in past for name, value in changes.items()}
 
     def changes_at(self, step: int) -> dict:
         """What was turned just before step number `step`."""
-        return next((changes for number, changes in self.events if number == step), {})
+        return dict(self.events).get(step, {})
 
     def of_twin(self) -> "Recording | None":
         """The second run, as a recording of its own; None when there was none."""
@@ -88,10 +87,7 @@ class Recording:
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> "Recording":
-        """Read a file that `save` wrote, from its path or its web address.
-
-        Raises RecordingError, in one line that names the file and the field.
-        """
+        """Read a file that `save` wrote, from its path or its web address. Raises RecordingError, in one line."""
         return cls.from_json(read_whole(path, RecordingError), short_path(path))
 
     def to_json(self) -> str:
@@ -100,10 +96,7 @@ class Recording:
 
     @classmethod
     def from_json(cls, text: str | bytes, name: str = "this text") -> "Recording":
-        """The recording that a text holds, with plain numbers; `name` says in a message where the text is from.
-
-        Raises RecordingError, in one line that names the field and says what it must be.
-        """
+        """The recording in a text that is from `name`. Raises RecordingError, in one line that names the field."""
         try:
             return _sound(json.loads(text))
         except RecordingError as error:
@@ -116,13 +109,9 @@ class Recording:
         text = json.dumps(HEADER | vars(self), default=short_repr)  # what JSON does not know, the check refuses
         return self.from_json(text, "this recording")
 
-    def device(self) -> torch.device:
-        """Where to play it: on the kind of device it was made on; with a warning on the CPU when that is not here."""
-        return choose_device(self.made_with.get("device"))
-
     def differences(self) -> str:
         """What is other here than where it was made; where nothing is, a replay is the same to the bit."""
-        here = made_with(self.device())
+        here = made_with(choose_device(self.made_with.get("device")))
         there = {name: value for name, value in self.made_with.items() if value != here[name]}
         return ", ".join(f"{name} {value} (here {here[name]})" for name, value in there.items()) or "nothing known"
 
@@ -132,12 +121,18 @@ def _sound(content) -> Recording:
     for error in _validator().iter_errors(content):
         name = short_path(error.json_path).removeprefix("$").lstrip(".") or "it"
         raise RecordingError(f"{name} must be {error.schema['description']} ({first_line(error)[:100]})")
-    fields = {name: value for name, value in content.items() if name not in HEADER}
-    recording = Recording(**_sound_history(fields))
-    if recording.twin:
-        recording.twin = _sound_history(recording.twin, "of the twin, ")
-        if recording.of_twin().data_history() != recording.data_history():
-            raise RecordingError("twin turns data alone: two runs in lockstep see the same images")
+    recording = Recording(**{name: value for name, value in content.items() if name not in HEADER})
+    runs = {"": vars(recording)} | ({"of the twin, ": recording.twin} if recording.twin else {})
+    for where, run in runs.items():
+        history = Recording(0, {name: knob.default for name, knob in KNOBS.items()})  # one may be newer than the file
+        for step, changes in [(1, run["settings"]), *sorted(run["events"], key=lambda event: event[0])]:
+            try:
+                history.note(step, checked_changes(changes))
+            except (TypeError, ValueError) as error:
+                raise RecordingError(f"{where}at step {step}, {error}") from None
+        run.update(settings=history.settings, events=history.events)
+    if recording.twin and recording.of_twin().data_history() != recording.data_history():
+        raise RecordingError("twin turns data alone: two runs in lockstep see the same images")
     return recording
 
 
@@ -148,17 +143,6 @@ def _validator():
     schema = json.loads(Path(__file__).with_name("recording.schema.json").read_text(encoding="utf-8"))
     types = Draft202012Validator.TYPE_CHECKER.redefine("integer", lambda _, value: type(value) is int)  # 3.0 is none
     return validators.extend(Draft202012Validator, type_checker=types)(schema)
-
-
-def _sound_history(run: dict, where: str = "") -> dict:
-    """A run's fields: its settings with the default of a knob newer than its file, its events sorted by step."""
-    sound = Recording(0, {name: knob.default for name, knob in KNOBS.items()})
-    for step, changes in [(1, run["settings"]), *sorted(run["events"], key=lambda event: event[0])]:
-        try:
-            sound.note(step, checked_changes(changes))
-        except (TypeError, ValueError) as error:
-            raise RecordingError(f"{where}at step {step}, {error}") from None
-    return run | {"settings": sound.settings, "events": sound.events}
 
 
 def checked_changes(changes: dict) -> dict:
@@ -172,23 +156,13 @@ def checked_changes(changes: dict) -> dict:
 
 def made_with(device: torch.device) -> dict:
     """What may decide the last bits of a run on `device`, on this thread: each may have its own number of torch's."""
-    return {
-        "vaekit": sys.modules["vaekit"].__version__,  # there, since this module is part of it
-        "torch": str(torch.__version__),
-        "device": device.type,
-        "threads": torch.get_num_threads(),
-        "machine": torch.cuda.get_device_name(device) if device.type == "cuda" else _processor(),
-    }
-
-
-@cache
-def _processor() -> str:
-    """The processor, as far as the system tells: of two kinds that can do the same, each may round in its own way."""
-    name = platform.processor()
-    with suppress(OSError, TypeError):  # no Linux, or one that gives no name
-        name = re.search(r"(?m)^model name\s*: (.+)$", Path("/proc/cpuinfo").read_text())[1]
-    words = platform.machine(), torch.backends.cpu.get_cpu_capability(), name
-    return " ".join(words).strip()[:60]  # the schema takes no more
+    processor = platform.processor()
+    with suppress(OSError, TypeError):  # no Linux, or one that gives no name; two of a kind may round differently
+        processor = re.search(r"(?m)^model name\s*: (.+)$", Path("/proc/cpuinfo").read_text())[1]
+    words = platform.machine(), torch.backends.cpu.get_cpu_capability(), processor
+    machine = torch.cuda.get_device_name(device) if device.type == "cuda" else " ".join(words).strip()
+    versions = {"vaekit": sys.modules["vaekit"].__version__, "torch": str(torch.__version__)}
+    return versions | {"device": device.type, "threads": torch.get_num_threads(), "machine": machine[:60]}
 
 
 def plain_name(name: str) -> str:

@@ -1,22 +1,20 @@
-"""One training run: its way back, its twin, its recording and its file; and the run that either of these gives.
-
-No threads, no clock, no widgets.
-"""
+"""One training run, its way back, its twin, its recording and its file. No threads, no clock, no widgets."""
 
 import copy
 import os
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from types import MappingProxyType
 
 import torch
 from torch import Tensor, nn
 
-from vaekit._checks import check_type, check_whole, first_line, short_repr
+from vaekit._checks import check_choice, check_type, check_whole, first_line, short_repr
 from vaekit._contract import underneath
 from vaekit._files import read_whole, short_path
-from vaekit.data import Batches, ImageSet, check_images
+from vaekit.data import Batches, ImageSet, check_images, choose_device
 from vaekit.runs import checkpoint
 from vaekit.runs.checkpoint import CheckpointError, Snapshot
 from vaekit.runs.datasets import describe_images, find_images
@@ -55,8 +53,7 @@ class Run:
         self.replaying: Recording | None = None
         self.recording = Recording(self.seed, dict(self.settings), batch_size=self.batch_size)
         self.generator = torch.Generator(self.images.device).manual_seed(self.seed)
-        beginning = {"taken": 0, "order_state": None}
-        self.snapshots = [Snapshot(0, self.initial_state, {}, self.generator.get_state(), beginning)]
+        self.snapshots = [Snapshot(0, self.initial_state, {}, self.generator.get_state())]
         self._restore(self.snapshots[0])
 
     def check_knobs(self, changes: Mapping) -> dict:
@@ -104,8 +101,8 @@ class Run:
         self._loop = train(self.model, self.images, self._knobs, **parts, **about)
 
     def snapshot(self) -> Snapshot:
-        weights, moments = copy.deepcopy((self._weights.state_dict(), self.optimizer.state_dict()["state"]))
-        return Snapshot(self.number, weights, moments, self.generator.get_state(), self.batches.state_dict())
+        state = copy.deepcopy((self._weights.state_dict(), self.optimizer.state_dict()["state"]))
+        return Snapshot(self.number, *state, self.generator.get_state(), **self.batches.state_dict())
 
     def keep(self) -> None:
         """Keep a snapshot to go back to, beside the first one and the last but one."""
@@ -118,19 +115,17 @@ class Run:
         Where one of these steps fails, the run stays at the snapshot: see `number`. The knobs stay as they stand:
         who turned one too far must see it. Only a recording that is replayed sets them, and is replayed from there.
         """
-        past = replace(self.recording, steps=number)
         stood, replaying = self.settings, self.replaying
+        self.replaying = replace(self.recording, steps=number)
         self.snapshots = [snapshot for snapshot in self.snapshots if snapshot.number <= number]
         self._restore(self.snapshots[-1])
         try:
-            self.replaying = past
-            while self.number < number:
-                self.advance()
-        except BaseException as error:
-            self._restore(self.snapshots[-1])
-            if not isinstance(error, Exception):  # an interrupt is not the model's fault: it goes on to the caller
-                raise
+            with suppress(Exception):  # an interrupt is not the model's fault: it goes on to the caller
+                while self.number < number:
+                    self.advance()
         finally:
+            if self.number < number:
+                self._restore(self.snapshots[-1])
             self.replaying = replaying
             if replaying is None:
                 self.set_knobs(stood)
@@ -144,7 +139,7 @@ class Run:
         self.optimizer.load_state_dict(self.optimizer.state_dict() | {"state": copy.deepcopy(snapshot.moments)})
         self.generator.set_state(snapshot.generator)
         self.batches = Batches(len(self.images), self.batch_size, self.generator)
-        self.batches.load_state_dict(snapshot.batches)
+        self.batches.load_state_dict({"taken": snapshot.taken, "order_state": snapshot.order_state})
         self._make_loop()
 
     def twin(self) -> "Run":
@@ -161,19 +156,19 @@ class Run:
         if len({(run.number, run.seed, run.batch_size) for run in (self, twin or self)}) > 1:
             raise ValueError("two runs are recorded together only in lockstep: the same seed, batch size and step")
         whole = Recording(int(self.seed), **self._knob_history(), steps=self.number, batch_size=int(self.batch_size))
-        whole.model = checkpoint.describe_model(self._weights, self.initial_state, self.seed)
         whole.first_weights = fingerprint(self.initial_state)
+        whole.model = checkpoint.describe_model(self._weights, whole.first_weights, self.seed)
         whole.made_with = made_with(self.images.device)
         whole.twin = twin and twin._knob_history()
-        names = dict.fromkeys([*whole.data_history().values(), self.settings["data"]])  # a twin's are the same
+        names = dict.fromkeys(self.recording.data_history().values())  # a twin's are the same
         whole.data = {name: describe_images(self.sets[name]) for name in names}
         return whole
 
     def _knob_history(self) -> dict:
         """What was turned and acted, and where it led."""
-        settings, events = copy.deepcopy((self.recording.settings, self.recording.events))
-        acted = [event for event in events if event[0] <= self.number]
-        return {"settings": settings, "events": acted, "result": fingerprint(self._weights.state_dict())}
+        acted = [(step, dict(changes)) for step, changes in self.recording.events if step <= self.number]
+        result = fingerprint(self._weights.state_dict())
+        return {"settings": dict(self.recording.settings), "events": acted, "result": result}
 
     def follow(self, recording: Recording) -> None:
         """Go back to the beginning of a recording, from where `advance` turns its knobs, each at its step.
@@ -181,8 +176,14 @@ class Run:
         `replaying` is the recording until its last step, a knob that somebody turns, or `reset`.
         Raises ValueError, in one line, when its images or weights are not this run's; nothing is changed then.
         """
-        recording = recording.checked()
-        initial_state = self._initial_state_of(recording)
+        recording, initial_state = recording.checked(), self.initial_state
+        if recording.first_weights not in (None, fingerprint(initial_state)):  # then they are made of its seed
+            described = checkpoint.describe_model(self._weights, recording.first_weights, recording.seed)
+            if described is None or described != recording.model:
+                about = short_repr(recording.model) if recording.model else "one of its own"
+                what = f"the recording is of another model than this run's ({about}): make a run with that one"
+                raise ValueError(f"{what}; what differs here: {recording.differences()}")
+            initial_state = checkpoint.build_model(described, recording.seed).state_dict()
         for name in recording.data_history().values():
             self._check_data(name, recording.batch_size, recording.data.get(name))
         self.initial_state, self.seed, self.batch_size = initial_state, recording.seed, recording.batch_size
@@ -191,34 +192,10 @@ class Run:
         self.replaying = recording if recording.steps else None
 
     def _check_data(self, name: str, batch_size: int, recorded: dict | None = None) -> None:
-        if name not in self.sets:
-            raise ValueError(f"data must be one of {', '.join(map(repr, self.sets))[:200]}; not {name[:60]!r}")
+        check_choice("data", name, self.sets)
         if recorded and describe_images(self.sets[name])["sha256"] != recorded["sha256"]:
             raise ValueError(f"the images {name[:60]!r} are not those of the recording: their sha256 differ")
         check_images(self.sets[name].images, batch_size)
-
-    def _initial_state_of(self, recording: Recording) -> dict:
-        """The initial weights that a recording asks for: this run's, or made from the recording's seed."""
-        if recording.first_weights in (None, fingerprint(self.initial_state)):
-            return self.initial_state
-        made = recording.model and checkpoint.build_model(recording.model, recording.seed).state_dict()
-        if not made or checkpoint.layout(made) != checkpoint.layout(self.initial_state):
-            about = short_repr(recording.model) if recording.model else "one of its own"
-            raise ValueError(f"the recording is of another model than this run's ({about}): make a run with that one")
-        if fingerprint(made) != recording.first_weights:
-            what = "other first weights than this run's, and its seed makes others here"
-            raise ValueError(f"the recording was made with {what}; what differs: {recording.differences()}")
-        return {name: value.to(self.images.device) for name, value in made.items()}
-
-    def resume(self, recording: Recording, initial_state: dict, snapshot: Snapshot) -> None:
-        """Be where `snapshot` is, in the midst of `recording`, which may have turned something since."""
-        self.initial_state = initial_state
-        self.reset()
-        history = copy.deepcopy((recording.settings, recording.events))
-        self.recording = Recording(self.seed, *history, batch_size=self.batch_size)
-        self._restore(snapshot)
-        self._turn(recording.changes_at(self.number + 1))
-        self.keep()
 
     def save(self, path: str | os.PathLike) -> None:
         """Save all that it takes to go on to the bit, in one file. Raises OSError or ValueError, in one line."""
@@ -245,10 +222,8 @@ def replay(
     runs = _make_runs(recording, model, data, dict.fromkeys(recording.data_history().values()))
     for run, recorded in runs.items():
         run.follow(recorded)
-    for _ in range(steps):
-        for run in runs:
+        for _ in range(steps):
             run.advance()
-    for run, recorded in runs.items():
         if steps == recorded.steps and recorded.result not in (None, fingerprint(run._weights.state_dict())):
             what = f"after step {steps} the weights are not the recorded ones"
             warnings.warn(f"{what}; where it was made, other than here: {recorded.differences()}", stacklevel=2)
@@ -268,8 +243,12 @@ def resume(path: str | os.PathLike, *, model: nn.Module | None = None, data: Dat
         for i, (run, recorded) in enumerate(runs.items()):
             if (device := recorded.made_with["device"]) != run.images.device.type:
                 raise CheckpointError(f"it cannot go on here: saved on {device}, this is {run.images.device.type}")
-            recorded.note(recording.steps + 1, run.check_knobs(turned[i]))
-            run.resume(recorded, *checkpoint.unpack(tensors, i, recording.steps, taken[i], run._weights))
+            run.initial_state, snapshot = checkpoint.unpack(tensors, i, recording.steps, taken[i], run._weights)
+            run.reset()
+            run.recording.settings, run.recording.events = recorded.settings, recorded.events
+            run._restore(snapshot)
+            run._turn(run.check_knobs(turned[i]))
+            run.keep()
     except CheckpointError as error:
         raise CheckpointError(f"{short_path(path)}: {error}") from None
     return tuple(runs) if recording.twin else run
@@ -280,7 +259,8 @@ def _make_runs(recording: Recording, model: nn.Module | None, data: Data, names)
     if model is None and recording.model is None:
         raise ValueError("the recording is of a model of its own: give it as model=, with its first weights")
     if model is None:
-        model = checkpoint.build_model(recording.model, recording.seed).to(recording.device())
+        device = choose_device(recording.made_with.get("device"))
+        model = checkpoint.build_model(recording.model, recording.seed).to(device)
     check_type("model", model, nn.Module, "a torch.nn.Module such as vaekit.VAE()")
     sets = find_images(names, recording, data, next(model.parameters(), torch.empty(0)).device)
     run, twin = Run(model, sets, recording.settings, recording.seed, recording.batch_size), recording.of_twin()
