@@ -12,36 +12,39 @@ from pathlib import Path
 from vaekit.copies import CopyError, copy_lectures
 
 HERE = Path(__file__).resolve().parent
+NEEDED = {"lab": ("jupyterlab", "JupyterLab is not installed"), "book": ("myst_nb", "the book needs Sphinx")}
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Do what the command line asks; what goes wrong is said in one line."""
-    arguments = sys.argv[1:] if arguments is None else arguments
-    if arguments[:1] == ["book"]:
-        return make_book(arguments[1:])
-    mine, theirs = arguments, []
-    if arguments[:1] == ["lab"]:  # what comes after the folder is JupyterLab's
-        n_mine = 2 if arguments[1:] and re.match("[^-]|-h$|--help$", arguments[1]) else 1
-        mine, theirs = arguments[:n_mine], arguments[n_mine:]
+    mine, theirs = (sys.argv[1:] if arguments is None else arguments), []
+    if mine[:1] in (["lab"], ["book"]):  # what follows, but for the lab's folder, is JupyterLab's or the book's
+        has_folder = mine[0] == "lab" and re.match("[^-]|-h$|--help$", "".join(mine[1:2]))
+        n_mine = 2 if has_folder else 1
+        mine, theirs = mine[:n_mine], mine[n_mine:]
     sys.stdout.reconfigure(errors="backslashreplace")  # a folder's name may be none that the terminal can print
     asked = parser().parse_args(mine)
+    module, missing = NEEDED.get(asked.command, ("vaekit", None))
+    if find_spec(module) is None:
+        sys.exit(f'vaekit: {missing}: python -m pip install "vaekit[{asked.command}]"')
+    if asked.command == "book":
+        place = HERE / "_book" if (HERE / "_book").is_dir() else HERE.parent / "tools" / "book"
+        return start([sys.executable, str(place / "make_book.py"), *theirs])
     try:
-        if asked.command == "lab" and find_spec("jupyterlab") is None:
-            raise CopyError('JupyterLab is not installed: python -m pip install "vaekit[lab]"')
-        for line in copy_lectures(asked.folder, asked.kind):
+        for line in copy_lectures(asked.folder, "instructor" if asked.instructor else "learner"):
             print(f"vaekit: {line}")
-        print(f"vaekit: the lectures are in {asked.folder.resolve()}", flush=True)
-        if asked.command == "lab":
-            start_jupyterlab(asked.folder, theirs)
     except CopyError as error:
         sys.exit(f"vaekit: {error}")
+    print(f"vaekit: the lectures are in {asked.folder.resolve()}", flush=True)
+    if asked.command == "lab":
+        start_jupyterlab(asked.folder, theirs)
 
 
 def parser() -> argparse.ArgumentParser:
     """What the command takes."""
     vaekit = argparse.ArgumentParser("vaekit", description="Lectures on variational autoencoders, and a live lab.")
     vaekit.add_argument("--version", action="version", version=f"vaekit {sys.modules['vaekit'].__version__}")
-    vaekit.set_defaults(kind="learner")
+    vaekit.set_defaults(instructor=False)
     commands = vaekit.add_subparsers(dest="command", required=True)
     usage = "vaekit lab [FOLDER] [arguments of JupyterLab ...]"
     lab = commands.add_parser("lab", help="copy the lectures, and open JupyterLab on them", usage=usage)
@@ -49,18 +52,9 @@ def parser() -> argparse.ArgumentParser:
     lab.add_argument("folder", nargs="?", metavar="FOLDER", type=Path, default=default, help="default: %(default)s")
     copies = commands.add_parser("copies", help="copy the lectures; a copy that was written in stays as it is")
     copies.add_argument("folder", metavar="FOLDER", type=Path)
-    kind = {"dest": "kind", "action": "store_const", "const": "instructor", "default": "learner"}
-    copies.add_argument("--instructor", **kind, help="with outputs, and all solutions open")
+    copies.add_argument("--instructor", action="store_true", help="with outputs, and all solutions open")
     commands.add_parser("book", help="make pages of the lectures, to read without Python")
     return vaekit
-
-
-def make_book(arguments: list[str]) -> None:
-    """The book, by Sphinx, in place of this process."""
-    if find_spec("myst_nb") is None:
-        sys.exit('vaekit: the book needs Sphinx: python -m pip install "vaekit[book]"')
-    installed, clone = HERE / "_book", HERE.parent / "tools" / "book"
-    start([sys.executable, str((installed if installed.is_dir() else clone) / "make_book.py"), *arguments])
 
 
 def start_jupyterlab(folder: Path, arguments: list[str]) -> None:

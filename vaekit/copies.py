@@ -39,7 +39,8 @@ def copy_lectures(folder: str | Path, kind: str = "learner") -> list[str]:
     A copy in which somebody has written stays as it is, and a newer lecture is put beside it.
     Returns a line for each that was put beside one. Raises CopyError, in one line.
     """
-    folder, source, kind = Path(folder).expanduser(), lectures_folder(), check_choice("kind", kind, PREPARE)
+    check_choice("kind", kind, ("learner", "instructor"))
+    folder, source = Path(folder).expanduser(), lectures_folder()
     try:
         if folder.resolve().is_relative_to(source):
             raise CopyError(f"{short_path(folder)} is where the lectures themselves are: choose another folder")
@@ -84,11 +85,9 @@ def sum_of(content: bytes) -> str:
 
 def _read_record(folder: Path) -> dict:
     """What was copied here. Without a record, or with a damaged one, nothing counts as untouched."""
-    try:
-        found = json.loads((folder / RECORD).read_bytes())
-        return {"kind": found["kind"], "sums": {str(name): str(it) for name, it in found["sums"].items()}}
-    except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
-        return {"kind": None, "sums": {}}
+    with suppress(FileNotFoundError, ValueError):
+        return json.loads((folder / RECORD).read_bytes())
+    return {"kind": None, "sums": {}}
 
 
 def _prepared(path: Path, kind: str) -> bytes:
@@ -97,26 +96,21 @@ def _prepared(path: Path, kind: str) -> bytes:
         return path.read_bytes()
     notebook = json.loads(path.read_bytes())
     for cell in notebook["cells"]:
-        PREPARE[kind](cell, cell["metadata"].get("tags", ()))
+        tags = cell["metadata"].get("tags", ())
+        if kind == "learner":
+            _empty_and_fold(cell, tags)
+        elif "solution" in tags:
+            cell["metadata"].pop("jupyter", None)
     return json.dumps(notebook, ensure_ascii=False, indent=1).encode()
 
 
-def _for_a_learner(cell: dict, tags: list[str]) -> None:
-    """As it was before anything was run, and folded if it holds an answer."""
-    asks = False
+def _empty_and_fold(cell: dict, tags: list[str]) -> None:
+    """Bring a cell to where it was before anything was run; fold it if it holds an answer."""
+    source, asks = "".join(cell["source"]), False
     if cell["cell_type"] == "code":
         cell["outputs"], cell["execution_count"] = [], None
-        asks = re.search(r"= Prediction\(|^def judge", "".join(cell["source"]), re.M)
-    folded = [words for tag, words in FOLDED.items() if tag in tags]
-    if folded or asks:
-        cell["source"] = "\n".join([*folded, "".join(cell["source"])])
+        asks = re.search(r"= Prediction\(|^def judge", source, re.M)
+    seen = [line for tag, line in FOLDED.items() if tag in tags]
+    if seen or asks:
+        cell["source"] = "\n".join([*seen, source])
         cell["metadata"].setdefault("jupyter", {})["source_hidden"] = True
-
-
-def _for_an_instructor(cell: dict, tags: list[str]) -> None:
-    """With its solution open."""
-    if "solution" in tags:
-        cell["metadata"].pop("jupyter", None)
-
-
-PREPARE = {"learner": _for_a_learner, "instructor": _for_an_instructor}
