@@ -26,8 +26,6 @@ from vaekit.model import VAE, from_seed
 from vaekit.runs.recording import fingerprint
 from vaekit.training import Knobs, check_knob, train
 
-N_MEASURED = 2000  # test images, when none are given
-
 
 class Row(NamedTuple):
     """One run, measured after its last step on the test images: means over them, in nats per image.
@@ -147,7 +145,7 @@ def run_one(beta, seed, *, images=None, test_images=None, steps, lr, kind, laten
     # torch.tensor copies: by where an array from another process lies, the last digit of a product may depend
     x = mnist(device="cpu").images if images is None else torch.tensor(images)
     shown = mnist(train=False, device="cpu").images if images is None else x
-    shown = shown[:N_MEASURED] if test_images is None else torch.tensor(test_images)
+    shown = shown[:2000] if test_images is None else torch.tensor(test_images)
     if shown.shape[1:] != x.shape[1:]:
         shapes = f"{tuple(x.shape[1:])} and {tuple(shown.shape[1:])}"
         raise ValueError(f"images and test_images must be of one shape (C, H, W); they are {shapes}")
