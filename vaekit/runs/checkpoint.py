@@ -43,7 +43,7 @@ class Snapshot:
 
 
 def describe_model(model: nn.Module, first_weights: str, seed: int) -> dict | None:
-    """What `build_model` needs to make such a model with first weights of this sha256; None when it cannot."""
+    """What `build_model` needs to make this model with first weights of this sha256; None when it cannot."""
     with suppress(AttributeError, IndexError, TypeError, ValueError):  # another class, or one with halves of its own
         sizes = {"latent_dim": model.latent_dim, "hidden": model.encoder.hidden.out_features}
         shape = list(model.decoder[-1].unflattened_size)
@@ -62,6 +62,11 @@ def build_model(description: dict, seed: int) -> nn.Module:
     if name not in FROM_A_SEED:
         raise RecordingError(f"the model {short_repr(name, 40)} cannot be made again here: give it as model=")
     return from_seed(FROM_A_SEED[name], *sizes, seed)
+
+
+def layout(state: Mapping[str, Tensor]) -> dict[str, tuple]:
+    """The type and shape of each tensor, by its plain name."""
+    return {plain_name(name): (it.dtype, *it.shape) for name, it in state.items() if isinstance(it, Tensor)}
 
 
 def write(path, recording: Recording, initial_state: dict[str, Tensor], runs: list[tuple[Snapshot, dict]]) -> None:
@@ -116,11 +121,11 @@ def unpack(tensors: dict[str, Tensor], side: int, steps: int, taken: int, model:
 
 def _fitting(tensors: dict[str, Tensor], prefix: str, wanted: Mapping[str, Tensor], model: nn.Module) -> dict:
     """What is below a prefix, under the names that are wanted, when it has the types and shapes that are."""
-    found = {name.removeprefix(f"{prefix}/"): it for name, it in tensors.items() if name.startswith(f"{prefix}/")}
-    due = {plain_name(name): it for name, it in wanted.items()}
+    state = {name.removeprefix(f"{prefix}/"): it for name, it in tensors.items() if name.startswith(f"{prefix}/")}
+    found, due = layout(state), layout(wanted)
     for name in found | due:
-        ours, theirs = ((of[name].dtype, *of[name].shape) if name in of else "missing" for of in (due, found))
+        ours, theirs = (of.get(name, "missing") for of in (due, found))
         if ours != theirs:
             what = f"Of this {type(model).__name__} {name} is {ours}, but {theirs} in the file"
             raise CheckpointError(f"is model= the right one? {what}")
-    return {name: found[plain_name(name)] for name in wanted}
+    return {name: state[plain_name(name)] for name in wanted}

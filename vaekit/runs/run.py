@@ -18,7 +18,7 @@ from vaekit.data import Batches, ImageSet, check_images, choose_device
 from vaekit.runs import checkpoint
 from vaekit.runs.checkpoint import CheckpointError, Snapshot
 from vaekit.runs.datasets import describe_images, find_images
-from vaekit.runs.recording import Recording, checked_changes, fingerprint, made_with
+from vaekit.runs.recording import Recording, checked_changes, fingerprint, made_with, plain_name
 from vaekit.training import KNOBS, Knobs, Step, default_optimizer, train
 
 Data = ImageSet | Tensor | dict[str, ImageSet] | None
@@ -178,12 +178,13 @@ class Run:
         """
         recording, initial_state = recording.checked(), self.initial_state
         if recording.first_weights not in (None, fingerprint(initial_state)):  # then they are made of its seed
-            described = checkpoint.describe_model(self._weights, recording.first_weights, recording.seed)
-            if described is None or described != recording.model:
+            made = checkpoint.build_model(recording.model, recording.seed).state_dict() if recording.model else {}
+            is_alike = checkpoint.layout(made) == checkpoint.layout(initial_state)
+            if not is_alike or fingerprint(made) != recording.first_weights:  # another torch may make others of a seed
                 about = short_repr(recording.model) if recording.model else "one of its own"
                 what = f"the recording is of another model than this run's ({about}): make a run with that one"
                 raise ValueError(f"{what}; what differs here: {recording.differences()}")
-            initial_state = checkpoint.build_model(described, recording.seed).state_dict()
+            initial_state = {name: made[plain_name(name)] for name in initial_state}
         for name in recording.data_history().values():
             self._check_data(name, recording.batch_size, recording.data.get(name))
         self.initial_state, self.seed, self.batch_size = initial_state, recording.seed, recording.batch_size
@@ -243,11 +244,12 @@ def resume(path: str | os.PathLike, *, model: nn.Module | None = None, data: Dat
         for i, (run, recorded) in enumerate(runs.items()):
             if (device := recorded.made_with["device"]) != run.images.device.type:
                 raise CheckpointError(f"it cannot go on here: saved on {device}, this is {run.images.device.type}")
+            changes = run.check_knobs(turned[i])
             run.initial_state, snapshot = checkpoint.unpack(tensors, i, recording.steps, taken[i], run._weights)
             run.reset()
             run.recording.settings, run.recording.events = recorded.settings, recorded.events
             run._restore(snapshot)
-            run._turn(run.check_knobs(turned[i]))
+            run._turn(changes)
             run.keep()
     except CheckpointError as error:
         raise CheckpointError(f"{short_path(path)}: {error}") from None
