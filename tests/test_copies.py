@@ -134,7 +134,10 @@ def test_nor_what_they_wrote_in_the_new_one_beside_it(lectures, folder):
     assert ((folder / NAME).read_bytes(), beside.read_bytes()) == (mine, also_mine)
 
 
-@pytest.mark.parametrize(("name", "content"), [(copies.RECORD, None), (copies.RECORD, b"\xff"), (NAME, b"{")])
+DAMAGED = [(copies.RECORD, record) for record in (b"", b"[]", b'{"kind": "learner", "sums": 3}', b"\xff")]
+
+
+@pytest.mark.parametrize(("name", "content"), [*DAMAGED, (NAME, b"{")])
 def test_without_a_record_or_no_notebook_it_counts_as_written_in(lectures, folder, name, content):
     (folder / name).unlink()
     if content:

@@ -85,8 +85,9 @@ def sum_of(content: bytes) -> str:
 
 def _read_record(folder: Path) -> dict:
     """What was copied here. Without a record, or with a damaged one, nothing counts as untouched."""
-    with suppress(FileNotFoundError, ValueError):
-        return json.loads((folder / RECORD).read_bytes())
+    with suppress(FileNotFoundError, ValueError, KeyError, TypeError):
+        found = json.loads((folder / RECORD).read_bytes())
+        return {"kind": found["kind"], "sums": dict(found["sums"])}
     return {"kind": None, "sums": {}}
 
 
