@@ -135,6 +135,7 @@ NOISE = written(
     broadcast=["mu + std_of(logvar) * torch.randn(len(mu), 1)"],
     gradient_cut=[
         "Normal(mu, std_of(logvar)).sample()",
+        "reparameterize(mu.detach(), logvar)",
         "reparameterize(mu, logvar.detach())",
         torch.no_grad()(reparameterize),
     ],
@@ -191,12 +192,12 @@ for _code in ("logits_as_probabilities", "softmax", "wrong_target"):
     LOSS[_code] = [loss_with(reconstruction=wrong) for wrong in RECONSTRUCTION[_code]]
 
 
-def step_with(loss=RIGHT_LOSS, order="zero back move", change=lambda value: value):
-    """A training step around this loss, which does this in this order, and goes back from `change` of the loss."""
+def step_with(loss=RIGHT_LOSS, order="zero back move", change=lambda value: value, draw=reparameterize):
+    """A training step around this loss and draw, in this order, which goes back from `change` of the loss."""
 
     def step(model, x, beta, optimizer):
-        x_logits, mu, logvar = model(x)
-        value = loss(x_logits, x, mu, logvar, beta)
+        mu, logvar = model.encode(x)
+        value = loss(model.decode(draw(mu, logvar)), x, mu, logvar, beta)
         does = {
             "zero": optimizer.zero_grad,
             "back": lambda: change(value).backward(),
@@ -228,6 +229,9 @@ STEP |= {  # and else a step is read like a loss
     "step_missing": [step_with(order="zero back"), step_with(order="zero"), by_hand],
 }
 STEP["wrong_gradient"] += [step_with(change=lambda value: -value)]
+STEP["noise_missing"] = [step_with(draw=NOISE["noise_missing"][0])]
+STEP["noise_reused"] = [step_with(draw=wrong) for wrong in NOISE["noise_reused"] + NOISE["noise_missing"][1:]]
+STEP["gradient_cut"] += [step_with(draw=wrong) for wrong in NOISE["gradient_cut"]]
 STEP["gradient_cut"] += [lambda model, *given: [model.encoder.requires_grad_(False), step_with()(model, *given)][1]]
 LOSS["not_started"] = [untouched]
 LOSS["raises"] = [broken, lambda x_logits, x: x.mean()]
@@ -236,38 +240,18 @@ LOSS["wrong_shape"] += [lambda x_logits, x, mu, logvar, beta: x_logits]
 LOSS["gradient_cut"] += [lambda *given: RIGHT_LOSS(*given).item()]
 
 
-def forward_with(reparameterize):
-    """A model's forward with this draw."""
+def model_with(draw=reparameterize, change=lambda x_logits: x_logits):
+    """A model whose forward draws so, and does something to the logits that decode gives."""
 
     def forward(model, x, generator=None):
         mu, logvar = model.encode(x)
-        return model.decode(reparameterize(mu, logvar)), mu, logvar
-
-    return forward
-
-
-def half_detached(self, x, generator=None):
-    """One head for mu and logvar: every weight is reached, but not by way of σ."""
-    mu, logvar = (self.encoder.mu.weight.sum() * 0 + out for out in self.encode(x))
-    return self.decode(reparameterize(mu, logvar.detach())), mu, logvar
-
-
-def after_forward(change):
-    """A model whose forward does something to the logits that decode gives."""
-
-    def forward(self, x, generator=None):
-        x_logits, mu, logvar = vaekit.VAE.forward(self, x, generator)
-        return change(x_logits), mu, logvar
+        return change(model.decode(draw(mu, logvar))), mu, logvar
 
     return with_methods(forward=forward)
 
 
-MODEL = {code: [with_methods(forward=forward_with(wrong)) for wrong in ways] for code, ways in NOISE.items()}
-MODEL["gradient_cut"] += [
-    with_methods(forward=half_detached),
-    after_forward(torch.detach),
-    with_methods(encode=torch.no_grad()(vaekit.VAE.encode)),
-]
+MODEL = {code: [model_with(wrong) for wrong in ways] for code, ways in NOISE.items()}
+MODEL["gradient_cut"] += [model_with(change=torch.detach), with_methods(encode=torch.no_grad()(vaekit.VAE.encode))]
 MODEL["unrecognized"] += [
     with_methods(encode=lambda self, x: [self.encoder(x)[0]] * 2),
     with_methods(forward=lambda self, x: (self.decode(reparameterize(*self.encode(x))), *self.encode(x)[::-1])),
@@ -296,8 +280,8 @@ MODEL |= {
     "logits_as_probabilities": [
         with_methods(decode=lambda self, z: self.decoder(z).sigmoid()),
         with_methods(decode=lambda self, z: self.decoder(z).softmax(-1)),
-        after_forward(torch.sigmoid),
-        after_forward(lambda x_logits: x_logits.flatten(1).softmax(1).view_as(x_logits)),
+        model_with(change=torch.sigmoid),
+        model_with(change=lambda x_logits: x_logits.flatten(1).softmax(1).view_as(x_logits)),
     ],
 }
 

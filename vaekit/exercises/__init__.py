@@ -6,7 +6,6 @@ check(lambda: judge(answer))     # a check of your own, with a button
 """
 
 from vaekit.exercises.diagnosis import CODES, Diagnosis, Finding
-from vaekit.exercises.doctor import diagnose
-from vaekit.exercises.showing import Checked, check
+from vaekit.exercises.doctor import Checked, check, diagnose
 
 __all__ = ["CODES", "Checked", "Diagnosis", "Finding", "check", "diagnose"]

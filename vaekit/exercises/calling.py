@@ -39,7 +39,6 @@ class Halt(Exception):
     """The examination ends here, with this finding."""
 
     def __init__(self, code: str, **evidence: str):
-        super().__init__(code)
         self.finding = Finding(code, **evidence)
 
 
@@ -53,16 +52,12 @@ class OnCPU(TorchFunctionMode):
     def __torch_function__(self, function, types, args=(), kwargs=None):
         if function is Tensor.cuda:
             return args[0]
-        given = [_on_cpu(value, function is Tensor.to) for value in args]
-        return function(*given, **{name: _on_cpu(value, name == "device") for name, value in (kwargs or {}).items()})
-
-
-def _on_cpu(value, may_be_number: bool):
-    """A device, which may be a number, as the CPU; a generator of another one as the CPU's; all else as it is."""
-    if isinstance(value, torch.Generator) and value.device.type != "cpu":
-        return torch.default_generator
-    is_device = isinstance(value, str | torch.device) and str(value).startswith(("cuda", "mps"))
-    return "cpu" if is_device or (may_be_number and type(value) is int) else value
+        if function is Tensor.to:
+            args = ["cpu" if type(value) in (str, int, torch.device) else value for value in args]
+        named = {name: "cpu" if name == "device" else value for name, value in (kwargs or {}).items()}
+        if getattr(named.get("generator"), "device", None) not in (None, torch.device("cpu")):
+            named["generator"] = torch.default_generator
+        return function(*args, **named)
 
 
 def examined(work: Callable):
@@ -121,14 +116,16 @@ def is_open(value) -> bool:
 
 
 def in_training(code):
-    """A copy, in training mode, of a module, or of a module's method with its module; any other code as it is."""
+    """A copy, in training mode, of a module, or of a module's method with its module; what has no copy as it is."""
     owner = getattr(code, "__self__", code)
     if not isinstance(owner, nn.Module):
         return code
     # what it keeps of earlier results is kept without its history, which cannot be copied
     results = [one for one in gc.get_objects() if type(one) is Tensor and one.grad_fn is not None]
-    twin = nn.Module.train(copy.deepcopy(owner, {id(one): one.detach() for one in results}))
-    return twin if owner is code else MethodType(code.__func__, twin)
+    with suppress(Exception):  # a lock or an open file in it cannot be copied either
+        twin = nn.Module.train(copy.deepcopy(owner, {id(one): one.detach() for one in results}))
+        return twin if owner is code else MethodType(code.__func__, twin)
+    return code
 
 
 def guarded(call: Callable, given: str = ""):

@@ -18,7 +18,8 @@ from torch import Tensor
 from vaekit.exercises.calling import Halt, Learner, as_tensor, described, slopes_of
 from vaekit.exercises.diagnosis import Diagnosis, Finding
 
-LATENTS, BATCH = 3, 5  # of the probes, with 784 pixels: without common factors, so that no two mistakes cancel
+LATENTS, BATCH, CALLS = 3, 5, 300
+# of the probes, with 784 pixels: without common factors, so that no two mistakes cancel
 ARGUMENTS = {"kl": "mu logvar", "reconstruction": "x_logits x", "loss": "x_logits x mu logvar beta"}
 BETAS = (3.7, 0.4, 2.2, 1.0)
 BY_HAND = f"{BATCH} codes of {LATENTS}, the first of μ = 0 and σ = 2, the second of μ = (1, 0, 0) and σ = 1"
@@ -103,17 +104,19 @@ class Probe:
         """d(Σ value · w)/d(each leaf), with weights w that tell the examples apart."""
         return slopes_of((value * torch.linspace(1, 2, max(value.numel(), 1)).reshape(value.shape)).sum(), self.leaves)
 
-    def factors(self, slopes: list[Tensor], due: Tensor) -> list[float]:
-        """What the slopes of `due` are multiplied by to give these, by leaf; nan where no number does."""
+    def factors(self, slopes: list[Tensor], **options) -> list[float]:
+        """What those of the formula with these options are multiplied by to give these slopes; nan if by no number."""
         found = []
-        for slope, right in zip(slopes, self.slopes_by(due), strict=True):
+        for slope, right in zip(slopes, self.slopes_by(self.due(**options)), strict=True):
             factor = float((slope * right).sum() / right.square().sum()) if right.any() else 1.0
             found.append(factor if same(slope, factor * right, 2e-2) else math.nan)
         return found
 
-    def follows(self, slopes: list[Tensor], options: dict) -> bool:
-        """Are these the slopes of the formula with these options?"""
-        return all(abs(factor - 1) < 3e-2 for factor in self.factors(slopes, self.due(**options)))
+    def follows(self, slopes: list[Tensor], options: dict, is_scaled: bool = False) -> bool:
+        """Are these the slopes of the formula with these options, but for one factor where they are scaled?"""
+        factors = self.factors(slopes, **options)
+        unit = factors[0] if is_scaled else 1.0
+        return unit > 0 and all(abs(factor / unit - 1) < 3e-2 for factor in factors)
 
 
 def make_probes(exercise: str) -> list[Probe]:
@@ -152,22 +155,26 @@ def _examined(exercise: str, learner: Learner) -> Diagnosis:
             code = "broadcast" if value.shape == (BATCH, BATCH) else "wrong_shape"
             raise Halt(code, input=f"a batch of {BATCH}", came=str(tuple(value.shape)), expected=str(tuple(due)))
         probe.slopes = probe.slopes_by(probe.value)
-    mistakes, options = read(exercise, probes)
-    if options is None:
-        if is_estimate(learner, probes[0]):
-            return Diagnosis(exercise, effective_beta=1.0, remark=ESTIMATE)
-    elif "pixel" not in options and not all(probe.follows(probe.slopes, options) for probe in probes):
+    mistakes, options = read(exercise, probes, learner)
+    is_read = options is not None and "pixel" not in options
+    if is_read and not all(probe.follows(probe.slopes, options) for probe in probes):
         mistakes.append(Finding("gradient_cut"))
-    return conclude(exercise, mistakes, probes)
+    return conclude(exercise, mistakes, options, probes)
 
 
-def conclude(exercise: str, mistakes: list[Finding], probes: list[Probe]) -> Diagnosis:
-    """The verdict: the mistakes, with the first of the probes as evidence where they have none."""
+def conclude(exercise: str, mistakes: list[Finding], options: dict | None, probes: list[Probe]) -> Diagnosis:
+    """The verdict: the mistakes, with the first of the probes as evidence where they have none, and the effective β."""
+    if not mistakes:
+        return Diagnosis(exercise, effective_beta=1.0, remark=ESTIMATE if options is None else "")
     given = {"kl": BY_HAND, "reconstruction": f"{BATCH} images"}.get(exercise, f"{BATCH} images, β = {BETAS[0]}")
     came, due = described(probes[0].value), described(probes[0].due())
     evidence = {"input": given} | ({"came": came, "expected": due} if came != due else {})  # else it is the gradient
     findings = tuple(one if one.evidence else replace(one, **evidence) for one in mistakes)
-    return Diagnosis(exercise, findings, _effective_beta(exercise, probes[-1]) if findings else 1.0)
+    # the KL's weight beside the reconstruction's at β = 1, by the slopes; None where they have other directions
+    factors = probes[-1].factors(probes[-1].slopes, batch=None if probes[-1].value.dim() else "mean")
+    of_pixels, of_mu, of_logvar = {"kl": [1, *factors], "reconstruction": [*factors, 1, 1]}.get(exercise, factors)
+    is_one = abs(of_mu - of_logvar) <= 1e-3 * abs(of_mu) and abs(of_pixels) > 0
+    return Diagnosis(exercise, findings, float(f"{of_mu / of_pixels:.6g}") if is_one else None)
 
 
 def same(value: Tensor, expected: Tensor, rtol: float = 3e-5) -> bool:
@@ -177,10 +184,10 @@ def same(value: Tensor, expected: Tensor, rtol: float = 3e-5) -> bool:
 
 
 @torch.no_grad()
-def read(exercise: str, probes: list[Probe]) -> tuple[list[Finding], dict | None]:
+def read(exercise: str, probes: list[Probe], learner: Callable) -> tuple[list[Finding], dict | None]:
     """The fewest rows of the table that explain the values of all probes, two at most.
 
-    Returns their mistakes, and the formula's options that do; None when none do.
+    Returns their mistakes, and the formula's options that do; None when none do, and no mistake of an estimate.
     """
     is_exact = probes[0].value.dtype in (torch.float32, torch.float64)
     for rows in (rows for n in range(3) for rows in combinations(ROWS[exercise], n)):
@@ -190,19 +197,9 @@ def read(exercise: str, probes: list[Probe]) -> tuple[list[Finding], dict | None
         rtol = 2e-2 if not is_exact else 1e-5 if rows else 3e-4  # right but for a little, as log(p + 1e-5)
         if all(same(probe.value, probe.due(**options), rtol) for probe in probes):
             return [one for _, mistakes in rows for one in mistakes], options
-    return [UNKNOWN], None
-
-
-def is_estimate(learner: Callable, probe: Probe, calls: int = 300) -> bool:
-    """Is it another number at each call, and right on average? So is a KL by one draw of z."""
-    values = torch.stack([as_tensor(learner(*probe.inputs)).detach().double() for _ in range(calls)])
-    error, due = values.std(0) / calls**0.5, probe.due()
-    return values.shape[1:] == due.shape and bool(((values.mean(0) - due).abs() < 6 * error).all())
-
-
-def _effective_beta(exercise: str, probe: Probe) -> float | None:
-    """The KL's weight beside the reconstruction's at β = 1, by the slopes; None where they have other directions."""
-    factors = probe.factors(probe.slopes, probe.due() if probe.value.dim() else probe.due().mean())
-    of_pixels, of_mu, of_logvar = {"kl": [1, *factors], "reconstruction": [*factors, 1, 1]}.get(exercise, factors)
-    is_one = abs(of_mu - of_logvar) <= 1e-3 * abs(of_mu)
-    return float(f"{of_mu / of_pixels:.6g}") if is_one and abs(of_pixels) > 0 else None
+    # is it another number at each call, and right on average? So is a KL by one draw of z
+    with torch.enable_grad():
+        values = torch.stack([as_tensor(learner(*probes[0].inputs)).detach().double() for _ in range(CALLS)])
+    error, due = values.std(0) / CALLS**0.5, probes[0].due()
+    is_estimate = values.shape[1:] == due.shape and ((values.mean(0) - due).abs() < 6 * error).all()
+    return [] if is_estimate else [UNKNOWN], None

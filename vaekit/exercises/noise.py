@@ -19,7 +19,6 @@ SIZES = {  # the noise's size is exp(power · logvar); the wrong powers' mistake
     1.0: ("σ²", Finding("exp_logvar_as_std", "", "μ + σ² ε", "μ + σ ε")),
     0.25: ("√σ", Finding("std_for_variance", "", "μ + √σ ε", "μ + σ ε", "Here √σ stands where σ belongs.")),
 }
-IS_MEAN = "z is μ itself."
 AXES = {  # of ε, (calls, B, D): what it is when it is one and the same along an axis
     "noise_reused": "for the first example, at every call",
     "noise_shared": "for every example",
@@ -53,9 +52,8 @@ def with_slopes(z: Tensor, mu: Tensor, logvar: Tensor) -> Tensor:
 def faults_of(draw: Callable, rows: int = ROWS, latents: int = LATENTS) -> list[Finding]:
     """What is wrong with the noise of `draw(mu, logvar)` → z with its slopes, or None where it is not to be seen."""
     mu, places = 2 * torch.randn(rows, latents), torch.arange(rows)[:, None] + torch.arange(latents)
-    levels = [LEVELS[(places + call) % len(LEVELS)] for call in range(CALLS)]
-    asked = [(mu.clone().requires_grad_(), logvar.requires_grad_()) for logvar in levels]
-    mu, logvar = (torch.stack(ones).detach() for ones in zip(*asked, strict=True))
+    logvar = torch.stack([LEVELS[(places + call) % len(LEVELS)] for call in range(CALLS)])
+    asked = ((mu.clone().requires_grad_(), one.clone().requires_grad_()) for one in logvar)
     draws = list(takewhile(lambda one: one is not None, (draw(*one) for one in asked)))
     if len(draws) < CALLS:
         return []
@@ -84,7 +82,7 @@ def _of_size(power: float, eps: Tensor) -> list[Finding]:
     found = [mistake] if mistake else []
     always = round(float(eps.mean()), 2)
     if (eps - always).abs().max() < 1e-3:  # no draw is as round as that
-        text = f"z is always μ + {always:g} {size}." if always else IS_MEAN
+        text = f"z is always μ + {always:g} {size}." if always else "z is μ itself."
         return [*found, Finding("noise_missing", expected="μ + σ ε", note=text)]
     due = "a draw of its own for every code and call"
     constant = [code for axis, code in enumerate(AXES) if eps.shape[axis] > 1 and (eps.std(axis) < 1e-3).all()]

@@ -7,10 +7,12 @@ import re
 import warnings
 import zlib
 from collections import Counter
-from collections.abc import Callable, Sequence
-from functools import cached_property
+from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import quote, unquote
+
+import ipywidgets as widgets
+from platformdirs import user_data_path
 
 from vaekit._checks import check_choice, short_repr
 from vaekit._files import write_whole
@@ -22,11 +24,7 @@ FORMULA = re.compile(r"^(?:[=+@\t\r]|-(?![\d.]))")  # what a spreadsheet would r
 
 def answers_folder() -> Path:
     """Where the answers are kept, a file for each: `VAEKIT_ANSWERS`, else a folder in the user's data folder."""
-    if chosen := os.environ.get("VAEKIT_ANSWERS"):
-        return Path(chosen).expanduser()
-    from platformdirs import user_data_path
-
-    return user_data_path("vaekit") / "predictions"
+    return Path(os.environ.get("VAEKIT_ANSWERS") or user_data_path("vaekit") / "predictions").expanduser()
 
 
 def kept_answers(folder: str | Path | None = None) -> dict[str, str]:
@@ -61,8 +59,9 @@ class Prediction:
         first, _, rest = (text := kept_answers().get(self.key, "")).partition("\n")
         has_choice = first in self.choices or bool(self.choices and not first)  # its line may be empty
         self.choice, self.text = (first or None, rest) if has_choice else (None, text)
-        self.listeners: list[Callable[[], None]] = []  # called when something else is picked or written
         self.shown_back = ShownBack(self)
+        self.buttons, self.widget = self._controls()
+        self._fill()
 
     def pick(self, choice: str) -> None:
         """Take one of the choices, and keep it: see `keep`."""
@@ -72,8 +71,7 @@ class Prediction:
     def keep(self, text: str) -> None:
         """Keep `text` beside the choice; where it cannot be written, it lives as long as the kernel."""
         self.text = text
-        for tell in self.listeners:
-            tell()
+        self._fill()
         kept = f"{self.choice or ''}\n{text}" if self.choices else text
         try:
             answers_folder().mkdir(parents=True, exist_ok=True)
@@ -81,11 +79,8 @@ class Prediction:
         except OSError as error:
             warnings.warn(f"your prediction is kept in this session only: {error}", stacklevel=2)
 
-    @cached_property
-    def widget(self):
-        """One widget for all displays."""
-        import ipywidgets as widgets
-
+    def _controls(self) -> tuple[list[widgets.Button], widgets.VBox]:
+        """The choices as buttons; and one widget for all displays: the question, these, and a box to write in."""
         box = widgets.Textarea(
             value=self.text,
             placeholder="Why? One line." if self.choices else "I expect …",
@@ -98,18 +93,16 @@ class Prediction:
         title = widgets.HTML(f"<span style='{SIZE}'><b>Your prediction.</b> {html.escape(self.question)}</span>")
         look = {"layout": {"width": "auto", "height": "auto", "padding": "0.4em 1em"}, "style": {"font_size": "1.1em"}}
         buttons = [widgets.Button(description=choice, **look) for choice in self.choices]
-        hear_at_once([box, *buttons])  # a check runs the learner's code, and so waits
-
-        def fill() -> None:  # the one that is picked
-            for button in buttons:
-                button.button_style = "primary" if button.description == self.choice else ""
-
         for button in buttons:
             button.on_click(lambda pressed: self.pick(pressed.description))
-        fill()
-        self.listeners.append(fill)
+        hear_at_once([box, *buttons])  # a check runs the learner's code, and so waits
         row = [widgets.HBox(buttons, layout={"flex_flow": "row wrap"})] if buttons else []
-        return widgets.VBox([title, *row, box])
+        return buttons, widgets.VBox([title, *row, box])
+
+    def _fill(self) -> None:
+        for button in self.buttons:  # the one that is picked
+            button.button_style = "primary" if button.description == self.choice else ""
+        self.shown_back.widget.value = self.shown_back._repr_html_()
 
     def _repr_mimebundle_(self, **_):
         line = " · ".join(map(html.escape, self.choices)) or "________________________________"
@@ -125,6 +118,7 @@ class ShownBack:
 
     def __init__(self, prediction: Prediction):
         self.prediction = prediction
+        self.widget = widgets.HTML(self._repr_html_())  # one for all displays
 
     def _repr_html_(self) -> str:
         guess = self.prediction
@@ -136,15 +130,6 @@ class ShownBack:
             lines = ["<i>Choose above, and the answer opens here.</i>"]
         asked = [html.escape(guess.question)] if guess.choices else []
         return f"<p style='{SIZE}'>{'<br>'.join([*asked, *lines])}</p>"
-
-    @cached_property
-    def widget(self):
-        """One widget for all displays, and so one listener."""
-        import ipywidgets as widgets
-
-        widget = widgets.HTML(self._repr_html_())
-        self.prediction.listeners.append(lambda: setattr(widget, "value", self._repr_html_()))
-        return widget
 
     def _repr_mimebundle_(self, **_):
         return as_bundle(self.widget, text=repr(self), html=self._repr_html_())

@@ -4,11 +4,11 @@ from dataclasses import replace
 from functools import partial
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from vaekit.exercises.calling import Halt, Learner, as_tensor
 from vaekit.exercises.diagnosis import Diagnosis, Finding
-from vaekit.exercises.formulas import BATCH, BETAS, ESTIMATE, LATENTS, Probe, conclude, is_estimate, loss, read, same
+from vaekit.exercises.formulas import BATCH, BETAS, LATENTS, Probe, conclude, loss, read, same
 from vaekit.model import VAE
 
 Taken = tuple[list[Tensor], list[Tensor]]  # gradients at a step, and what had come back by then
@@ -23,23 +23,23 @@ class Standstill(torch.optim.Optimizer):
     def __init__(self):
         self.model = VAE(LATENTS, hidden=16)
         super().__init__(self.model.parameters(), {"lr": 0.0})
-        logits, mu, logvar = self.model.decoder[2], self.model.encoder.mu, self.model.encoder.logvar
-        self.leaves = [logits.bias, mu.weight, logvar.weight]
+        self.logits, mu, logvar = self.model.decoder[2], self.model.encoder.mu, self.model.encoder.logvar
+        self.leaves = [self.logits.bias, mu.weight, logvar.weight]
         with torch.no_grad():
-            logits.weight.zero_()
-            logits.bias.uniform_(0.05, 0.95)  # for losses that take them as probabilities
+            self.logits.weight.zero_()
+            self.logits.bias.uniform_(0.05, 0.95)  # for losses that take them as probabilities
             mu.weight *= 20  # so that the codes differ
             logvar.weight *= 8
         for i, leaf in enumerate(self.leaves):
             leaf.register_hook(partial(self._gather, i))
 
     def _gather(self, i: int, slope: Tensor) -> None:
-        self.fresh[i] += slope
+        self.fresh[i] = self.fresh[i] + slope.detach()
 
     def step(self, closure=None):
         value = closure() if closure is not None else None
         grads = [torch.zeros_like(leaf) if leaf.grad is None else leaf.grad for leaf in self.leaves]
-        self.taken = tuple([slope.detach().clone() for slope in slopes] for slopes in (grads, self.fresh))
+        self.taken = [grad.detach().clone() for grad in grads], list(self.fresh)
         return value
 
     def loss_of(self, step: Learner, x: Tensor, beta: float) -> Tensor:
@@ -60,35 +60,34 @@ class Standstill(torch.optim.Optimizer):
 
 
 def examine(function) -> Diagnosis:
-    """The verdict on `step`; the noise is the model's."""
+    """The verdict on `step`: on its loss, and where that is right on its draw of z."""
     step, optimizer = Learner(function, "model x beta optimizer"), Standstill()
     optimizer.loss_of(step, torch.rand(BATCH, 1, 28, 28), 1.0)  # so that all that follow have one before them
     probes, steps = [], []
     for beta in BETAS:
         x = torch.rand(BATCH, 1, 28, 28)
         mu, logvar = optimizer.model.encode(x)
-        inputs, value = [optimizer.model.decode(mu), x, mu, logvar, beta], optimizer.loss_of(step, x, beta)
-        fresh = [slope.clone() for slope in optimizer.fresh]  # as the hooks hear of what is differentiated below, too
-        probes.append(Probe(loss, inputs, optimizer.leaves, value, fresh))
+        inputs = [optimizer.model.decode(mu), x, mu, logvar, beta]
+        value = optimizer.loss_of(step, x, beta)
+        probes.append(Probe(loss, inputs, optimizer.leaves, value, list(optimizer.fresh)))
         steps.append(optimizer.taken)
 
-    def all_follow(options: dict) -> bool:
-        return all(_follows(taken, probe, options) for taken, probe in zip(steps, probes, strict=True))
+    def all_follow(options: dict) -> bool:  # where the gradients were clipped, or scaled, before or after it
+        return all(
+            probe.follows(grads, options, not all(map(same, grads, fresh))) or probe.follows(fresh, options)
+            for probe, (grads, fresh) in zip(probes, steps, strict=True)
+        )
 
-    astray = next(filter(None, map(_astray, steps)), "")
-    if not astray and all_follow({}):  # a step along the right loss is right, whatever value came back
-        return Diagnosis("step", effective_beta=1.0)
-    mistakes, options = read("loss", probes)
-    if astray:
-        mistakes = [Finding(astray), *(mistakes if options else [])]
-    elif options is None:
-        again = lambda x_logits, x, mu, logvar, beta: optimizer.loss_of(step, x, beta)  # noqa: E731
-        if is_estimate(again, probes[0]):
-            return Diagnosis("step", effective_beta=1.0, remark=ESTIMATE)
-    elif "pixel" not in options and not all_follow(options):
-        is_whole = all(slope.any() for slope in steps[0][0])
-        mistakes.append(Finding("wrong_gradient" if is_whole else "gradient_cut"))
-    return replace(conclude("loss", mistakes, probes), exercise="step")
+    mistakes, options, astray = [], {}, next(filter(None, map(_astray, steps)), "")
+    if astray or not all_follow({}):  # a step along the right loss is right, whatever value came back
+        mistakes, options = read("loss", probes, lambda _, x, _mu, _logvar, beta: optimizer.loss_of(step, x, beta))
+        if astray:
+            mistakes = [Finding(astray), *(mistakes if options else [])]
+        elif options is not None and "pixel" not in options and not all_follow(options):
+            is_whole = all(slope.any() for slope in steps[0][0])
+            mistakes.append(Finding("wrong_gradient" if is_whole else "gradient_cut"))
+    verdict = conclude("loss", mistakes, options, probes)
+    return replace(verdict, exercise="step", findings=verdict.findings or tuple(_faults_of_draw(step, optimizer)))
 
 
 def _astray(taken: Taken | None) -> str:
@@ -101,11 +100,19 @@ def _astray(taken: Taken | None) -> str:
     return "" if grads.any() else "wrong_gradient"
 
 
-def _follows(taken: Taken, probe: Probe, options: dict) -> bool:
-    """Are the gradients, or were they before they were clipped, those of the loss with these options?"""
-    grads, fresh = taken
-    if probe.follows(grads, options) or probe.follows(fresh, options):
-        return True
-    first, *others = probe.factors(grads, probe.due(**options))
-    is_clipped = not all(map(same, grads, fresh))
-    return is_clipped and first > 0 and all(abs(factor / first - 1) < 3e-2 for factor in others)
+def _faults_of_draw(step: Learner, optimizer: Standstill) -> list[Finding]:
+    """What is wrong with z, by two steps on the same images, where it decides the logits and the KL weighs nothing."""
+    nn.init.uniform_(optimizer.logits.weight, -0.25, 0.25)
+    x, steps = torch.rand(BATCH, 1, 28, 28), []
+    for _ in range(2):
+        optimizer.loss_of(step, x, 1e-9)
+        steps.append(optimizer.taken)
+    if None in steps:
+        return []
+    (grads, _), _ = steps
+    cut = [name for name, grad in zip(("mu", "logvar"), grads[1:], strict=True) if grad.abs().max() < 1e-6]
+    if all(same(a, b, 1e-3) for ones, others in zip(*steps, strict=True) for a, b in zip(ones, others, strict=True)):
+        code = "noise_missing" if "logvar" in cut else "noise_reused"
+        return [Finding(code, "two steps on the same images", "the same gradients", "a draw of its own for each")]
+    came = f"no gradient behind {' and '.join(cut)}"
+    return [Finding("gradient_cut", "the reconstruction alone", came, "gradients to the encoder")] if cut else []
