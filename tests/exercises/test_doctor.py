@@ -88,7 +88,6 @@ def test_the_effective_beta(exercise, code, beta):
 @pytest.mark.parametrize(
     ("asked", "words"),
     [
-        ({"loss": lambda *given: -m.loss_with()(*given)}, "of the whole loss"),
         ({"model": with_methods(__init__=lambda self, config: config.latents)}, "Learners(config=2)"),
         ({"model": torch.nn.Identity}, "'Identity' object has no attribute 'encode'"),
         ({"model": vaekit.Autoencoder}, "came out: Tensor, NoneType; should have: mu, logvar"),

@@ -338,8 +338,7 @@ def convolutional(sides, features, side, latents, last=None):
     start = nn.Linear(latents, features), nn.Unflatten(1, (sides[-1], side, side))
     encoder = nn.Sequential(*down, nn.Flatten(), nn.Linear(features, 2 * latents))
     decoder = nn.Sequential(*start, *up[::-1], last or nn.Identity())
-    kind = with_methods(encode=lambda self, x: self.encoder(x).chunk(2, 1))
-    return kind(latents, encoder=encoder, decoder=decoder)
+    return with_methods(encode=lambda self, x: self.encoder(x).chunk(2, 1))(encoder=encoder, decoder=decoder)
 
 
 LargeImages = partial(convolutional, (3, 32, 64, 128, 256, 512), 2048, 2, 128)  # of 64 × 64 pixels

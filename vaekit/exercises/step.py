@@ -11,13 +11,12 @@ from vaekit.exercises.diagnosis import Diagnosis, Finding
 from vaekit.exercises.formulas import BATCH, BETAS, LATENTS, Probe, conclude, loss, read, same
 from vaekit.model import VAE
 
-Taken = tuple[list[Tensor], list[Tensor]]  # gradients at a step, and what had come back by then
-
 
 class Standstill(torch.optim.Optimizer):
     """An optimizer that leaves its model as it is. It notes the gradients of those weights that decide the loss.
 
     leaves: these weights, which decide the logits, mu and logvar. fresh: what has come back to them in this step.
+    taken: their gradients when the step was taken, and what was fresh by then; None where it was not.
     """
 
     def __init__(self):
@@ -90,7 +89,7 @@ def examine(function) -> Diagnosis:
     return replace(verdict, exercise="step", findings=verdict.findings or tuple(_faults_of_draw(step, optimizer)))
 
 
-def _astray(taken: Taken | None) -> str:
+def _astray(taken: tuple | None) -> str:
     """The mistake when no gradient of this step is taken."""
     if taken is None:
         return "step_missing"
