@@ -404,6 +404,16 @@ def test_methods_of_a_model_in_eval_mode():
     assert diagnose(kl=model.kl).ok
 
 
+class PlusStdAtEval(MeanAtEval):
+    def reparameterize(self, mu, logvar):
+        return reparameterize(mu, logvar) if self.training else mu + std_of(logvar)
+
+
+def test_a_mean_after_eval_may_be_meant_and_what_is_no_draw_is_not():
+    assert diagnose(model=PlusStdAtEval).faults == ("noise_missing",)
+    assert diagnose(model=MeanAtEval).ok
+
+
 def test_32_pixels_made_of_28():
     rounded = convolutional((1, 8, 16, 32), 512, 4, 5)  # makes 4 × 4 of 28 × 28 pixels, and of 32 × 32
     (finding,) = diagnose(model=rounded).findings

@@ -18,8 +18,8 @@ from torch import Tensor
 from vaekit.exercises.calling import Halt, Learner, as_tensor, described, slopes_of
 from vaekit.exercises.diagnosis import Diagnosis, Finding
 
-LATENTS, BATCH, CALLS = 3, 5, 300
-# of the probes, with 784 pixels: without common factors, so that no two mistakes cancel
+LATENTS, BATCH = 3, 5  # of the probes, with 784 pixels: without common factors, so that no two mistakes cancel
+CALLS = 300  # to tell an estimate from a mistake
 ARGUMENTS = {"kl": "mu logvar", "reconstruction": "x_logits x", "loss": "x_logits x mu logvar beta"}
 BETAS = (3.7, 0.4, 2.2, 1.0)
 BY_HAND = f"{BATCH} codes of {LATENTS}, the first of μ = 0 and σ = 2, the second of μ = (1, 0, 0) and σ = 1"

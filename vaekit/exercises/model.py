@@ -161,13 +161,15 @@ def _cut(model: nn.Module, x: Tensor) -> list[Finding]:
 
 
 def _at_eval(model: nn.Module, x: Tensor) -> list[Finding]:
-    """After .eval(): is there noise in encode or decode, and does forward give what encode gives?"""
+    """What .eval() makes of the noise; whether forward gives what encode gives."""
     nn.Module.eval(model)
     mu, logvar = outputs(model, "encode", x)
     if not (mu.equal(outputs(model, "encode", x)[0]) and model.decode(mu).equal(model.decode(mu))):
         return [Finding("noise_at_eval", "encode or decode after .eval(), twice", "two results", "one result")]
+    found = noise.faults_of(partial(_drawn, model, x), latents=mu.shape[1])
+    found = [finding for finding in found if finding.note != noise.IS_MEAN]  # which may be meant
     _, own_mu, own_logvar = outputs(model, "forward", x)
-    if same(own_mu, mu, 2e-2) and same(own_logvar, logvar, 2e-2):  # but for what bfloat16 rounds
-        return []
-    note = "The mu and logvar of `forward` are not those of `encode`."
-    return [Finding("unrecognized", "forward and encode, of one x", "not the same", "the same codes", note)]
+    if not (same(own_mu, mu, 2e-2) and same(own_logvar, logvar, 2e-2)):  # but for what bfloat16 rounds
+        note = "The mu and logvar of `forward` are not those of `encode`."
+        found.append(Finding("unrecognized", "forward and encode, of one x", "not the same", "the same codes", note))
+    return found

@@ -19,6 +19,7 @@ SIZES = {  # the noise's size is exp(power · logvar); the wrong powers' mistake
     1.0: ("σ²", Finding("exp_logvar_as_std", "", "μ + σ² ε", "μ + σ ε")),
     0.25: ("√σ", Finding("std_for_variance", "", "μ + √σ ε", "μ + σ ε", "Here √σ stands where σ belongs.")),
 }
+IS_MEAN = "z is μ itself."
 AXES = {  # of ε, (calls, B, D): what it is when it is one and the same along an axis
     "noise_reused": "for the first example, at every call",
     "noise_shared": "for every example",
@@ -82,7 +83,7 @@ def _of_size(power: float, eps: Tensor) -> list[Finding]:
     found = [mistake] if mistake else []
     always = round(float(eps.mean()), 2)
     if (eps - always).abs().max() < 1e-3:  # no draw is as round as that
-        text = f"z is always μ + {always:g} {size}." if always else "z is μ itself."
+        text = f"z is always μ + {always:g} {size}." if always else IS_MEAN
         return [*found, Finding("noise_missing", expected="μ + σ ε", note=text)]
     due = "a draw of its own for every code and call"
     constant = [code for axis, code in enumerate(AXES) if eps.shape[axis] > 1 and (eps.std(axis) < 1e-3).all()]
