@@ -108,18 +108,23 @@ DECODE = """() => {
     return performance.now() - start;
 }"""
 # A click on the prior's switch; the time of the first painting after a frame that was made under it has come.
-CLICK = f"""() => new Promise((done) => {{
-    const before = {ASK}.beta, start = performance.timeOrigin + performance.now();
-    let arrived = Infinity;
-    const look = () => {{
-        const {{ beta, painted }} = {ASK};
-        if (beta !== before) arrived = Math.min(arrived, painted);
-        if (painted <= arrived) requestAnimationFrame(look);
-        else done([start, performance.timeOrigin + performance.now(), Number(beta)]);
-    }};
-    document.querySelector('.vk-switch input').click();
+CLICK = """() => new Promise((done) => {
+    const found = {};
+    document.querySelector(".vk-lab").dispatchEvent(new CustomEvent("vk-probe", { detail: found }));
+    const [plane] = found.planes, before = plane.frame().beta, start = performance.timeOrigin + performance.now();
+    let painted = Infinity;
+    const hear = () => {
+        if (plane.frame().beta !== before) painted = Math.min(painted, plane.painted);
+    };
+    const look = () => {
+        if (plane.painted <= painted) return requestAnimationFrame(look);
+        plane.model.off("change:frame", hear);
+        done([start, performance.timeOrigin + performance.now(), plane.frame().beta]);
+    };
+    plane.model.on("change:frame", hear);
+    document.querySelector(".vk-switch input").click();
     look();
-}})"""
+})"""
 
 
 def notebook(path: Path, *cells: str) -> None:

@@ -14,8 +14,12 @@ export function bytesOf(view) {
   return new Uint8Array(view.buffer ?? view, view.byteOffset ?? 0, view.byteLength).slice();
 }
 
-// float16 numbers → float32
-export const halves = (view) => Float32Array.from(new Uint16Array(bytesOf(view)?.buffer ?? 0), (bits) => HALF[bits]);
+// float16 numbers → float32; a loop takes a decoder in 1 ms, Float32Array.from in 30
+export function halves(view) {
+  const bits = new Uint16Array(bytesOf(view)?.buffer ?? 0), found = new Float32Array(bits.length);
+  for (let i = 0; i < bits.length; i++) found[i] = HALF[bits[i]];
+  return found;
+}
 
 // What frames.pack_json packed: an object, with bytes in it; null when there is none.
 export function unpack(view) {

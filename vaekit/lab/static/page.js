@@ -40,7 +40,7 @@ export function paintImages(canvases, pixels, [channels, height, width]) {
   }
 }
 
-// Paints when asked to, at most `rate` times a second, and goes on only while paint() says so.
+// Paints when asked to, at most `rate` times a second, or at once when that is asked; goes on only while paint() says so.
 export function painter(life, paint, rate) {
   let asked = 0, last = 0;
   const turn = (now) => {
@@ -49,7 +49,12 @@ export function painter(life, paint, rate) {
     if (early || paint(now)) asked = requestAnimationFrame(turn);
   };
   life.also(() => cancelAnimationFrame(asked));
-  return () => void (asked ||= requestAnimationFrame(turn));
+  const ask = () => void (asked ||= requestAnimationFrame(turn));
+  ask.atOnce = () => {
+    last = 0;
+    ask();
+  };
+  return ask;
 }
 
 // Everything that must be taken down again when the view goes.

@@ -86,9 +86,11 @@ export function makePlane({ model, life, name, lab }) {
 
   function onFrame() {
     const frame = past ? past.frame : readFrame(model.get("frame"));
-    if (!frame || frame === cloud.frame()) return;
+    const before = cloud.frame();
+    if (!frame || frame === before) return;
     cloud.send(frame, performance.now(), wantsNoMotion());
-    ask();
+    if (frame.beta !== before?.beta) ask.atOnce(); // whoever turned the knob waits for it
+    else ask();
   }
   function read(trait) {
     sent[trait] = READERS[trait](model.get(trait));
