@@ -63,6 +63,20 @@ def test_every_float16_there_is():
     np.testing.assert_array_equal(found, bits.view("<f2").astype(float))
 
 
+def test_what_is_painted_waits_for_its_turn_but_for_what_is_wanted_at_once():
+    painting = """
+    let next = null;
+    const painted = [], at = (time) => { const turn = next; next = null; turn?.(time); };
+    Object.assign(globalThis, { requestAnimationFrame: (turn) => ((next = turn), 1), cancelAnimationFrame() {} });
+    const ask = painter({ also() {} }, (time) => { painted.push(time); }, 10);
+    for (const time of [1000, 1016, 1096, 1112, 1200]) { ask(); at(time); }
+    ask.atOnce();
+    for (const time of [1216, 1232]) at(time);
+    return painted;
+    """
+    assert js(painting) == [1000, 1096, 1200, 1216]  # ten a second, and no more when nobody asks
+
+
 def test_a_frame_as_it_was_sent_and_bytes_at_any_address():
     rng = np.random.default_rng(0)
     mu, std = rng.normal(size=(9, 2)).astype(np.float32), rng.random((9, 2)).astype(np.float32)
