@@ -24,8 +24,8 @@ def main(arguments: list[str] | None = None) -> None:
         mine, theirs = mine[:n_mine], mine[n_mine:]
     sys.stdout.reconfigure(errors="backslashreplace")  # a folder's name may be none that the terminal can print
     asked = parser().parse_args(mine)
-    module, missing = NEEDED.get(asked.command, ("vaekit", None))
-    if find_spec(module) is None:
+    module, missing = NEEDED.get(asked.command, (None, None))
+    if module and find_spec(module) is None:
         sys.exit(f'vaekit: {missing}: python -m pip install "vaekit[{asked.command}]"')
     if asked.command == "book":
         place = HERE / "_book" if (HERE / "_book").is_dir() else HERE.parent / "tools" / "book"

@@ -12,7 +12,7 @@ export function readDecoder(decoder) {
 // 8-bit weights, row by row, each row with a scale of its own (see frames.shrunk)
 function scaled(scales, bytes) {
   const columns = bytes.length / scales.length;
-  return Float32Array.from(new Int8Array(bytes.buffer), (v, i) => v * scales[Math.floor(i / columns)]);
+  return new Float32Array(new Int8Array(bytes.buffer)).map((v, i) => v * scales[Math.floor(i / columns)]);
 }
 
 const linear = ({ weight, bias }, input) =>
