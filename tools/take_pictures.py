@@ -50,7 +50,7 @@ def picture(lab: Lab) -> Image.Image:
 
 
 def film(page, lab: Lab) -> None:
-    """Record the scenes, and write them as a GIF in 128 colours, the kit's own among them."""
+    """Record the scenes, and write them as a GIF in 256 colours, the kit's own among them."""
     frames, times = [], []
     for what, seconds in SCENES:
         lab.priors.click() if what == "Prior" else lab.press(what)

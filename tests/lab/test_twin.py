@@ -4,6 +4,9 @@ import numpy as np
 import pytest
 from lab_helpers import is_plain, same_bits, small_vae, some_digits, weights
 
+from vaekit import faces
+from vaekit.lab.meters import VERDICTS
+
 pytestmark = pytest.mark.slow  # all of them together
 
 
@@ -143,3 +146,15 @@ def test_the_still_picture_shows_both(labs):
     texts = [text.get_text() for ax in figure.axes for text in ax.texts]
     assert sum(text.startswith(side.plane.status["headline"]) for text in texts for side in lab.view.sides) >= 2
     assert repr(lab) == "LatentLab(twin, digits, step 5)"
+
+
+def test_in_the_still_the_longest_words_under_three_rows_of_meters_end_above_the_curves(labs):
+    lab = labs(faces(600), twin=True).run(2)
+    headline, sentence = VERDICTS["prior"].split(". ", 1)
+    for side in lab.view.sides:
+        side.plane.status |= {"headline": f"{headline}.", "sentence": sentence}
+    figure = lab.figure()
+    renderer, curves = figure.canvas.get_renderer(), figure.axes[-1].bbox
+    words = [text.get_window_extent(renderer) for ax in figure.axes for text in ax.texts if headline in text.get_text()]
+    assert len(words) == 2 and len(lab.view.plane.status["meters"]) == 9
+    assert min(box.y0 for box in words) > curves.y1

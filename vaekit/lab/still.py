@@ -15,7 +15,7 @@ from vaekit.plotting import BLUE, GREY, INK, plot_curves, plot_images, plot_late
 SOFT, YOURS = "#59626e", "#b0007a"  # the page's
 
 # Where the parts stand: left, bottom, width, height, as shares of the figure. Laid out by hand: matplotlib takes 0.2 s.
-CURVES = (0.08, 0.075, 0.84, 0.16)
+CURVES = (0.08, 0.075, 0.84, 0.14)
 PLANE, TWIN_PLANES = (0.07, 0.4, 0.46, 0.552), ((0.07, 0.51, 0.38, 0.456), (0.57, 0.51, 0.38, 0.456))
 TWIN_WORDS = ((0.05, 0.335, 0.44, 0.1), (0.55, 0.335, 0.44, 0.1))
 CHOSEN, WORDS = (0.57, 0.84, 0.42, 0.1), (0.57, 0.44, 0.42, 0.36)
@@ -101,9 +101,11 @@ def _write(ax, status: dict) -> None:
     ax.set_axis_off()
     about = {"xycoords": "axes fraction", "textcoords": "offset points", "va": "top"}
     meters = status.get("meters", ())
+    rows = math.ceil(len(meters) / 4)
+    apart = 30 if rows < 3 else 24  # points; the words end above the curves
     for i, (name, value) in enumerate(meters):
-        where, down = (0.26 * (i % 4), 1), -30 * (i // 4)
+        where, down = (0.26 * (i % 4), 1), -apart * (i // 4)
         ax.annotate(name, where, (0, down), fontsize=7, color=SOFT, **about)
         ax.annotate(value, where, (0, down - 10), fontsize=10, fontweight="bold", **about)
     words = textwrap.fill(f"{status.get('headline', '')} {status.get('sentence', '')}", 50)
-    ax.annotate(words, (0, 1), (0, -30 * math.ceil(len(meters) / 4) - 4), fontsize=9, **about)
+    ax.annotate(words, (0, 1), (0, -apart * rows - 4), fontsize=9, **about)
