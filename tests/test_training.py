@@ -1,6 +1,5 @@
 """The one training loop: beside a loop written by hand, to the bit, and beside what it promises."""
 
-import copy
 import math
 from dataclasses import replace
 from itertools import islice
@@ -8,7 +7,6 @@ from itertools import islice
 import pytest
 import torch
 import torch.nn.functional as F
-from torch.distributions import Bernoulli, Normal, kl_divergence
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import vaekit
@@ -17,80 +15,64 @@ from vaekit.data import Batches
 
 
 def same(model: torch.nn.Module, other: torch.nn.Module) -> bool:
-    """Are all weights the same, to the bit?"""
-    return all(torch.equal(a, b) for a, b in zip(model.parameters(), other.parameters(), strict=True))
+    """Are all weights the same, to the bit, and the gradients that the last step left behind?"""
+    pairs = zip(model.parameters(), other.parameters(), strict=True)
+    return all(torch.equal(a, b) and torch.equal(a.grad, b.grad) for a, b in pairs)
 
 
-def by_hand(model, images, settings, seed=0, batch_size=128, rough=False):
-    """A VAE's training loop as one writes it in plain PyTorch. settings: (β, learning rate) of each step."""
-    generator = torch.Generator().manual_seed(seed)
+def by_hand(model, images, settings, seed=0, rough=False, kind="bernoulli"):
+    """A VAE's training loop as one writes it in plain PyTorch. settings: (β, learning rate) of each step.
+
+    Returns of each step the loss, the reconstruction and the KL of each dimension.
+    """
+    generator, dtype = torch.Generator().manual_seed(seed), next(model.parameters()).dtype
     optimizer = torch.optim.Adam(model.parameters(), fused=True)
-    losses, queue = [], []
+    found, queue = [], []
     for beta, lr in settings:
         if not queue:
-            queue = list(torch.randperm(len(images), generator=generator).split(batch_size))
-        x = images[queue.pop(0)].float() * (1 / 255)
+            queue = list(torch.randperm(len(images), generator=generator).split(128))
+        x = (images[queue.pop(0)].float() * (1 / 255)).to(dtype)
         with torch.autocast("cpu", torch.bfloat16, enabled=rough):
             h = torch.relu(model.encoder.hidden(x.view(len(x), -1)))
             mu, logvar = model.encoder.mu(h), model.encoder.logvar(h)
             z = mu + torch.exp(0.5 * logvar) * torch.randn(mu.shape, generator=generator, dtype=mu.dtype)
             x_logits = model.decoder(z)
-        x_logits, mu, logvar = x_logits.float(), mu.float(), logvar.float()
-        bce = F.binary_cross_entropy_with_logits(x_logits, x, reduction="none").flatten(1).sum(1).mean()
-        kl = (0.5 * (mu.square() + torch.expm1(logvar) - logvar)).mean(0).sum()
-        loss = bce + beta * kl
+        x_logits, mu, logvar = x_logits.to(dtype), mu.to(dtype), logvar.to(dtype)
+        nll = F.binary_cross_entropy_with_logits(x_logits, x, reduction="none")
+        if kind == "gaussian":  # of variance ½
+            nll = (x - torch.sigmoid(x_logits)).square() + 0.5 * math.log(math.pi)
+        nll = nll.flatten(1).sum(1).mean()
+        kl = (0.5 * (mu.square() + torch.expm1(logvar) - logvar)).mean(0)
+        loss = nll + beta * kl.sum()
         optimizer.param_groups[0]["lr"] = lr
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        losses.append(loss.detach())
-    return torch.stack(losses)
+        found.append((loss.detach(), nll.detach(), kl.detach()))
+    return found
 
 
 @pytest.mark.parametrize(
     ("options", "setting", "seed"),
     [
         ({}, (1.0, 1e-3), 0),  # Adam at 1e-3, β = 1, batches of 128 and seed 0
-        ({"knobs": Knobs(0.7, lr=2e-3)}, (0.7, 2e-3), 5),
+        ({"knobs": Knobs(0.7, lr=2e-3), "kind": "gaussian"}, (0.7, 2e-3), 5),
         ({"precision": "bfloat16"}, (1.0, 1e-3), 5),
     ],
     ids=["without arguments", "other knobs", "bfloat16"],
 )
-def test_train_equals_a_loop_by_hand_to_the_bit(toys, toy_model, options, setting, seed):
-    ours, theirs = toy_model(), toy_model()
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_train_equals_a_loop_by_hand_to_the_bit(toys, toy_model, options, setting, seed, dtype):
+    ours, theirs = toy_model().to(dtype), toy_model().to(dtype)
     its_own = {"generator": torch.Generator().manual_seed(seed)} if seed else {}
-    steps = islice(train(ours, toys, **options, **its_own), 20)  # 6 epochs and two batches
-    losses = torch.stack([step.loss for step in steps])
-    torch.testing.assert_close(losses, by_hand(theirs, toys, 20 * [setting], seed, rough="precision" in options))
+    steps = list(islice(train(ours, toys, **options, **its_own), 20))  # 6 epochs and two batches
+    found = [(step.loss, step.reconstruction, step.kl) for step in steps]
+    expected = by_hand(theirs, toys, 20 * [setting], seed, "precision" in options, options.get("kind"))
+    torch.testing.assert_close(found, expected, rtol=10 * torch.finfo(dtype).eps, atol=0)  # the BCE rounds otherwise
     assert same(ours, theirs)
-
-
-@pytest.mark.parametrize("kind", ["bernoulli", "gaussian"])
-def test_first_step_equals_torch_distributions(toys, toy_model, kind):
-    """Float64, with a loss put together from torch.distributions: values, and the gradients that it left behind."""
-    model, images = toy_model().double(), toys.double() / 255
-    reference, draw = copy.deepcopy(model), torch.Generator().manual_seed(0)
-    step = next(train(model, images, Knobs(beta=3.0), kind=kind))
-
-    x = images[torch.randperm(len(images), generator=draw)[:128]]
-    q = Normal(reference.encode(x)[0], torch.exp(0.5 * reference.encode(x)[1]))
-    x_logits = reference.decode(q.mean + q.stddev * torch.randn(128, 2, dtype=x.dtype, generator=draw))
-    p = Bernoulli(logits=x_logits, validate_args=False) if kind == "bernoulli" else Normal(x_logits.sigmoid(), 0.5**0.5)
-    nll = -p.log_prob(x).sum() / 128
-    kl = kl_divergence(q, Normal(torch.zeros_like(q.mean), 1.0)).sum(0) / 128
-    found = (step.reconstruction, step.kl, step.loss, *(p.grad for p in model.parameters()))
-    loss = nll + 3.0 * kl.sum()
-    expected = (nll.detach(), kl.detach(), loss.detach(), *torch.autograd.grad(loss, list(reference.parameters())))
-    torch.testing.assert_close(found, expected, rtol=1e-11, atol=1e-11)
-
-
-def test_steps_are_numbered_and_hold_detached_tensors(toys, toy_model):
-    steps = list(islice(train(toy_model(latent_dim=3), toys), 4))
-    assert [(step.number, round(step.epoch * 300)) for step in steps] == [(1, 128), (2, 256), (3, 300), (4, 428)]
-    for step in steps:
-        tensors = (step.loss, step.reconstruction, step.kl)
-        assert [t.shape for t in tensors] == [(), (), (3,)] and not any(t.requires_grad for t in tensors)
-    assert len({step.loss.item() for step in steps}) == 4  # none is overwritten by the next
+    assert not any(tensor.requires_grad for tensors in found for tensor in tensors)
+    numbers = [(step.number, round(step.epoch * 300)) for step in steps[:4]]
+    assert numbers == [(1, 128), (2, 256), (3, 300), (4, 428)]
 
 
 def test_plain_autoencoder_trains_by_the_same_loop(toys):
@@ -110,7 +92,8 @@ def test_a_knob_acts_at_the_very_next_step_and_is_recorded(toys, toy_model):
         if step.number == 8:
             knobs.prior = False
     settings = 4 * [(1.0, 1e-3)] + 4 * [(10.0, 5e-3)] + 4 * [(0.0, 5e-3)]
-    torch.testing.assert_close(torch.stack([step.loss for step in steps]), by_hand(theirs, toys, settings))
+    losses = [loss for loss, *_ in by_hand(theirs, toys, settings)]
+    torch.testing.assert_close([step.loss for step in steps], losses)
     assert same(ours, theirs)
     assert torch.equal(steps[-1].loss, steps[-1].reconstruction) and steps[-1].kl.sum() > 0  # off, but still measured
     recorded = [Knobs(1.0, True, 1e-3), Knobs(10.0, True, 5e-3), Knobs(10.0, False, 5e-3)]
@@ -165,12 +148,6 @@ def test_bad_knobs_get_one_line_and_the_old_value_stays(refuses, bad, words):
     assert knobs == before
     with refuses((TypeError, ValueError), words):
         Knobs(**bad)
-
-
-def test_there_are_only_three_knobs_and_they_hold_plain_numbers(refuses):
-    knobs = Knobs(beta=0, lr=4)
-    assert (type(knobs.beta), type(knobs.lr)) == (float, float)
-    assert (Knobs(3.0).effective_beta, Knobs(3.0, prior=False).effective_beta) == (3.0, 0.0)
     with refuses(AttributeError, "no knob 'gamma': the knobs are beta, prior, lr"):
         knobs.gamma = 1.0
 
@@ -187,26 +164,18 @@ def test_every_image_once_an_epoch_and_never_a_single_one_left_over(n, size, siz
         orders.append(torch.cat(epoch))
         assert orders[-1].sort().values.tolist() == list(range(n))
     assert n < 100 or not torch.equal(orders[0], orders[1])
-    assert batches.epoch == 3
-    resumed = Batches(n, size, torch.Generator().manual_seed(0))
-    next(batches)
-    resumed.generator.set_state(batches.generator.get_state())
-    resumed.load_state_dict(batches.state_dict())
-    assert torch.equal(next(resumed), next(batches))
 
 
 class Calls(TorchDispatchMode):
-    """The names of all tensor operations, and the devices of all results, while it is on."""
+    """The names of all tensor operations while it is on."""
 
     def __init__(self):
         super().__init__()
-        self.names, self.devices = set(), set()
+        self.names = set()
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        out = func(*args, **(kwargs or {}))
         self.names.add(func.overloadpacket.__name__)
-        self.devices |= {t.device for t in torch.utils._pytree.tree_leaves(out) if isinstance(t, torch.Tensor)}
-        return out
+        return func(*args, **(kwargs or {}))
 
 
 # Whatever makes the host wait for the device: a number, a truth, or a size that depends on values.
@@ -223,7 +192,6 @@ def test_no_step_waits_for_the_device(toys, toy_model, precision):
             knobs.prior = step.number % 2 == 0
     assert {"index_select", "addmm", "_fused_adam_", "randperm"} <= calls.names  # it has seen the loop
     assert not calls.names & SYNCS
-    assert calls.devices == {torch.device("cpu")}
     with Calls() as calls:
         step.loss.item()
     assert calls.names & SYNCS  # and it would have seen a number asked for
@@ -231,19 +199,14 @@ def test_no_step_waits_for_the_device(toys, toy_model, precision):
 
 def test_denormal_numbers_are_flushed_inside_a_step_only(toys, toy_model):
     """The learner's own cells count with them, between two steps and after the last; and as before, if they did not."""
-    inside = []
-
-    class Watched(vaekit.VAE):
-        def forward(self, x, generator=None):
-            inside.append(float(torch.tensor([1e-39]) * 0.5))
-            return super().forward(x, generator)
-
-    steps = train(Watched(2, 16, (1, 8, 8)), toys)
+    inside, denormal, model = [], torch.tensor([1e-39]), toy_model()
+    model.encoder.register_forward_pre_hook(lambda *_: inside.append(float(denormal * 0.5)))
+    steps = train(model, toys)
     for flushed in (False, True, False):
         torch.set_flush_denormal(flushed)
         next(steps)
         assert inside[-1] == 0
-        assert (float(torch.tensor([1e-39]) * 0.5) == 0) == flushed
+        assert (float(denormal * 0.5) == 0) == flushed
 
 
 @pytest.mark.parametrize(
