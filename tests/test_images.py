@@ -180,12 +180,14 @@ def test_any_size_and_precision_is_trained_on(shape, dtype):
 
 
 def test_one_line_wherever_the_images_come_in(refuses, toy_model):
-    """`train`, the lab and a sweep ask the same function."""
+    """Whatever takes images asks the same function."""
     last = COLOUR_BYTES.permute(0, 2, 3, 1)
     for use in (
         lambda: vaekit.train(toy_model(), last),
         lambda: vaekit.LatentLab(last, hidden=16, threads=1),
         lambda: vaekit.sweep([1.0], images=last, steps=1),
+        lambda: vaekit.theory.eigenvalues(last),
+        lambda: vaekit.metrics.log_likelihood(toy_model(), last),
     ):
         with refuses(ValueError, r"try images.permute\(0, 3, 1, 2\)$"):
             use()
