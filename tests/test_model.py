@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.nn.utils.parametrizations import weight_norm
 
-from vaekit import VAE, Autoencoder, ConvDecoder, ConvEncoder, Knobs, reparameterize, train
+from vaekit import VAE, Autoencoder, ConvDecoder, ConvEncoder
 from vaekit.model import DIGIT, LinearVAE, from_seed, initialize
 
 
@@ -25,17 +25,6 @@ def test_the_halves_compute_what_they_say():
     x_logits = (g @ w["decoder.2.weight"].T + w["decoder.2.bias"]).reshape(3, 1, 28, 28)
     for ours, by_hand in zip((*model.encode(x), model.decode(model.encode(x)[0])), (mu, logvar, x_logits), strict=True):
         torch.testing.assert_close(ours.detach().double(), torch.from_numpy(by_hand), rtol=1e-5, atol=1e-5)
-
-
-def test_without_a_generator_torch_s_own_is_used():
-    zeros = torch.zeros(2, 2)
-    torch.manual_seed(3)
-    drawn = reparameterize(zeros, zeros)
-    torch.manual_seed(3)
-    assert torch.equal(drawn, torch.randn(2, 2))
-    state = torch.get_rng_state()
-    reparameterize(zeros, zeros, seeded())
-    assert torch.equal(torch.get_rng_state(), state)
 
 
 def test_autoencoder_has_the_same_weights_and_no_noise():
@@ -72,13 +61,9 @@ def test_first_weights_are_spread_as_pytorch_s_own(layer, inputs):
     assert initialize(nn.Linear(3, 4, bias=False), seeded()).bias is None
 
 
-def a_mean(shape=(3, 8, 6)):
-    return torch.rand(shape, generator=seeded(9))
-
-
 def test_linear_vae_computes_what_it_says():
     """μ = V(x − mean) + b, x_hat = Wz + c, by NumPy; log σ² is one number a dimension, the same for all images."""
-    mean, x = a_mean(), torch.rand(4, 3, 8, 6)
+    mean, x = torch.rand(3, 8, 6), torch.rand(4, 3, 8, 6)
     model = LinearVAE(5, (3, 8, 6), mean=mean)
     with torch.no_grad():
         model.encoder.logvar.copy_(torch.arange(5.0))
@@ -92,12 +77,10 @@ def test_linear_vae_computes_what_it_says():
 
 
 def test_linear_vae_starts_at_the_mean_image():
-    mean = a_mean()
+    mean = torch.rand(3, 8, 6)
     model = LinearVAE(2, (3, 8, 6), mean=mean, init_generator=seeded())
     assert torch.equal(model.decode(torch.zeros(1, 2))[0], mean)
     assert torch.equal(model.encode(mean[None])[0][0], model.encoder.mu.bias)
-    assert type(model.decoder) is nn.Sequential
-    assert [type(layer) for layer in model.decoder] == [nn.Linear, nn.Unflatten]
     mean.zero_()  # the caller's own
     assert model.encoder.mean.any()
     without = LinearVAE(2, (3, 8, 6), init_generator=seeded())
@@ -105,24 +88,15 @@ def test_linear_vae_starts_at_the_mean_image():
     assert torch.equal(without.encoder.mu.weight, model.encoder.mu.weight)
 
 
-def convolutional(shape) -> VAE:
-    return VAE(3, encoder=ConvEncoder(3, 4, shape), decoder=ConvDecoder(3, 4, shape), init_generator=seeded())
-
-
 @pytest.mark.parametrize("shape", [(1, 28, 28), (3, 8, 8), (1, 9, 13), (3, 33, 64)])
 def test_convolutional_halves_take_images_of_any_size(shape):
-    model, x = convolutional(shape), torch.rand(2, *shape)
+    halves = {"encoder": ConvEncoder(3, 4, shape), "decoder": ConvDecoder(3, 4, shape)}
+    model, x = VAE(3, **halves, init_generator=seeded()), torch.rand(2, *shape)
     x_logits, mu, logvar = model(x)
     assert (x_logits.shape, mu.shape, logvar.shape, model.latent_dim) == (x.shape, (2, 3), (2, 3), 3)
+    assert x_logits.min() < 0 < x_logits.max()  # no bend after the last layer
     (x_logits.sum() + logvar.sum()).backward()
     assert all(weight.grad.any() for weight in model.parameters())
-
-
-def test_convolutional_halves_learn_digits(digits):
-    model = convolutional((1, 28, 28))
-    steps = train(model, digits.images, Knobs(lr=3e-3), generator=seeded())
-    losses = [next(steps).loss.item() for _ in range(60)]
-    assert losses[0] > 500 and losses[-1] < 300
 
 
 SIZE = "must be a whole number from 1 up, not 2.0"
@@ -135,7 +109,6 @@ MEAN = r"^mean must be one image \(1, 28, 28\) of floating point, .*, not "
         (lambda: VAE(latent_dim=2.0), f"^latent_dim {SIZE}"),
         (lambda: VAE(hidden=2.0), f"^hidden {SIZE}"),
         (lambda: LinearVAE(latent_dim=2.0), f"^latent_dim {SIZE}"),
-        (lambda: VAE().encode(torch.zeros(2, 1, 32, 32)), "takes images of 784 values, these have 1024"),
         (lambda: LinearVAE().encode(torch.zeros(2, 1, 32, 32)), "takes images of 784 values, these have 1024"),
         (lambda: LinearVAE(mean=[0.0]), MEAN),
         (lambda: LinearVAE(mean=torch.zeros(1, 28, 28, dtype=torch.uint8)), MEAN),

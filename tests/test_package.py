@@ -25,11 +25,6 @@ KEPT_IN = {
 }
 
 
-def home(path: Path) -> str:
-    """Of which part of the package a file is: its module's or its folder's name."""
-    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
-
-
 def imports(path: Path):
     """The dotted names of all modules that a file imports, wherever in it."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -43,7 +38,7 @@ def imports(path: Path):
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_imports_point_one_way(path):
-    here = home(path)
+    here = path.relative_to(PACKAGE).parts[0].removesuffix(".py")  # the name of a module, or of a folder
     if here == "__init__":
         allowed = set(ORDER) - {"lab", "exercises"}
     else:
