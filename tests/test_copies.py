@@ -80,10 +80,12 @@ def test_a_learner_has_nothing_shown_and_the_solutions_folded(folder):
     assert (folder / "more" / "04_more.ipynb").is_file() and (folder / "README.md").read_text() == "a guide"
 
 
-def test_an_instructor_has_both_open(lectures, tmp_path):
+def test_an_instructor_has_both_open_and_a_folder_of_their_own(folder, tmp_path, refuses):
     copy_lectures(tmp_path / "taught", "instructor")
     text, code, solution, *_ = read(tmp_path / "taught" / NAME)
     assert code["outputs"] and "jupyter" not in solution["metadata"]
+    with refuses(CopyError, "mine has the learner's copies: choose another folder"):
+        copy_lectures(folder, "instructor")
 
 
 def test_a_lecture_that_was_run_is_left_alone_and_renewed_when_there_is_a_newer_one(lectures, folder):

@@ -26,8 +26,8 @@ def test_spread_and_active_units_are_of_the_variances_of_the_means():
     mu = torch.tensor([[0.09, 0.11, 5.0], [-0.09, -0.11, -5.0]])  # variances 0.0081, 0.0121, 25
     mu = mu + torch.tensor([10.0, 0.0, 0.0])  # where they lie doesn't matter
     assert metrics.spread(mu).item() == pytest.approx(np.sqrt(mu.numpy().var(0).mean()), rel=1e-5)
-    assert metrics.active_units(mu).tolist() == [False, True, True]
-    assert metrics.active_units(mu, threshold=1.0).tolist() == [False, False, True]
+    torch.testing.assert_close(metrics.active_units(mu), torch.tensor([False, True, True]))
+    torch.testing.assert_close(metrics.active_units(mu, threshold=1.0), torch.tensor([False, False, True]))
 
 
 def test_overlap_is_with_the_nearest_and_never_with_itself():
