@@ -18,6 +18,11 @@ def pytest_collection_modifyitems(config, items):
     """Shared by several processes, the long tests come first: the short ones then fill what is left to each."""
     if hasattr(config, "workerinput"):
         items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+    for item in items:
+        if item.path.parent.name == "browser":
+            item.add_marker("browser")
+    # These come last: Playwright keeps a loop running, and other tests want none.
+    items.sort(key=lambda item: item.get_closest_marker("browser") is not None)
 
 
 def pytest_xdist_make_scheduler(config, log):

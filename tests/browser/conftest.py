@@ -1,44 +1,15 @@
-"""One JupyterLab, page and kernel for the tests of all files; for each test a lab as new; pictures of failures."""
+"""One JupyterLab, page and kernel for the tests of all files; for each test a new lab; pictures of failures."""
 
 import os
 from contextlib import suppress
-from pathlib import Path
 
 import jupyter
 import pytest
 from jupyter import ARTIFACTS, Lab, execute, run_cell, set_cells
 
 # A small model and small batches, so that the 300 steps before each test take half a second.
-CELL = "import vaekit\n\nlab = vaekit.LatentLab(hidden=64, batch_size=48)\nlab.run(steps=50)\nlab"
-FILLER = "for _ in range(60):\n    print('something to scroll past the lab to')"
-# Back to how every test finds the lab: 300 steps old, all knobs as they were at first, paused, nothing chosen.
-AS_NEW = """
-lab.pause()
-for name, lock in lab.controls.locks.items():
-    lock.value = name != "prior"
-lab.set(beta=1.0, prior=True, lr=1e-3, kind="bernoulli", data="Handwritten digits")
-if len(lab.sides) == 2:
-    lab.set(side="left", prior=False)
-controls = lab.controls
-controls.pace.value = controls.angle.value = 0.0
-for box in (controls.digits, controls.more, controls.new, controls.aggregated, controls.draw):
-    box.value = False
-lab.engine.patience = 120
-if lab.engine.run.recording.events or lab.steps_taken > 300:
-    lab.reset()
-lab.choose(0)
-lab.run(300 - lab.steps_taken)
-"""
-
+CELL = "import vaekit\n\nlab = vaekit.LatentLab({}hidden=64, batch_size=48).run(300)\nlab"
 NO_BROWSER = "There is no Chromium: install one, or let VAEKIT_CHROMIUM name it"
-
-
-def pytest_collection_modifyitems(items):
-    """All tests here are the browser's. They come last: Playwright keeps a loop running, and other tests want none."""
-    for item in items:
-        if item.path.parent == Path(__file__).parent:
-            item.add_marker("browser")
-    items.sort(key=lambda item: item.get_closest_marker("browser") is not None)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -73,56 +44,44 @@ def chromium():
 
 @pytest.fixture(scope="session")
 def server(chromium, tmp_path_factory):
-    """The URL of a running JupyterLab, with the lectures and an empty notebook, desk.ipynb."""
-    import nbformat  # takes seconds, in whichever process collects this file
+    """The URL of a running JupyterLab, with the lectures and a notebook, desk.ipynb: a cell, and room to scroll."""
+    from nbformat import v4, write  # takes seconds, in whichever process collects this file
 
     folder = tmp_path_factory.mktemp("jupyterlab")
-    (folder / "notebooks").mkdir()
-    empty = [nbformat.v4.new_code_cell(), nbformat.v4.new_code_cell()]
-    notebook = nbformat.v4.new_notebook(cells=empty, metadata=jupyter.KERNEL)
-    nbformat.write(notebook, folder / "notebooks" / "desk.ipynb")
+    cells = [v4.new_code_cell(), v4.new_markdown_cell("something to scroll past the lab to\n\n" * 60)]
     with jupyter.jupyterlab(folder) as url:
+        write(v4.new_notebook(cells=cells, metadata=jupyter.KERNEL), folder / "notebooks" / "desk.ipynb")
         yield url
 
 
 @pytest.fixture(scope="session")
 def one_page(chromium, server):
+    """The page of all files, with one kernel: to open others would take longer than most of the tests."""
     with jupyter.notebook_page(chromium) as page:
         jupyter.open_notebook(page, server, "desk.ipynb")
-        set_cells(page, "", FILLER)
-        run_cell(page, 1)
         yield page
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def desk(one_page, request):
-    """A page with a notebook whose first cell shows `lab`: a file's own CELL, or a small one.
+    """A page with a notebook whose first cell shows a new `lab`. Its console stays free of errors.
 
-    Page and kernel are the same for all files: to open others would take longer than most of the tests.
+    A test's parameter for it: the lab's arguments, with a comma after each.
     """
-    set_cells(one_page, getattr(request.module, "CELL", CELL))
+    set_cells(one_page, CELL.format(getattr(request, "param", "")))
+    one_page.set_viewport_size(jupyter.WINDOW["viewport"])
+    one_page.emulate_media(reduced_motion="no-preference")
+    one_page.problems.clear()
     run_cell(one_page, 0)
-    return one_page
+    yield one_page
+    execute(one_page, "lab.pause()")
+    assert one_page.problems == []
 
 
 @pytest.fixture
-def tidy(desk):
-    """Whatever a test does, the console stays free of errors; and it leaves the page as it was."""
-    desk.problems.clear()
-    yield
-    set_cells(desk)  # without those that a test has added
-    desk.set_viewport_size(jupyter.WINDOW["viewport"])
-    desk.emulate_media(reduced_motion="no-preference")
-    assert desk.problems == []
-
-
-@pytest.fixture
-def lab(desk, tidy) -> Lab:
-    """The lab of `desk`, as new and in sight."""
-    execute(desk, AS_NEW)
+def lab(desk) -> Lab:
+    """The lab of `desk`, at step 300 and in sight."""
     lab = Lab(desk)
     lab.show()
     lab.wait("[d, r].every((it) => it.step === 300 && it.decoderStep === 300 || it.step === undefined)")
-    lab.paused()
-    yield lab
-    execute(desk, "lab.pause()")
+    return lab

@@ -21,11 +21,9 @@ WINDOW = {"viewport": {"width": 1280, "height": 800}}
 PHONE = {"viewport": {"width": 390, "height": 844}, "device_scale_factor": 3, "has_touch": True, "is_mobile": True}
 KERNEL = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}  # of a notebook
 SECONDS = 60  # that what a test waits for may take, on a slow machine with others beside
-# The page decodes with float16 weights and rounds to whole grey levels, torch with float32 and not at all.
-MOST, MEAN = 2 / 255, 0.5 / 255
 URL = re.compile(r"http://(?:localhost|127\.0\.0\.1):\d+/lab\S*\?token=[\w.]+")
 # Chromium as root in a container, without its calls home.
-FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update")
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
 CHATTER = ("[PST]", "Canvas2D: Multiple readback")  # the book's theme, and what the tests do
 
 
@@ -48,8 +46,7 @@ def jupyterlab(folder: Path, options: tuple[str, ...] = ("--port=0", "--port-ret
     shutil.copytree(REPOSITORY / "notebooks", folder / "notebooks", dirs_exist_ok=True)
     settings = folder / "config" / "lab" / "user-settings" / "@jupyterlab" / "apputils-extension"
     settings.mkdir(parents=True)
-    no_news = {"fetchNews": "false", "checkForUpdates": False}
-    (settings / "notification.jupyterlab-settings").write_text(json.dumps(no_news))
+    (settings / "notification.jupyterlab-settings").write_text('{"fetchNews": "false", "checkForUpdates": false}')
     environment = os.environ | {
         "JUPYTER_CONFIG_DIR": str(folder / "config"),
         "JUPYTER_RUNTIME_DIR": str(folder / "runtime"),
@@ -80,12 +77,8 @@ def browser(path: str | None = None):
     from playwright.sync_api import sync_playwright
 
     path = path or find_chromium()  # outside of Playwright, which it starts itself
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=path, args=list(FLAGS))
-        try:
-            yield chromium
-        finally:
-            chromium.close()
+    with sync_playwright() as playwright, playwright.chromium.launch(executable_path=path, args=FLAGS) as chromium:
+        yield chromium
 
 
 def new_page(chromium, every: bool = False, **options):
@@ -101,27 +94,24 @@ def new_page(chromium, every: bool = False, **options):
 @contextmanager
 def notebook_page(chromium, **options):
     """A page for a notebook, whose kernel is gone at the end."""
-    page = new_page(chromium, **options)
-    try:
-        yield page
-    finally:
-        with suppress(Exception):
-            in_notebook(page, "await sessionContext.shutdown();")
-        page.close()
+    with new_page(chromium, **options) as page:
+        try:
+            yield page
+        finally:
+            with suppress(Exception):
+                in_notebook(page, "await sessionContext.shutdown();")
 
 
 @contextmanager
 def offline_page(chromium, path: Path, query: str = "", **options):
     """A page with a file and no network; it must ask for nothing and complain of nothing."""
-    page, asked = new_page(chromium, every=True, offline=True, **options), []
-    page.on("request", lambda request: asked.append(request.url))
-    try:
+    asked = []
+    with new_page(chromium, every=True, offline=True, **options) as page:
+        page.on("request", lambda request: asked.append(request.url))
         page.goto(path.as_uri() + query)
         yield page
-        assert [text for text in page.problems if not any(chatter in text for chatter in CHATTER)] == []
-        assert [url for url in asked if not url.startswith(("file:", "data:", "blob:"))] == []
-    finally:
-        page.close()
+    assert [text for text in page.problems if not any(chatter in text for chatter in CHATTER)] == []
+    assert [url for url in asked if not url.startswith(("file:", "data:", "blob:"))] == []
 
 
 def _of_the_lab(error) -> bool:

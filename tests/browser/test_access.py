@@ -1,7 +1,8 @@
 """Without a mouse, and without eyes."""
 
+import numpy as np
 import pytest
-from jupyter import ask, cells, in_notebook, thumbs, wait_until
+from jupyter import ask, cells, in_notebook, pixels, thumbs, wait_until
 
 # What takes the focus, in this order, with More open.
 ORDER = """
@@ -45,7 +46,7 @@ def press(lab, keys: str, condition: str) -> None:
     lab.wait(condition)
 
 
-def test_every_control_by_keyboard(desk, lab):
+def test_every_control_by_keyboard_and_the_keys_of_the_plane(desk, lab):
     cell = in_notebook(desk, "return content.activeCellIndex;")
     lab.button("Play").focus()
     press(lab, "Space", "d.playing === 'true' && d.step > 310")
@@ -69,24 +70,26 @@ def test_every_control_by_keyboard(desk, lab):
     picture = thumbs(lab.root)[0]
     desk.keyboard.press("Enter")
     wait_until(lambda: ask(desk, "lab.view.sides[0].chosen") != 0 and (thumbs(lab.root)[0] != picture).any())
-    # no key has reached the notebook's own shortcuts
-    assert in_notebook(desk, "return [content.activeCellIndex, content.mode];") == [cell, "command"]
-    assert len(cells(desk)) == 2
 
-
-def test_the_keys_of_the_plane_and_their_list(desk, lab):
-    lab.plane.focus()
-    press(lab, "]", "d.beta > 1.7 && d.beta < 1.9")
+    press(lab, "]", "d.beta > 3.1 && d.beta < 3.3")
     press(lab, "p", "d.beta === 0")
-    press(lab, "s", "d.step === 301")
-    press(lab, "Space", "d.playing === 'true' && d.step > 305")
-    press(lab, "n", "true")
-    lab.root.locator(".vk-sheet canvas").last.wait_for()
+    step = lab.state()["step"]
+    press(lab, "s", f"d.step === {step + 1}")
+    desk.keyboard.press("n")
+    sheet = lab.root.locator(".vk-sheet canvas")
+    wait_until(lambda: sheet.count() == 20)
+    digits = np.stack([pixels(canvas)[..., 0] for canvas in sheet.all()])
+    assert digits.ravel().tolist() == ask(desk, "list(lab.plane.sheet)")  # which these are: test_keys_and_new
+    press(lab, "Space", f"d.playing === 'true' && d.step > {step + 5}")
+    wait_until(lambda: (pixels(sheet.first)[..., 0] != digits[0]).any())  # they follow the run
     keys = lab.root.get_by_role("dialog", name="Keys")
     desk.keyboard.press("?")
     assert "play or pause" in keys.inner_text() and "full screen" in keys.inner_text()
     desk.keyboard.press("Escape")
     assert not keys.is_visible()
+    # no key has reached the notebook's own shortcuts
+    assert in_notebook(desk, "return [content.activeCellIndex, content.mode];") == [cell, "command"]
+    assert len(cells(desk)) == 2
     lab.box("β").focus()
     desk.keyboard.type("p")  # in a box it is a letter
     assert ask(desk, "lab.settings['prior']") is False

@@ -2,14 +2,8 @@
 
 import numpy as np
 import pytest
-from jupyter import Lab, add_cell, ask, execute, pixels, wait_until
+from jupyter import ask, pixels, wait_until
 
-CELL = "import vaekit\n\nlab = vaekit.LatentLab(latent_dim=5, hidden=64)\nlab.run(steps=50)\nlab"
-LINEAR = """\
-import torch
-first = torch.Generator().manual_seed(0)
-linear = vaekit.LatentLab(model=vaekit.LinearVAE(8, init_generator=first), kind="linear").run(20)
-linear"""
 DEATHS = "theory.linear_vae(theory.eigenvalues(vaekit.mnist().images), 8, 0.5).deaths.tolist()"
 WIDTHS = "(it) => [it, ...it.querySelectorAll('.vk-lab')].map((each) => each.scrollWidth - each.clientWidth)"
 # of the β slider: how far the middle of its handle is from that of a mark, in px beyond the slider's own step
@@ -27,6 +21,7 @@ def is_shown(lab, pair: list[int]) -> None:
     wait_until(lambda: [dim for dim, bar in enumerate(bars) if bar.get_attribute("aria-pressed") == "true"] == pair)
 
 
+@pytest.mark.parametrize("desk", ["latent_dim=5, "], ids=["5"], indirect=True)
 def test_bars_and_the_menu_choose_the_pair_and_traversals_stand_in_the_order_of_their_kl(desk, lab):
     kl = ask(desk, "lab.view.sides[0].meters.kl")
     order = sorted(range(5), key=lambda dim: -kl[dim])
@@ -42,9 +37,6 @@ def test_bars_and_the_menu_choose_the_pair_and_traversals_stand_in_the_order_of_
     bars.nth(other).click()
     pair = sorted([first[1], other])
     is_shown(lab, pair)
-    menu = lab.root.locator("select", has=desk.locator('option:text-is("most active")'))
-    chosen = menu.evaluate("(it) => it.selectedOptions[0].text").replace("\xa0", " ")
-    assert chosen == f"z{pair[0] + 1}, z{pair[1] + 1}"
     for label, pair in (("z1, z2", [0, 1]), ("most active", first)):
         lab.choose(label)
         is_shown(lab, pair)
@@ -55,23 +47,18 @@ def test_bars_and_the_menu_choose_the_pair_and_traversals_stand_in_the_order_of_
     assert np.abs(pixels(canvas.first).astype(int) - pixels(canvas.last)).mean() > 3
 
 
-def test_128_dimensions_wrap(desk, tidy):
-    add_cell(desk, "many = vaekit.LatentLab(latent_dim=128, hidden=16)\nmany")
-    many = Lab(desk, 1)
-    many.show()
-    wait_until(lambda: many.root.locator(".vk-bar").count() == 128)
-    assert max(many.root.evaluate(WIDTHS)) <= 1
-    execute(desk, "many.engine.close()")
+@pytest.mark.parametrize("desk", ["latent_dim=128, "], ids=["128"], indirect=True)
+def test_128_dimensions_wrap(lab):
+    wait_until(lambda: lab.root.locator(".vk-bar").count() == 128)
+    assert max(lab.root.evaluate(WIDTHS)) <= 1
 
 
-def test_the_slider_is_marked_where_the_theory_has_dimensions_die(desk, tidy):
-    lab = Lab(desk, add_cell(desk, LINEAR) - 1)
-    lab.show()
+@pytest.mark.parametrize("desk", ["model=vaekit.LinearVAE(8), kind='linear', "], ids=["linear"], indirect=True)
+def test_the_slider_is_marked_where_the_theory_has_dimensions_die(desk, lab):
     marks, slider = lab.root.locator(".vk-death"), lab.root.locator(".vk-beta")
     deaths = ask(desk, DEATHS, "from vaekit import theory")
     wait_until(lambda: marks.count() == 8)
     assert "direction 1 dies at β = " + f"{deaths[0]:.3g}" in marks.first.get_attribute("title")
-    assert Lab(desk).root.locator(".vk-death").count() == 0
     # they stand where the handle stands at that β
     for number in (0, 7):
         lab.type("β", f"{deaths[number]:.4g}")
@@ -83,4 +70,3 @@ def test_the_slider_is_marked_where_the_theory_has_dimensions_die(desk, tidy):
     lab.choose("squared error, linear")
     lab.press("Step")
     wait_until(lambda: marks.count() == 8)
-    execute(desk, "linear.engine.close()")

@@ -12,16 +12,14 @@ import vaekit
 
 CELLS = """
 import vaekit
-from vaekit.lab import Task
+
+task = vaekit.lab.Task("Turn the Prior off", lambda lab: not lab.knobs.prior)
+vaekit.LatentLab(hidden=64, batch_size=48, tasks=[task]).run(150).run(150)
+---
 from vaekit.exercises.predictions import Prediction
 
-lab = vaekit.LatentLab(hidden=64, batch_size=48, tasks=[Task("Turn the Prior off", lambda lab: not lab.knobs.prior)])
-lab.run(steps=150).run(steps=150)
-
----
 guess = Prediction("What becomes of σ?", ["it falls", "it rises"], "it falls", key="front-end")
 guess
-
 ---
 guess.shown_back
 """

@@ -17,13 +17,6 @@ SET_HIDDEN = """(hidden) => {
     Object.defineProperty(document, "hidden", { configurable: true, get: () => hidden });
     document.dispatchEvent(new Event("visibilitychange"));
 }"""
-# Where image 7 lies in the turned plane by now, and which image is nearest to that.
-PLACE = """
-import numpy as np
-lab.engine.post(lambda: None).result()  # what was turned is shown
-places = lab.view.sides[0].last.mu @ lab.view.sides[0].turn.matrix.T
-there, nearest = places[7], int(np.hypot(*(places - places[7]).T).argmin())
-"""
 
 
 def test_prior_off_makes_points_on_a_cloud_again_beta_50_the_prior_and_start_again_goes_on_from_step_0(desk, lab):
@@ -32,11 +25,9 @@ def test_prior_off_makes_points_on_a_cloud_again_beta_50_the_prior_and_start_aga
     lab.press("Play")
     lab.priors.click()
     off = lab.wait(f"d.headline === 'σ → 0.' && d.sigma < {before['sigma'] / 5}", 90)
-    lab.verdict.filter(has_text="σ → 0").wait_for()
     assert off["beta"] == 0 and off["spread"] > before["spread"]
     lab.priors.click()
     lab.wait(f"d.headline.startsWith('A cloud') && d.sigma > {2.5 * off['sigma']} && d.beta === 1", 90)
-    lab.verdict.filter(has_text="A cloud").wait_for()
     lab.type("β", "-1")
     lab.message.filter(has_text="beta must be a finite number from 0 up").wait_for()
     wait_until(lambda: lab.box("β").input_value() == "1")
@@ -66,7 +57,6 @@ def test_its_messages_may_come_on_the_main_thread_and_not_on_subshells(desk, lab
     lab.wait("d.beta === 2")
     headers = [header for header, _ in sent(desk) if header["msg_type"] == "comm_msg"]
     desk.evaluate(f"{kernels} = 'perCommTarget'")
-    run_cell(desk, 0)
     assert len(headers) >= 4 and not any(header.get("subshell_id") for header in headers)
 
 
@@ -86,29 +76,7 @@ def test_drag_decodes_in_the_page_alone_and_equals_torch(desk, lab):
     assert codes[0] == pytest.approx((-2.5, -2), abs=0.05) and codes[-1] == pytest.approx((2.5, 2), abs=0.05)
     assert len({image.tobytes() for image in images}) == len(images)
     off = np.abs(np.stack(images) / 255 - decoded_by_torch(desk, codes))
-    assert off.max() <= jupyter.MOST and off.mean() <= jupyter.MEAN
-
-
-def test_new_digits_are_draws_decoded_and_follow_the_run(desk, lab):
-    sheet = lab.root.locator(".vk-sheet canvas")
-    lab.press("New digits")
-    wait_until(lambda: sheet.count() == 20)
-    found = np.stack([pixels(canvas)[..., 0] for canvas in sheet.all()])
-    assert found.ravel().tolist() == ask(desk, "list(lab.plane.sheet)")  # which these are: test_keys_and_new
-    lab.press("Play")
-    wait_until(lambda: (pixels(sheet.first)[..., 0] != found[0]).any())
-    lab.press("New digits")
-    wait_until(lambda: sheet.count() == 0)
-
-
-def test_numerals_are_painted_over_the_plane_and_go_again(lab):
-    numerals = lab.in_sight(lab.root.get_by_label("numerals"))
-    lab.rest()
-    before = pixels(lab.plane)
-    numerals.check()
-    wait_until(lambda: 0.01 < (pixels(lab.plane) != before).any(axis=2).mean() < 0.5)
-    numerals.uncheck()
-    wait_until(lambda: (pixels(lab.plane) != before).any(axis=2).mean() < 0.005)
+    assert off.max() <= 2 / 255 and off.mean() <= 0.5 / 255  # of float16 weights, in whole grey levels
 
 
 @pytest.fixture
@@ -162,7 +130,8 @@ def test_the_cloud_is_turned_and_what_an_image_is_decoded_to_is_not(desk, lab):
     wait_until(lambda: ask(desk, "lab.view.plane.turn") == pytest.approx(40))
     lab.wait("d.turn > 39.9 && d.turn < 40.1")
     assert (pixels(lab.plane) != before).mean() > 0.05
-    there, nearest = ask(desk, "[there.tolist(), nearest]", PLACE)
+    place = "(lab.view.sides[0].last.mu[7] @ lab.view.sides[0].turn.matrix.T).tolist()"
+    there = ask(desk, place, "lab.engine.post(lambda: None).result()  # what was turned is shown")
     lab.rest()
     state = lab.drag(*there)
     angle = np.radians(40)
@@ -170,16 +139,21 @@ def test_the_cloud_is_turned_and_what_an_image_is_decoded_to_is_not(desk, lab):
     assert np.abs(lab.decoded() / 255 - decoded_by_torch(desk, [tuple(back)])[0]).max() < 0.01
     # a click finds the image where it lies now
     desk.mouse.click(*lab.client(*there))
-    wait_until(lambda: ask(desk, "lab.view.plane.chosen") == nearest)
-    execute(desk, "lab.turn_code(90)")
-    lab.wait("d.turn === 90")
-    assert lab.root.locator(".vk-turn .widget-readout").inner_text() == "90"
+    wait_until(lambda: ask(desk, "lab.view.plane.chosen") == 7)
 
 
-def test_bands_under_the_kl_or_a_word_why_there_are_none(desk, lab):
+def test_numerals_over_the_plane_and_bands_under_the_kl_or_a_word_why_there_are_none(desk, lab):
+    numerals = lab.in_sight(lab.root.get_by_label("numerals"))
+    lab.rest()
+    before = pixels(lab.plane)
+    numerals.check()
+    wait_until(lambda: 0.01 < (pixels(lab.plane) != before).any(axis=2).mean() < 0.5)
+    numerals.uncheck()
+    wait_until(lambda: (pixels(lab.plane) != before).any(axis=2).mean() < 0.005)
+
     legend, plain = lab.root.locator(".vk-legend"), pixels(lab.curves)
     assert "I(x; z)" not in legend.inner_text()
-    lab.in_sight(lab.root.get_by_label("q(z)")).check()
+    lab.root.get_by_label("q(z)").check()
     parts = ask(desk, "[lab.measured.information, lab.measured.aggregated_kl]")
     for name, nats in zip(("I(x; z)", "KL(q(z) ‖ p(z))"), parts, strict=True):
         wait_until(lambda: f"{name} {nats:.1f}" in legend.inner_text())  # noqa: B023
@@ -217,7 +191,6 @@ def test_a_saved_run_is_loaded_and_plays_to_its_end_to_the_bit(desk, lab, tmp_pa
     assert (recording.steps, recording.result) == (end, weights)
 
     lab.type("β", "7")
-    lab.choose("BCE")
     lab.press("Step")
     lab.wait(f"d.step === {end + 1}")
     lab.load(tmp_path / "saved.json")
@@ -226,9 +199,6 @@ def test_a_saved_run_is_loaded_and_plays_to_its_end_to_the_bit(desk, lab, tmp_pa
     assert ask(desk, WEIGHTS, FINGERPRINT) == weights
     # the knobs stand where it left them, and the marks where it turned them; how it goes on: test_follow
     wait_until(lambda: [lab.box(name).input_value() for name in ("β", "learning rate")] == ["3", "0.002"])
-    menu = lab.root.get_by_role("combobox", name="Reconstruction")
-    wait_until(lambda: menu.evaluate("(it) => it.selectedOptions[0].text") == "squared\xa0error")
-    assert marks.startswith("{}: prior off; {}: β = 3; {}: prior on".format(*(step for step, _ in recording.events)))
     assert lab.marks() == marks
 
 

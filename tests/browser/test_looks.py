@@ -1,7 +1,7 @@
 """How it looks: pictures to look at, and what of it can be measured; in all themes and sizes, and in full screen."""
 
 import pytest
-from jupyter import ARTIFACTS, Lab, add_cell, ask, command, execute, pixels, settle, wait_until
+from jupyter import ARTIFACTS, ask, command, execute, pixels, settle, wait_until
 
 # Of VS Code's own themes, "Dark Modern", "Light Modern" and the two of high contrast, these colours.
 NAMES = ("foreground", "editor-background", "input-background", "input-foreground", "input-border")
@@ -86,7 +86,6 @@ FLAWS = """(root, least) => {
     };
     return Object.fromEntries(Object.entries(found).filter(([, items]) => items.length));
 }"""
-OTHER = "import vaekit\n\nother = vaekit.LatentLab({}hidden=64).run(20)\nother"
 KINDS = {"single": "", "twin": "twin=True, ", "five": "latent_dim=5, ", "sixteen": "latent_dim=16, "}
 KINDS |= {"faces": "vaekit.faces(600), latent_dim=6, ", "twin of 16": "twin=True, latent_dim=16, "}  # a ninth meter
 PARTS = ".vk-controls, .vk-plane, .vk-decoded, .vk-means canvas, .vk-sheet canvas, .vk-meters, .vk-verdict"
@@ -167,37 +166,35 @@ def test_scaled_by_css_the_pointer_still_hits_what_it_points_at(desk, lab, wear)
         desk.screenshot(path=ARTIFACTS / f"scaled-{style.split(':')[0]}.png")
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_everything_is_in_sight_at_once_and_tasks_have_room_in_full_screen(desk, tidy, kind):
-    shown = Lab(desk, add_cell(desk, OTHER.format(KINDS[kind])) - 1)
-    assert shown.root.get_attribute("class").split().count("vaekit-lab") == 1
-    twin, sheet = shown.planes.count() == 2, shown.root.locator(".vk-sheet canvas")
+@pytest.mark.parametrize(("kind", "desk"), KINDS.items(), ids=KINDS, indirect=["desk"])
+def test_everything_is_in_sight_at_once_and_tasks_have_room_in_full_screen(desk, lab, kind):
+    assert lab.root.get_attribute("class").split().count("vaekit-lab") == 1
+    twin, sheet = lab.planes.count() == 2, lab.root.locator(".vk-sheet canvas")
     for new, count in (("new-", 40 if twin else 20), ("", 0)):
-        execute(desk, f"other.new_digits({bool(new)})")
+        execute(desk, f"lab.new_digits({bool(new)})")
         wait_until(lambda count=count: sheet.count() == count)
         for width, height, least in ((1280, 800, 430), (1920, 1080, 600)):
             desk.set_viewport_size({"width": width, "height": height})
-            shown.show()
+            lab.show()
             settle(desk)
             desk.screenshot(path=ARTIFACTS / f"{new}{kind}-{width}.png")
-            below, beside = shown.root.evaluate(BELOW, PARTS)
+            below, beside = lab.root.evaluate(BELOW, PARTS)
             assert below <= 0 and beside <= 0, (new, width, below, beside)
-            assert min(plane.bounding_box()["width"] for plane in shown.planes.all()) >= least - 100 * twin
-    shown.root.locator(".vk-full").click()
+            assert min(plane.bounding_box()["width"] for plane in lab.planes.all()) >= least - 100 * twin
+    lab.root.locator(".vk-full").click()
     desk.wait_for_function("document.fullscreenElement?.classList.contains('vaekit-lab')")
     if kind == "single":  # for the hall
-        wait_until(lambda: shown.plane.bounding_box()["width"] >= 800)
-        assert "small" not in flaws(shown, 24)
-    execute(desk, "other.view.plane.tasks = [{'text': 'Turn the Prior off', 'ticked': False}]")
-    shown.root.locator(".vk-tasks").wait_for()
+        wait_until(lambda: lab.plane.bounding_box()["width"] >= 800)
+        assert "small" not in flaws(lab, 24)
+    execute(desk, "lab.view.plane.tasks = [{'text': 'Turn the Prior off', 'ticked': False}]")
+    lab.root.locator(".vk-tasks").wait_for()
     settle(desk)
     desk.screenshot(path=ARTIFACTS / f"full-screen-tasks-{kind}.png")
-    assert shown.root.evaluate("(root) => root.scrollHeight <= root.clientHeight + 1")
+    assert lab.root.evaluate("(root) => root.scrollHeight <= root.clientHeight + 1")
     desk.keyboard.press("f")
     desk.wait_for_function("!document.fullscreenElement")
     desk.set_viewport_size({"width": 1280, "height": 800})
-    shown.in_sight(shown.button("Save")).wait_for()
+    lab.in_sight(lab.button("Save")).wait_for()
     settle(desk)
-    rows = shown.root.locator(".vk-controls").last.bounding_box()["height"] / 32.5  # at 15 px
+    rows = lab.root.locator(".vk-controls").last.bounding_box()["height"] / 32.5  # at 15 px
     assert rows < (4.1 if twin or kind == "faces" else 3.1)
-    execute(desk, "other.engine.close()")

@@ -41,13 +41,6 @@ class Drawing:
         return float((pixels(self.canvas)[..., 0] > 128).mean())
 
 
-@pytest.fixture
-def pad(desk, lab) -> Drawing:
-    """The lab's pad, open and empty."""
-    lab.press("Draw a digit")
-    return Drawing(desk, lab.root)
-
-
 def mark(lab) -> list[float]:
     return [float(v) for v in lab.state()["yours"].split(",")]
 
@@ -59,7 +52,9 @@ def has_star(lab) -> bool:
     return (pixels(lab.plane)[y - 1 : y + 2, x - 1 : x + 2, :3] == (0xB0, 0x00, 0x7A)).all(axis=2).any()
 
 
-def test_a_digit_is_drawn_rebuilt_taken_back_wiped_and_drawn_on_with_a_finger(desk, lab, pad):
+def test_a_digit_is_drawn_rebuilt_taken_back_wiped_and_drawn_on_with_a_finger(desk, lab):
+    lab.press("Draw a digit")
+    pad = Drawing(desk, lab.root)
     chosen, title = thumbs(lab.root), lab.root.locator(".vk-panel section:has(.vk-chosen) h4")
     assert pad.root.get_by_role("button", name="Undo").is_disabled()
     sent(desk)
@@ -92,7 +87,7 @@ def test_a_digit_is_drawn_rebuilt_taken_back_wiped_and_drawn_on_with_a_finger(de
     wait_until(lambda: ask(desk, "len(lab.view.plane.strokes)") == 2)
 
 
-def test_a_pad_without_a_lab(desk, tidy):
+def test_a_pad_without_a_lab(desk):
     add_cell(desk, "pad = vaekit.DrawingPad(vaekit.VAE(hidden=64))\npad")
     pad = Drawing(desk, desk.locator(".vk-alone"), "pad.strokes")
     pad.stroke(*ONE)
