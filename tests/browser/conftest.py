@@ -64,10 +64,7 @@ def one_page(chromium, server):
 
 @pytest.fixture
 def desk(one_page, request):
-    """A page with a notebook whose first cell shows a new `lab`. Its console stays free of errors.
-
-    A test's parameter for it: the lab's arguments, with a comma after each.
-    """
+    """A page whose first cell shows a new `lab`; a test's parameter: the lab's arguments, with a comma after each."""
     set_cells(one_page, CELL.format(getattr(request, "param", "")))
     one_page.set_viewport_size(jupyter.WINDOW["viewport"])
     one_page.emulate_media(reduced_motion="no-preference")

@@ -314,7 +314,6 @@ class Lab:
         self.page, self.root = page, page.locator(host).nth(nth)
         self.plane, self.planes = self.root.locator(".vk-plane").first, self.root.locator(".vk-plane")
         self.curves, self.message = self.root.locator(".vk-curves"), self.root.locator(".vk-message")
-        self.verdict = self.root.locator(".vk-verdict")
         self.priors = self.root.get_by_role("switch")  # one of each run
         self._states = f"{STATES}(document.querySelectorAll('.vk-lab:has(.vk-plane)')[{nth}])"
         page.wait_for_function(f"{self._states}[0]?.painted > 0")

@@ -33,7 +33,7 @@ def test_prior_off_makes_points_on_a_cloud_again_beta_50_the_prior_and_start_aga
     wait_until(lambda: lab.box("β").input_value() == "1")
     lab.type("β", "50")
     lab.wait("d.beta === 50 && d.spread < 0.15 && Math.abs(d.sigma - 1) < 0.25", 90)
-    lab.verdict.filter(has_text="Posterior = prior").wait_for()
+    lab.root.locator(".vk-verdict").filter(has_text="Posterior = prior").wait_for()
     lab.choose("20 steps/s")  # at full speed step 200 might go by unseen
     lab.press("Start again")
     lab.wait("d.step < 200 && d.playing === 'true'")

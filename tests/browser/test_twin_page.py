@@ -1,4 +1,4 @@
-"""Two runs in lockstep, side by side: one pointer, one chosen image, knobs together or apart."""
+"""Two runs in lockstep, side by side: one pointer, one chosen image, knobs of each one's own."""
 
 import numpy as np
 import pytest
@@ -22,7 +22,7 @@ def test_two_planes_with_one_pointer_and_an_image_clicked_in_one_is_found_in_the
     wait_until(lambda: np.array_equal(thumbs(lab.root)[0], image))
 
 
-def test_knobs_apart_and_together(desk, lab):
+def test_a_prior_of_each_and_a_beta_untied_are_turned_apart_captioned_and_marked(desk, lab):
     priors, captions = lab.priors, lab.root.locator(".vk-side figcaption")
     for side, condition in ((0, "d.beta === 1 && r.beta === 1"), (1, "d.beta === 1 && r.beta === 0")):
         priors.nth(side).click()
