@@ -26,7 +26,7 @@ BAD = [
     ("code", "guess = Prediction('?', key='a')\nlab = vaekit.LatentLab(tasks=[Task('Do it', lambda lab: True)])"),
     ("code", "def gap():\n    raise NotImplementedError"),
     ("code", "x = 1\n" * 16),
-    ("code", "number = None  # your number"),
+    ("code", "number = None  # your number\nguess, other = 1, 2"),
     ("code", "check(lambda: 1)"),
     ("code", "print(1 < 2)"),
 ]
@@ -46,6 +46,7 @@ def test_each_breach_is_named(count_lecture, tmp_path):
         "5 learner actions: 11 are needed for 1106 words",
         "2 gaps: at least 3",
         "0 of 1 predictions are shown back",
+        "guess is a prediction's name, and given to something else as well",
         "0 of 1 tasks are solved in a claims cell: lab.solve(...) once for each",
         "code right after code in the cells 3, 4, 6: at most 2",
         "cell 3: 16 lines of code: at most 15",

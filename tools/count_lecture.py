@@ -52,11 +52,20 @@ class Cell:
         return bool(self.tags & {"solution", "claims"})
 
     @cached_property
+    def nodes(self) -> list[ast.AST]:
+        """What a code cell is made of."""
+        return list(ast.walk(ast.parse(self.source))) if self.kind == "code" else []
+
+    @cached_property
     def calls(self) -> list[str]:
         """The names of the functions and methods that a code cell calls, in their order."""
-        tree = ast.parse(self.source) if self.kind == "code" else ast.Module([], [])
-        called = [node.func for node in ast.walk(tree) if isinstance(node, ast.Call)]
+        called = [node.func for node in self.nodes if isinstance(node, ast.Call)]
         return [getattr(it, "attr", None) or getattr(it, "id", "") for it in called]
+
+    @property
+    def assigns(self) -> list[str]:
+        """The names to which a code cell gives values."""
+        return [it.id for it in self.nodes if isinstance(it, ast.Name) and isinstance(it.ctx, ast.Store)]
 
     @property
     def checks(self) -> int:
@@ -145,6 +154,13 @@ class Lecture:
         return sum(cell.source.count(".shown_back") for cell in self.code)
 
     @property
+    def lost(self) -> list[str]:
+        """The names of predictions that stand for something else further on."""
+        predictions = re.findall(r"(?m)^(\w+) = Prediction\(", "\n".join(cell.source for cell in self.code))
+        assigned = [name for cell in self.cells for name in cell.assigns]
+        return [name for name in predictions if assigned.count(name) > 1]
+
+    @property
     def without_prose(self) -> list[int]:
         """The code cells right after a code cell; those that need no prose are passed over."""
         seen = [cell for cell in self.cells if cell.kind != "code" or not cell.needs_no_prose]
@@ -170,6 +186,7 @@ class Lecture:
             found.append(f"{self.gaps} gaps: at least {FEWEST_GAPS}")
         if self.shown_back < self.actions["predictions"]:
             found.append(f"{self.shown_back} of {self.actions['predictions']} predictions are shown back")
+        found += [f"{name} is a prediction's name, and given to something else as well" for name in self.lost]
         if not (tasks and self.calls("LatentLab")):
             found.append("no lab with tasks: LatentLab(..., tasks=[Task(...)])")
         if self.solved < tasks:
