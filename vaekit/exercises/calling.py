@@ -42,6 +42,12 @@ class Halt(Exception):
         self.finding = Finding(code, **evidence)
 
 
+def wrong_type(value, expected: str, **evidence: str) -> Halt:
+    """The Halt for a value of another type than expected; what a gap that was never filled gives is not started."""
+    code = "not_started" if value is None or value is ... or value is NotImplemented else "wrong_type"
+    return Halt(code, **{"came": type(value).__name__, "expected": expected} | evidence)
+
+
 class Stopped(SystemExit):
     """Thrown into a thread that is out of time; of a kind that a thread may end with in silence."""
 
@@ -71,9 +77,8 @@ def examined(work: Callable):
         except BaseException as error:  # SystemExit and KeyboardInterrupt of a learner's code included
             result.set_exception(error if isinstance(error, Halt) else Halt("raises", came=one_line(error)))
 
-    # what it prints goes to the cell that asked
-    context = contextvars.copy_context()
-    thread = threading.Thread(target=context.run, args=[examine], name="vaekit-exercise", daemon=True)
+    run = contextvars.copy_context().run  # what it prints goes to the cell that asked
+    thread = threading.Thread(target=run, args=[examine], name="vaekit-exercise", daemon=True)
     thread.start()
     try:
         return result.result(LIMIT_S)
@@ -92,8 +97,7 @@ class Learner:
 
     def __init__(self, function, roles: str):
         if not callable(function):
-            code = "not_started" if is_open(function) else "wrong_type"
-            raise Halt(code, came=type(function).__name__, expected="a function")
+            raise wrong_type(function, "a function")
         self.function, self.roles = function, roles.split()
         parameters = []
         with suppress(Exception):  # some callables have no signature
@@ -110,21 +114,15 @@ class Learner:
         return guarded(lambda: self.function(**named) if named else self.function(*values), given)
 
 
-def is_open(value) -> bool:
-    """Is it what a gap that was never filled gives back?"""
-    return value is None or value is ... or value is NotImplemented
-
-
 def in_training(code):
     """A copy, in training mode, of a module, or of a module's method with its module; what has no copy as it is."""
     owner = getattr(code, "__self__", code)
-    if not isinstance(owner, nn.Module):
-        return code
-    # what it keeps of earlier results is kept without its history, which cannot be copied
-    results = [one for one in gc.get_objects() if type(one) is Tensor and one.grad_fn is not None]
-    with suppress(Exception):  # a lock or an open file in it cannot be copied either
-        twin = nn.Module.train(copy.deepcopy(owner, {id(one): one.detach() for one in results}))
-        return twin if owner is code else MethodType(code.__func__, twin)
+    if isinstance(owner, nn.Module):
+        # what it keeps of earlier results is kept without its history, which cannot be copied
+        results = [one for one in gc.get_objects() if type(one) is Tensor and one.grad_fn is not None]
+        with suppress(Exception):  # a lock or an open file in it cannot be copied either
+            twin = nn.Module.train(copy.deepcopy(owner, {id(one): one.detach() for one in results}))
+            return twin if owner is code else MethodType(code.__func__, twin)
     return code
 
 
@@ -153,10 +151,10 @@ def described(value) -> str:
 
 def as_tensor(result) -> Tensor:
     """What came back as a tensor of floating point; Halt when it is none."""
+    if isinstance(result, float | int):  # of .item()
+        raise Halt("gradient_cut", came=type(result).__name__, expected="one tensor")
     if not isinstance(result, Tensor) or result.is_complex():
-        is_number = isinstance(result, float | int)  # of .item()
-        code = "not_started" if is_open(result) else "gradient_cut" if is_number else "wrong_type"
-        raise Halt(code, came=type(result).__qualname__, expected="one tensor")
+        raise wrong_type(result, "one tensor")
     return result if result.is_floating_point() else result.double()
 
 

@@ -13,13 +13,13 @@ import torch
 from vaekit._checks import one_line, short_repr
 from vaekit._contract import underneath
 from vaekit._pictures import as_bundle
-from vaekit.exercises import formulas, model, noise, step
+from vaekit.exercises import formulas, model
 from vaekit.exercises.calling import Halt, examined, in_training
 from vaekit.exercises.diagnosis import Diagnosis, as_html
 from vaekit.exercises.predictions import SIZE
 
 EXERCISES = {name: partial(formulas.examine, name) for name in formulas.ARGUMENTS}
-EXERCISES |= {"reparameterize": noise.examine, "step": step.examine, "model": model.examine}
+EXERCISES |= {"reparameterize": model.examine_reparameterize, "step": formulas.examine_step, "model": model.examine}
 
 
 def diagnose(*, shape: tuple[int, ...] | None = None, **exercise) -> Diagnosis:
@@ -67,9 +67,6 @@ class Checked:
         encoding = getattr(sys.stdout, "encoding", None) or "utf-8"  # what it lacks becomes a name
         return self.verdict.encode(encoding, "namereplace").decode(encoding)
 
-    def _repr_html_(self) -> str:
-        return as_html(self.verdict)
-
     def widget(self):
         """The buttons and the verdict below them: an ipywidgets box."""
         said = widgets.HTML(_spoken(self.verdict))
@@ -85,7 +82,7 @@ class Checked:
         return widgets.VBox([widgets.HBox(row), said])
 
     def _repr_mimebundle_(self, **_):
-        return as_bundle(self.widget(), text=repr(self), html=self._repr_html_())
+        return as_bundle(self.widget(), text=repr(self), html=as_html(self.verdict))
 
 
 def check(judge: Callable[[], str] | None = None, /, **asked) -> Checked:

@@ -117,8 +117,7 @@ class ShownBack:
     """What was said, beside what happened; in a notebook it follows what is picked and written."""
 
     def __init__(self, prediction: Prediction):
-        self.prediction = prediction
-        self.widget = widgets.HTML(self._repr_html_())  # one for all displays
+        self.prediction, self.widget = prediction, widgets.HTML()  # one for all displays: see Prediction._fill
 
     def _repr_html_(self) -> str:
         guess = self.prediction
