@@ -42,22 +42,12 @@ def written(arguments, **table):
     }
 
 
-def grad_off(mu, logvar):
-    torch.set_grad_enabled(False)  # and left so
-    return kl(mu, logvar)
-
-
 # code: the ways to make it
 KL = written(
     "mu, logvar",
-    not_started=[untouched],
-    raises=[broken, lambda mu: mu, "mu @ logvar"],
+    raises=[lambda mu: mu, "mu @ logvar"],
     wrong_type=["kl(mu, logvar).detach().numpy()", "'nats'"],
-    wrong_shape=[
-        "0.5 * (mu.square() + logvar.exp() - 1 - logvar)",
-        "kl(mu, logvar).mean()",
-        "kl(mu, logvar)[:, None]",
-    ],
+    wrong_shape=["0.5 * (mu.square() + logvar.exp() - 1 - logvar)", "kl(mu, logvar).mean()", "kl(mu, logvar)[:, None]"],
     sign=["-kl(mu, logvar)", "0.5 * (mu.square() + logvar.exp() - 1 + logvar).sum(1)"],
     missing_half=["2 * kl(mu, logvar)", "(mu.square() + 0.5 * (logvar.exp() - 1 - logvar)).sum(1)"],
     std_for_variance=["0.5 * (mu.square() + (logvar / 2).exp() - 1 - logvar).sum(1)"],
@@ -66,7 +56,7 @@ KL = written(
     mean_over_latents=["0.5 * (mu.square() + logvar.exp() - 1 - logvar).mean(1)"],
     sum_over_batch=["kl(mu, logvar).sum()"],
     broadcast=["0.5 * (mu.square().sum(1, keepdim=True) + (logvar.exp() - 1 - logvar).sum(1))"],
-    gradient_cut=["kl(mu, logvar).detach()", "kl(mu, logvar.detach())", torch.no_grad()(kl), grad_off],
+    gradient_cut=["kl(mu, logvar).detach()", "kl(mu, logvar.data)", "torch.set_grad_enabled(False) and kl(mu, logvar)"],
 )
 
 
@@ -76,18 +66,14 @@ def raw_bce(x_logits, x):
 
 RECONSTRUCTION = written(
     "x_logits, x",
-    not_started=[untouched],
-    raises=[broken, lambda x_logits: x_logits],
+    raises=[lambda x_logits: x_logits],
     wrong_type=["reconstruction(x_logits, x).detach().numpy()"],
     wrong_shape=["bce(x_logits, x, reduction='none')", "reconstruction(x_logits, x).mean()"],
     sign=[
         "-reconstruction(x_logits, x)",
         "(-x * F.logsigmoid(x_logits) + (1 - x) * F.logsigmoid(-x_logits)).flatten(1).sum(1)",
     ],
-    mean_over_pixels=[
-        "each_bce(x_logits, x).mean(1)",
-        "bce(x_logits, x, reduction='none').mean(-1).flatten(1).sum(1)",
-    ],
+    mean_over_pixels=["each_bce(x_logits, x).mean(1)", "bce(x_logits, x, reduction='none').mean(-1).flatten(1).sum(1)"],
     sum_over_batch=["bce(x_logits, x, reduction='sum')"],
     broadcast=[
         "reconstruction(x_logits, x)[:, None] / 2 + reconstruction(x_logits, x) / 2",
@@ -99,7 +85,7 @@ RECONSTRUCTION = written(
         "raw_bce(x_logits.flatten(1).softmax(1), x.flatten(1))",
         "reconstruction(x_logits.flatten(1).softmax(1), x.flatten(1))",
     ],
-    wrong_target=["reconstruction(x_logits, x_logits.sigmoid().detach())", "reconstruction(x, x_logits)"],
+    wrong_target=["reconstruction(x_logits, x_logits.sigmoid().detach())", lambda a, b: reconstruction(b, a)],
     gradient_cut=[
         "reconstruction(x_logits, x).detach()",
         "reconstruction(x_logits.detach(), x)",
@@ -141,15 +127,12 @@ NOISE = written(
     ],
     unrecognized=["mu + std_of(logvar) * torch.rand_like(mu)"],
 )
+_, plus_std = NOISE["noise_missing"]
 REPARAMETERIZE = written(
     "mu, logvar",
-    not_started=[untouched, "..."],
-    raises=[broken, "torch.normal(mu, logvar)"],
-    wrong_type=[
-        "reparameterize(mu, logvar).detach().numpy()",
-        "Normal(mu, 1.0)",
-        "(reparameterize(mu, logvar), mu)",
-    ],
+    not_started=["..."],
+    raises=["torch.normal(mu, logvar)"],
+    wrong_type=["reparameterize(mu, logvar).detach().numpy()", "Normal(mu, 1.0)", "(reparameterize(mu, logvar), mu)"],
     wrong_shape=["reparameterize(mu, logvar).T", "mu + std_of(logvar) * torch.randn(2, *mu.shape)"],
     noise_reused=["mu + std_of(logvar) * FIXED", "mu + std_of(logvar) * ANOTHER_SIZE"],
     gradient_cut=[
@@ -161,14 +144,9 @@ REPARAMETERIZE = written(
 REPARAMETERIZE |= {code: ways + REPARAMETERIZE.get(code, []) for code, ways in NOISE.items()}
 
 
-def loss_with(kl=kl, reconstruction=reconstruction):
+def loss_with(kl=kl, reconstruction=reconstruction, whole=lambda r, kl, beta: (r + beta * kl).mean()):
     """The loss made of these two terms, (B,) each."""
-    return lambda x_logits, x, mu, logvar, beta: (reconstruction(x_logits, x) + beta * kl(mu, logvar)).mean()
-
-
-def of_terms(combined):
-    """The loss combined(reconstruction, kl, beta) of these terms, (B,) each."""
-    return lambda x_logits, x, mu, logvar, beta: combined(reconstruction(x_logits, x), kl(mu, logvar), beta)
+    return lambda x_logits, x, mu, logvar, beta: whole(reconstruction(x_logits, x), kl(mu, logvar), beta)
 
 
 RIGHT_LOSS = loss_with()
@@ -177,32 +155,46 @@ LOSS = written(
     beta_ignored=["(r + kl).mean()", "(beta * (r + kl)).mean()", "r.mean()", "(beta * r + kl).mean()"],
     sum_over_batch=["(r + beta * kl).sum()", "r.sum() + beta * kl.mean()"],
     mean_over_latents=["r.mean() + beta * kl.mean() / 3"],
-    gradient_cut=["r.mean() + beta * kl.mean().item()", "(r.detach() + beta * kl).mean()"],
+    gradient_cut=["r.mean() + beta * kl.mean().item()", "(r.detach() + beta * kl).mean()", "(r + kl).mean().item()"],
     sign=["-(r + beta * kl).mean()", "(r - beta * kl).mean()", "(beta * kl - r).mean()"],
-    wrong_type=["(r, kl, beta)"],
-    wrong_shape=["r + beta * kl"],
+    wrong_type=["(r, kl, beta)", "(r + beta * kl).mean().detach().numpy()"],
+    wrong_shape=["r + beta * kl", "torch.stack([r, beta * kl])"],
     broadcast=["r + beta * kl[:, None]"],
     unrecognized=["0.37 * (r + beta * kl).mean()", "beta * kl.mean()", "(r + 0.00025 * beta * kl).mean()"],
 )
-LOSS = {code: [of_terms(way) for way in ways] for code, ways in LOSS.items()}
-LOSS["mean_over_pixels"] = [loss_with(reconstruction=bce)]
+LOSS = {code: [loss_with(whole=way) for way in ways] for code, ways in LOSS.items()}
+LOSS |= {"mean_over_pixels": [loss_with(reconstruction=bce)], "raises": [lambda x_logits, x: x.mean()]}
 for _code in ("missing_half", "std_for_variance", "log_std_for_logvar", "exp_logvar_as_std"):
     LOSS[_code] = [loss_with(kl=wrong) for wrong in KL[_code]]
 for _code in ("logits_as_probabilities", "softmax", "wrong_target"):
     LOSS[_code] = [loss_with(reconstruction=wrong) for wrong in RECONSTRUCTION[_code]]
 
 
-def step_with(loss=RIGHT_LOSS, order="zero back move", change=lambda value: value, draw=reparameterize):
-    """A training step around this loss and draw, in this order, which goes back from `change` of the loss."""
+def loss_by(loss=RIGHT_LOSS, draw=reparameterize):
+    """This loss of a model and a batch, by this draw."""
+
+    def of_model(model, x, beta):
+        mu, logvar = model.encode(x)
+        return loss(model.decode(draw(mu, logvar)), x, mu, logvar, beta)
+
+    return of_model
+
+
+loss_of = loss_by()
+
+
+def step_with(order="zero back move", loss=loss_of, change=lambda value: value):
+    """A training step in this order, along loss(model, x, beta), which goes back from `change` of it."""
 
     def step(model, x, beta, optimizer):
-        mu, logvar = model.encode(x)
-        value = loss(model.decode(draw(mu, logvar)), x, mu, logvar, beta)
+        value = loss(model, x, beta)
         does = {
             "zero": optimizer.zero_grad,
             "back": lambda: change(value).backward(),
             "clip": lambda: torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0),
+            "clamp": lambda: torch.nn.utils.clip_grad_value_(model.parameters(), 0.1),
             "move": optimizer.step,
+            "shift": lambda: [weight.data.sub_(1e-3 * weight.grad) for weight in model.parameters()],  # by hand
         }
         for what in order.split():
             does[what]()
@@ -211,33 +203,20 @@ def step_with(loss=RIGHT_LOSS, order="zero back move", change=lambda value: valu
     return step
 
 
-def by_hand(model, x, beta, optimizer):
-    value = step_with(order="zero back")(model, x, beta, optimizer)
-    for weight in model.parameters():
-        weight.data -= 1e-3 * weight.grad
-    return value
-
-
-STEP = {code: [step_with(ways[0])] for code, ways in LOSS.items() if code not in ("wrong_shape", "broadcast")}
+STEP = {code: [step_with(loss=loss_by(ways[0]))] for code, ways in LOSS.items() if code != "broadcast"}
 STEP |= {  # and else a step is read like a loss
-    "not_started": [untouched],
-    "raises": [broken, lambda model: None],
+    "raises": [lambda model: None],
     "wrong_type": [lambda *given, end=end: [step_with()(*given)] and end for end in (None, "done", (1.0, 3))],
     "wrong_shape": [lambda *given: step_with()(*given) * torch.ones(3)],
-    "zero_grad_missing": [step_with(order="back move"), step_with(order="back clip move")],
-    "wrong_gradient": [step_with(order=order) for order in ("move zero back", "back zero move", "zero move")],
-    "step_missing": [step_with(order="zero back"), step_with(order="zero"), by_hand],
+    "zero_grad_missing": [step_with("back move"), step_with("back clip move")],
+    "wrong_gradient": [step_with(order) for order in ("move zero back", "back zero move", "zero move")],
+    "step_missing": [step_with(order) for order in ("zero back", "zero", "zero back shift")],
 }
-STEP["wrong_gradient"] += [step_with(change=lambda value: -value)]
-STEP["noise_missing"] = [step_with(draw=NOISE["noise_missing"][0])]
-STEP["noise_reused"] = [step_with(draw=wrong) for wrong in NOISE["noise_reused"] + NOISE["noise_missing"][1:]]
-STEP["gradient_cut"] += [step_with(draw=wrong) for wrong in NOISE["gradient_cut"]]
+STEP["wrong_gradient"] += [step_with(change=torch.neg)]
+STEP["noise_missing"] = [step_with(loss=loss_by(draw=NOISE["noise_missing"][0]))]
+STEP["noise_reused"] = [step_with(loss=loss_by(draw=wrong)) for wrong in (*NOISE["noise_reused"], plus_std)]
+STEP["gradient_cut"] += [step_with(loss=loss_by(draw=wrong)) for wrong in NOISE["gradient_cut"]]
 STEP["gradient_cut"] += [lambda model, *given: [model.encoder.requires_grad_(False), step_with()(model, *given)][1]]
-LOSS["not_started"] = [untouched]
-LOSS["raises"] = [broken, lambda x_logits, x: x.mean()]
-LOSS["wrong_type"] += [lambda *given: RIGHT_LOSS(*given).detach().numpy()]
-LOSS["wrong_shape"] += [lambda x_logits, x, mu, logvar, beta: x_logits]
-LOSS["gradient_cut"] += [lambda *given: RIGHT_LOSS(*given).item()]
 
 
 def model_with(draw=reparameterize, change=lambda x_logits: x_logits):
@@ -252,18 +231,16 @@ def model_with(draw=reparameterize, change=lambda x_logits: x_logits):
 
 MODEL = {code: [model_with(wrong) for wrong in ways] for code, ways in NOISE.items()}
 MODEL["gradient_cut"] += [model_with(change=torch.detach), with_methods(encode=torch.no_grad()(vaekit.VAE.encode))]
+MODEL["noise_missing"] += [  # the mean after .eval() may be meant, this not
+    with_methods(forward=lambda self, x: model_with([plus_std, reparameterize][self.training]).forward(self, x))
+]
 MODEL["unrecognized"] += [
     with_methods(encode=lambda self, x: [self.encoder(x)[0]] * 2),
     with_methods(forward=lambda self, x: (self.decode(reparameterize(*self.encode(x))), *self.encode(x)[::-1])),
 ]
 MODEL |= {
     "not_started": [None, ..., with_methods(encode=untouched), with_methods(forward=untouched)],
-    "raises": [
-        with_methods(encode=broken),
-        with_methods(forward=broken),
-        with_methods(__init__=broken),
-        torch.nn.Module,
-    ],
+    "raises": [*(with_methods(**{name: broken}) for name in ("encode", "forward", "__init__")), torch.nn.Module],
     "wrong_type": [int, 3, kl, vaekit.Autoencoder, with_methods(forward=lambda self, x: x)],
     "wrong_shape": [
         with_methods(forward=lambda self, x: (self.decode(self.encode(x)[0]).flatten(1), *self.encode(x))),
@@ -285,5 +262,8 @@ MODEL |= {
     ],
 }
 
-TABLE = {"kl": KL, "reconstruction": RECONSTRUCTION, "loss": LOSS}
-TABLE |= {"reparameterize": REPARAMETERIZE, "step": STEP, "model": MODEL}
+TABLE = {"kl": KL, "reconstruction": RECONSTRUCTION, "loss": LOSS, "reparameterize": REPARAMETERIZE, "step": STEP}
+for _table in TABLE.values():
+    _table["not_started"] = [untouched, *_table.get("not_started", [])]
+    _table["raises"] = [broken, *_table["raises"]]
+TABLE["model"] = MODEL
