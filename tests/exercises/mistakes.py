@@ -164,6 +164,7 @@ LOSS = written(
 )
 LOSS = {code: [loss_with(whole=way) for way in ways] for code, ways in LOSS.items()}
 LOSS |= {"mean_over_pixels": [loss_with(reconstruction=bce)], "raises": [lambda x_logits, x: x.mean()]}
+LOSS["beta_ignored"] += [lambda mu, logvar, x, output, beta: RIGHT_LOSS(output, x, mu, logvar, 1)]  # in another order
 for _code in ("missing_half", "std_for_variance", "log_std_for_logvar", "exp_logvar_as_std"):
     LOSS[_code] = [loss_with(kl=wrong) for wrong in KL[_code]]
 for _code in ("logits_as_probabilities", "softmax", "wrong_target"):

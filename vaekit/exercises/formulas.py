@@ -6,6 +6,7 @@
 import math
 import tomllib
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib.resources import files
@@ -133,11 +134,12 @@ def examine(exercise: str, function) -> Diagnosis:
     """The verdict on `kl`, `reconstruction` or `loss`."""
     learner = Learner(function, ARGUMENTS[exercise])
     verdict = _examined(exercise, learner)
-    if verdict.ok or list(learner.names) in ([], learner.roles):
-        return verdict
-    learner.names = {}  # the names say another order: is it right in the usual one?
-    by_position = _examined(exercise, learner)
-    return by_position if by_position.ok else verdict
+    if not verdict.ok and list(learner.names) not in ([], learner.roles):
+        learner.names = {}  # the names say another order: is it right in the usual one?
+        with suppress(Halt):
+            by_position = _examined(exercise, learner)
+            return by_position if by_position.ok else verdict
+    return verdict
 
 
 def _examined(exercise: str, learner: Learner) -> Diagnosis:
