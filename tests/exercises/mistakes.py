@@ -209,11 +209,10 @@ STEP |= {  # and else a step is read like a loss
     "raises": [lambda model: None],
     "wrong_type": [lambda *given, end=end: [step_with()(*given)] and end for end in (None, "done", (1.0, 3))],
     "wrong_shape": [lambda *given: step_with()(*given) * torch.ones(3)],
-    "zero_grad_missing": [step_with("back move"), step_with("back clip move")],
-    "wrong_gradient": [step_with(order) for order in ("move zero back", "back zero move", "zero move")],
-    "step_missing": [step_with(order) for order in ("zero back", "zero", "zero back shift")],
+    "zero_grad_missing": [*map(step_with, ("back move", "back clip move"))],
+    "wrong_gradient": [*map(step_with, ("move zero back", "back zero move", "zero move")), step_with(change=torch.neg)],
+    "step_missing": [*map(step_with, ("zero back", "zero", "zero back shift"))],
 }
-STEP["wrong_gradient"] += [step_with(change=torch.neg)]
 STEP["noise_missing"] = [step_with(loss=loss_by(draw=NOISE["noise_missing"][0]))]
 STEP["noise_reused"] = [step_with(loss=loss_by(draw=wrong)) for wrong in (*NOISE["noise_reused"], plus_std)]
 STEP["gradient_cut"] += [step_with(loss=loss_by(draw=wrong)) for wrong in NOISE["gradient_cut"]]

@@ -31,6 +31,7 @@ ROWS["loss"] += [row for row in ROWS["reconstruction"] + ROWS["kl"] if "batch" n
 ROWS["step"] = ROWS["loss"]
 
 
+# Each formula takes those of the options that are its own.
 def kl(mu, logvar, *, power=1.0, spread=1.0, mean=1.0, one=1.0, log=1.0, half=0.5, kl_sign=1.0, latents=1, **_):
     """½ Σ (σ² + μ² − 1 − log σ²) of each example, (B, D) → (B,); each number scales its part, `power` is of σ²."""
     terms = spread * torch.exp(power * logvar) + mean * mu.square() - one - log * logvar
@@ -262,7 +263,7 @@ def conclude(exercise: str, probes: list[Probe], learner: Callable, astray: str 
     given = {"kl": BY_HAND, "reconstruction": f"{BATCH} images"}.get(exercise, f"{BATCH} images, β = {BETAS[0]}")
     came, due = described(probes[0].value), described(probes[0].due())
     evidence = {"input": given} | ({"came": came, "expected": due} if came != due else {})  # else it is the gradient
-    findings = tuple(one if one.evidence else replace(one, **evidence) for one in mistakes)
+    findings = tuple(replace(one, **evidence) for one in mistakes)
     # the KL's weight beside the reconstruction's at β = 1, by the slopes; None where they have other directions
     factors = probes[-1].factors(probes[-1].slopes, batch=None if probes[-1].value.dim() else "mean")
     of_pixels, of_mu, of_logvar = {"kl": [1, *factors], "reconstruction": [*factors, 1, 1]}.get(exercise, factors)

@@ -47,9 +47,7 @@ class Prediction:
     Raises ValueError, in one line, when answer is none of the choices, TypeError when they are one text.
     """
 
-    def __init__(
-        self, question: str, choices: Sequence[str] = (), answer: str | None = None, *, key: str | None = None
-    ):
+    def __init__(self, question: str, choices: Sequence[str] = (), answer: str | None = None, *, key: str = ""):
         if isinstance(choices, str):
             raise TypeError(f"choices must be a list of texts, not {short_repr(choices)}")
         self.key, self.question, self.choices = str(key or question), str(question), tuple(map(str, choices))
