@@ -221,9 +221,8 @@ def examine_step(function) -> Diagnosis:
         slopes = list(optimizer.fresh) if optimizer.astray else optimizer.came
         probes.append(Probe(loss, inputs, optimizer.leaves, value, slopes, optimizer.taken))
         astray = astray or optimizer.astray
-    if not astray and all(probe.follows({}) for probe in probes):  # it is right, whatever value came back
-        verdict = Diagnosis("step", effective_beta=1.0)
-    else:
+    verdict = Diagnosis("step", effective_beta=1.0)  # along the right loss, whatever value came back
+    if astray or not all(probe.follows({}) for probe in probes):
         verdict = conclude("step", probes, lambda _, x, _mu, _logvar, beta: optimizer.loss_of(step, x, beta), astray)
     return verdict if verdict.findings else replace(verdict, findings=tuple(_faults_of_draw(step, optimizer)))
 
