@@ -50,24 +50,18 @@ def same_bits(one: dict, other: dict) -> bool:
 
 def plain_loop(model: nn.Module, sets: dict, recording, steps: int) -> dict:
     """The weights after `steps` steps of vaekit.train alone, each knob turned at the step that was recorded."""
-    now = dict(recording.settings)
-    events = dict(recording.events)
-    knobs = Knobs(now["beta"], now["prior"], now["lr"])
-    generator = torch.Generator().manual_seed(recording.seed)
-    optimizer, batches, number = default_optimizer(model, knobs.lr), None, 0
-    while number < steps:
-        images = sets[now["data"]].images
-        batches = batches or Batches(len(images), 128, generator)
-        rest = {"optimizer": optimizer, "generator": generator, "batches": batches, "kind": now["kind"]}
-        for step in train(model, images, knobs, first=number + 1, **rest):
-            number = step.number
-            changes = events.get(number + 1, {})
-            now |= changes
-            for name in changes.keys() & {"beta", "prior", "lr"}:
-                setattr(knobs, name, changes[name])
-            if number == steps or changes.keys() & {"kind", "data"}:
-                batches = None if "data" in changes else batches
-                break
+    now, events = dict(recording.settings), dict(recording.events)
+    knobs, generator = Knobs(lr=now["lr"]), torch.Generator().manual_seed(recording.seed)
+    rest = {"optimizer": default_optimizer(model, now["lr"]), "generator": generator}
+    for number in range(1, steps + 1):
+        changes = events.get(number, {})
+        now |= changes
+        knobs.beta, knobs.prior, knobs.lr = now["beta"], now["prior"], now["lr"]
+        if number == 1 or "data" in changes:
+            rest["batches"] = Batches(len(sets[now["data"]].images), 128, generator)
+        if number == 1 or changes.keys() & {"kind", "data"}:
+            loop = train(model, sets[now["data"]].images, knobs, kind=now["kind"], **rest)
+        next(loop)
     return weights(model)
 
 

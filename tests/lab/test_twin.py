@@ -10,45 +10,23 @@ from vaekit.lab.meters import VERDICTS
 pytestmark = pytest.mark.slow  # all of them together
 
 
-def both(lab) -> tuple[dict, dict]:
-    return weights(lab.sides[0].model), weights(lab.sides[1].model)
-
-
-def each_is_a_run_of_its_own(lab) -> bool:
-    """Are its weights where a plain loop comes to that knows of no other and never failed?"""
-    assert len({run.number for run in lab.engine.runs}) == 1
-    return all(map(is_plain, lab.engine.runs))
-
-
 def test_at_first_the_prior_is_off_in_the_left_one_and_all_else_is_the_same(labs):
     lab = labs(twin=True, beta=2.0, lr=5e-4)
     left, right = lab.sides
     assert left.settings == {"beta": 2.0, "prior": False, "lr": 5e-4, "kind": "bernoulli", "data": "digits"}
     assert right.settings == left.settings | {"prior": True}
     assert lab.settings == left.settings and lab.model is left.model is not right.model
-    assert same_bits(*both(lab)) and same_bits(weights(left.model), weights(small_vae()))
-
-
-def test_with_equal_knobs_both_are_the_same_to_the_bit_while_a_page_looks(labs, stared_at):
-    lab = labs(twin=True)
-    lab.set(side="left", prior=True)
-    lab.engine.heartbeat()
-    for steps in (1, 79):
-        lab.run(steps)
-        assert same_bits(*both(lab))
-    assert lab.view.sides[0].number > 60 and lab.view.sides[1].number == lab.view.sides[0].number
-    assert each_is_a_run_of_its_own(lab)
+    assert all(same_bits(weights(side.model), weights(small_vae())) for side in lab.sides)
 
 
 @pytest.mark.parametrize(("side", "betas"), [("left", [4, 1]), (0, [4, 1]), ("right", [1, 4]), (None, [4, 4])])
 def test_a_side_is_named_or_counted(labs, side, betas):
-    lab = labs(twin=True)
-    lab.run(2)
+    lab = labs(twin=True).run(2)
     lab.set(side=side, beta=4.0)
     assert [its.settings["beta"] for its in lab.sides] == betas
     lab.run(3)
     assert [run.settings["beta"] for run in lab.engine.runs] == betas
-    assert each_is_a_run_of_its_own(lab)
+    assert all(map(is_plain, lab.engine.runs))  # which knows of no other
 
 
 def test_what_else_makes_no_sense_of_a_twin_is_one_line_and_turns_nothing(labs, refuses):
@@ -84,25 +62,6 @@ def test_a_tied_knob_turns_both_and_an_untied_one_its_own(labs):
     assert [its.settings["prior"] for its in lab.sides] == [True, False]
     lab.pause()
     assert [run.settings for run in lab.engine.runs] == [its.settings for its in lab.sides]
-
-
-@pytest.mark.parametrize("side", [0, 1])
-def test_nan_in_one_takes_both_back_to_the_same_last_good_step(labs, side):
-    lab = labs(twin=True).run(10)
-    good = both(lab)
-    lab.set(side=side, lr=1e6)
-    with pytest.warns(UserWarning, match="Paused at step 10, the last good one") as caught:
-        lab.run(30)
-    assert len(caught) == 1 and "\n" not in lab.error and lab.view.plane.message == lab.error
-    assert [run.number for run in lab.engine.runs] == [10, 10] and lab.engine.history.array()[-1, 0] == 10
-    assert all(same_bits(*pair) for pair in zip(good, both(lab), strict=True))
-    assert each_is_a_run_of_its_own(lab)
-    lab.set(side=side, lr=1e-3)
-    lab.run(15)
-    assert lab.error is None and lab.steps_taken == 25
-    assert lab.engine.runs[1 - side].recording.events == []
-    assert lab.engine.runs[side].recording.at(25)["lr"] == 1e-3
-    assert each_is_a_run_of_its_own(lab)
 
 
 def test_the_curves_have_three_numbers_a_step_of_each_run(labs):
