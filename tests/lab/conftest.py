@@ -1,7 +1,3 @@
-import faulthandler
-import os
-import threading
-
 import pytest
 from lab_helpers import make_run, some_digits, trainers
 
@@ -10,25 +6,7 @@ from vaekit.lab.engine import Engine
 
 
 @pytest.fixture(autouse=True)
-def watchdog(request):
-    """A deadlock must not hang the tests: every thread's stack is shown, and the process ends."""
-    capture = request.config.pluginmanager.getplugin("capturemanager")
-
-    def bark():
-        capture.suspend_global_capture(in_=True)
-        print(f"\n{request.node.nodeid} hangs", flush=True)
-        faulthandler.dump_traceback(all_threads=True)
-        os._exit(1)
-
-    timer = threading.Timer(600, bark)
-    timer.daemon = True
-    timer.start()
-    yield
-    timer.cancel()
-
-
-@pytest.fixture(autouse=True)
-def no_trainer_left(watchdog):
+def no_trainer_left():
     yield
     assert not trainers()
 
