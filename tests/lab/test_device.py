@@ -8,7 +8,7 @@ import threading
 
 import pytest
 import torch
-from lab_helpers import SECONDS, say_as_page, some_digits, wait_for
+from lab_helpers import SECONDS, make_run, say_as_page, some_digits, wait_for
 from test_training import SYNCS, Calls
 
 from vaekit import LinearVAE
@@ -74,20 +74,13 @@ def test_a_saved_lab_goes_on_there(labs, tmp_path):
     do_all(LatentLab.resume(tmp_path / "run.safetensors", data=some_digits(300), threads=1), 5)
 
 
-def test_no_step_of_a_twin_waits_for_the_device(labs):
-    """Between two frames the lab asks the device for no number, also where a recording turns the knobs."""
-    lab = labs(twin=True).run(2)
-    lab.set(beta=2.0)
-    lab.run(6)
-
-    def take_steps():
+def test_no_step_waits_for_the_device():
+    """Between two frames nobody asks it for a number, also where a recording turns the knobs."""
+    run = make_run()
+    for turn in (lambda: run.set_knobs({"beta": 2.0}), lambda: run.follow(run.record())):
+        turn()
         with Calls() as calls:
             for _ in range(6):
-                [run.advance() for run in lab.engine.runs]
-        return calls
-
-    for _ in range(2):
-        calls = lab.engine.post(take_steps).result(SECONDS)
+                run.advance()
         assert "_fused_adam_" in calls.names and not calls.names & SYNCS
-        assert lab.settings["beta"] == 2.0
-        lab.follow(lab.recording)
+        assert run.settings["beta"] == 2.0

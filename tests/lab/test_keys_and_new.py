@@ -5,18 +5,14 @@ import threading
 import numpy as np
 import pytest
 import torch
-from lab_helpers import SECONDS, done, some_digits, wait_for
+from lab_helpers import SECONDS, done, greys, say_as_page, some_digits, wait_for
 from matplotlib.colors import to_rgba
+from torch.distributions import MultivariateNormal
 
 from vaekit import Autoencoder, LinearVAE, faces, metrics
 from vaekit.data import as_floats
 from vaekit.lab.knobs import next_value
 from vaekit.plotting import RAMP
-
-
-def press(lab, key: str, side: int = 0) -> None:
-    """What the page sends when a key is pressed: see keys.js."""
-    lab._on_message(None, {"kind": "key", "key": key, "side": side}, [])
 
 
 def test_a_key_brings_beta_to_the_next_quarter_of_a_power_of_ten():
@@ -29,14 +25,13 @@ def test_a_key_brings_beta_to_the_next_quarter_of_a_power_of_ten():
 def test_keys_turn_what_the_controls_turn_and_of_a_twin_that_run_unless_they_are_tied(labs):
     lab = labs(twin=True)
     for key, prior, beta in (("p", False, 1.0), ("]", False, 1.8), ("[", False, 1.0), ("p", True, 1.0)):
-        press(lab, key, 1)  # β is tied at first
+        say_as_page(lab, kind="key", key=key, side=1)  # β is tied at first
         assert [side.settings["prior"] for side in lab.sides] == [False, prior]
         assert [side.settings["beta"] for side in lab.sides] == [beta, beta]
-    press(lab, "s")
+    say_as_page(lab, kind="key", key="s", side=0)
     wait_for(lambda: lab.steps_taken == 1)
     for playing in (True, False):
-        press(lab, " ")
-        done(lab)
+        say_as_page(lab, kind="key", key=" ", side=0)
         assert lab.playing is playing
 
 
@@ -51,9 +46,7 @@ def test_new_digits_are_draws_of_the_prior_decoded_of_a_twin_the_same(labs):
     lab.new_digits()
     z = torch.randn(20, 3, generator=torch.Generator().manual_seed(1))
     for side, sheet in zip(lab.sides, sheets(lab), strict=True):
-        with torch.no_grad():
-            x_hat = torch.sigmoid(side.model.decode(z)).flatten().mul(255).round()
-        assert sheet.size == 20 * 784 and np.abs(sheet - x_hat.numpy()).max() <= 1
+        np.testing.assert_allclose(sheet, greys(side.model, z).ravel(), atol=1)
     before = sheets(lab)
     lab.run(20)
     after = sheets(lab)
@@ -63,17 +56,6 @@ def test_new_digits_are_draws_of_the_prior_decoded_of_a_twin_the_same(labs):
     lab.controls.new.value = True
     lab.controls.new.value = False
     assert [sheet.size for sheet in sheets(lab)] == [0, 0]
-
-
-def test_an_autoencoder_has_no_prior_to_show(labs):
-    lab = labs(model=Autoencoder(hidden=16)).run(5)
-    assert lab.view.plane.autoencoder
-    assert [name for name, _ in lab.view.plane.status["meters"]] == ["spread of means", "reconstruction"]
-    assert lab.view.plane.status["headline"] == "Points."
-    lesson = lab.controls.rows[0].children
-    assert not {part for name in ("prior", "beta") for part in lab.controls.knobs[0][name].parts} & set(lesson)
-    press(lab, "p")
-    assert lab.settings["prior"]
 
 
 def test_dots_are_coloured_by_a_factor_of_the_images(labs, refuses):
@@ -86,10 +68,10 @@ def test_dots_are_coloured_by_a_factor_of_the_images(labs, refuses):
     assert list(plane.shades) == expected.tolist() and (plane.factor, menu.value) == ("skin tone", "skin tone")
     menu.value = "smile"
     done(lab)
-    assert list(plane.shades) == people.factors[:100, 0].mul(255).round().tolist()
+    smiles = people.factors[:100, 0]
+    assert list(plane.shades) == smiles.mul(255).round().tolist()
     dots = lab.figure().axes[0].collections[-1].get_facecolors()  # in a still, too
-    for i, smile in enumerate(people.factors[:100, 0].tolist()):
-        assert np.allclose(dots[i], to_rgba(RAMP[0][round(15 * smile)]), atol=0.1)
+    assert np.allclose(dots, [to_rgba(RAMP[0][round(15 * smile)]) for smile in smiles.tolist()], atol=0.1)
     lab.colour_by()
     assert plane.shades == b"" and menu.value == ""
     with refuses(ValueError, "factor must be one of '', smile, .*; not 'age'"):
@@ -105,26 +87,23 @@ def test_the_true_posterior_of_a_linear_decoder_is_the_gaussian_that_it_is_known
     """x = W z + b + noise of variance ½: p(z|x) has the precision I + 2 WᵀW and the mean 2 C Wᵀ (x − b)."""
     lab = labs(model=LinearVAE(), kind="linear", lr=0.01).run(200)
     lab.show_posterior()
-    done(lab)
     header = lab.view.plane.posterior
     weights = np.frombuffer(header["weights"], "<f4").reshape(41, 41).astype(float)
     w, b = (p.detach().double().numpy() for p in lab.model.decoder[0].parameters())
     x = lab.view.sides[0].images[0].double().flatten().numpy()
-    covariance = np.linalg.inv(np.eye(2) + 2 * w.T @ w)
-    mean = covariance @ (2 * w.T @ (x - b))
-    np.testing.assert_allclose(header["centre"], mean, atol=0.02)  # around it, wherever the encoder's own ellipse is
-    np.testing.assert_allclose(header["scale"], np.sqrt(np.diag(covariance)), rtol=0.05)
-    line = np.linspace(-4, 4, 41)
-    z = np.array(header["centre"]) + np.array(header["scale"]) * np.stack(np.meshgrid(line, line), -1) - mean
-    log_p = -0.5 * np.einsum("...i,ij,...j", z, np.linalg.inv(covariance), z)
-    expected = np.exp(log_p - log_p.max())
-    np.testing.assert_allclose(weights, expected / expected.sum(), atol=1e-4)
+    precision = torch.from_numpy(np.eye(2) + 2 * w.T @ w)
+    truth = MultivariateNormal(precision.inverse() @ torch.from_numpy(2 * w.T @ (x - b)), precision_matrix=precision)
+    np.testing.assert_allclose(header["centre"], truth.mean, atol=0.02)  # around it, wherever the encoder's ellipse is
+    np.testing.assert_allclose(header["scale"], truth.stddev, rtol=0.05)
+    line = torch.linspace(-4, 4, 41).double()
+    lattice = torch.stack(torch.meshgrid(line, line, indexing="xy"), -1)
+    p = truth.log_prob(torch.tensor(header["centre"]) + torch.tensor(header["scale"]) * lattice).exp()
+    np.testing.assert_allclose(weights, p / p.sum(), atol=1e-4)
     one, two = header["levels"]
     for level, held in ((one, 0.393), (two, 0.865)):
         assert weights[weights >= level].sum() == pytest.approx(held, abs=0.05)
     assert any(hasattr(drawn, "levels") for drawn in lab.figure().axes[0].collections)  # in a still, too
     lab.show_posterior(False)
-    done(lab)
     assert lab.view.plane.posterior == {}
     for other in (labs(latent_dim=3), labs(model=Autoencoder(hidden=16))):
         assert other.controls.posterior not in other.controls.looks.children
@@ -144,7 +123,6 @@ def test_noise_is_added_to_an_autoencoders_codes_and_not_to_its_training(labs, r
     lab.run(20)
     assert all(torch.equal(a, b) for a, b in zip(plain.model.parameters(), lab.model.parameters(), strict=True))
     lab.add_noise(0)
-    done(lab)
     assert (lab.view.sides[0].last.std == 0).all() and (images()[1] == images()[2:]).all()
     with refuses(ValueError, "sigma must be a finite number from 0 up, not -1"):
         lab.add_noise(-1)
@@ -157,7 +135,7 @@ def test_new_digits_from_a_mixture_lie_among_the_codes_and_those_of_the_prior_do
     lab = labs(some_digits(2000), prior=False).run(150)
     before = [weight.clone() for weight in lab.model.parameters()]
     lab.controls.source.value = "mixture"
-    press(lab, "n")
+    say_as_page(lab, kind="key", key="n", side=0)
     side = lab.view.sides[0]
     wait_for(lambda: side.mixture is not None and side.plane.sheet != b"")
     mu, logvar = lab.model.encode(as_floats(lab.engine.run.images))
@@ -222,11 +200,10 @@ def test_a_mixture_is_fitted_once_however_often_n_is_pressed(labs, fits):
     lab.new_digits(source="mixture")
     for _ in range(4):
         assert shown(lab) == (False, True, "mixture")
-        press(lab, "n")
+        say_as_page(lab, kind="key", key="n", side=0)
     come_to_an_end(fits, lab)
     mixture, before = lab.view.sides[0].mixture, lab.plane.sheet
-    press(lab, "n")
-    done(lab)
+    say_as_page(lab, kind="key", key="n", side=0)
     assert len(fits.begun) == 1 and mixture is not None and before != lab.plane.sheet != b""
     assert lab.view.sides[0].mixture is mixture
 

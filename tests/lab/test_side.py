@@ -6,6 +6,8 @@ import torch
 from lab_helpers import done, encoded, say_as_page, small_vae, some_digits
 
 import vaekit
+from vaekit import theory
+from vaekit.data import ImageSet, as_floats
 from vaekit.latent import grid
 
 
@@ -34,7 +36,6 @@ def points(lab, side: int = 0) -> np.ndarray:
 
 def test_the_two_dimensions_that_say_most_are_shown(labs):
     lab = labs(model=Dims(0.5, 3.0, 0.1, 2.0, 0.2))
-    done(lab)
     assert lab.view.plane.pair == [1, 3] and lab.controls.pair.label == "most active"
     kl = lab.view.plane.status["kl"]
     np.testing.assert_allclose(kl, [0.5, 3.0, 0.1, 2.0, 0.2], atol=1e-3)
@@ -73,29 +74,14 @@ def test_a_pair_asked_for_stays_in_the_order_asked(labs):
     assert lab.view.plane.pair == [1, 3] and lab.controls.pair.label == "z2, z4"
 
 
-def linear(k: int) -> vaekit.LinearVAE:
-    return vaekit.LinearVAE(k, init_generator=torch.Generator().manual_seed(0))
-
-
-def deaths_of(images: torch.Tensor, k: int) -> np.ndarray:
-    """λ / ½ of the k largest variances, in plain numpy."""
-    x = images.flatten(1).double().numpy() / 255
-    return np.linalg.eigvalsh(np.cov(x.T, bias=True))[::-1][:k] / 0.5
-
-
 @pytest.mark.slow
 def test_the_deaths_follow_the_kind_and_the_data(labs):
-    lab = labs(some_digits(1100), model=linear(2), kind="linear", twin=True)
-    done(lab)
-    first = [side.plane.deaths for side in lab.view.sides]
-    np.testing.assert_allclose(first, [deaths_of(some_digits(1100).images, 2)] * 2, rtol=1e-6)
-    lab.set(kind="bernoulli")
-    lab.pause()
-    assert [side.plane.deaths for side in lab.view.sides] == [[], []]
-    lab.set(kind="linear", data="500 digits")
-    lab.pause()
-    few = [side.plane.deaths for side in lab.view.sides]
-    np.testing.assert_allclose(few, [deaths_of(some_digits(500).images, 2)] * 2, rtol=1e-6)
+    lab = labs(some_digits(1100), model=vaekit.LinearVAE(2), kind="linear", twin=True)
+    for changes, n in (({}, 1100), ({"kind": "bernoulli"}, 0), ({"kind": "linear", "data": "500 digits"}, 500)):
+        lab.set(**changes)
+        lab.pause()
+        deaths = theory.linear_vae(theory.eigenvalues(some_digits(n).images), 2, 0.5).deaths.tolist() if n else []
+        assert [side.plane.deaths for side in lab.view.sides] == [pytest.approx(deaths)] * 2
 
 
 def test_more_dimensions_than_pixels_have_as_many_deaths_as_there_are(labs):
@@ -127,7 +113,7 @@ def check_pictures(lab, kind: str, side: int = 0) -> None:
 
 @pytest.mark.parametrize("kind", ["gaussian", "linear"])
 def test_pictures_are_the_pixels_means_and_change_with_the_kind(labs, kind):
-    lab = labs(model=linear(3), kind=kind).run(10)
+    lab = labs(model=vaekit.LinearVAE(3), kind=kind).run(10)
     check_pictures(lab, kind)
     lab.set(kind="bernoulli")
     lab.run(1)
@@ -146,35 +132,48 @@ def test_colour_images_that_are_not_square(labs, twin):
     assert lab.figure() and lab.error is None
 
 
-def test_a_plain_autoencoder_of_more_than_two_dimensions(labs):
-    """No σ and no KL: every dimension counts the same, and nothing is in the way of showing it."""
-    lab = labs(model=vaekit.Autoencoder(4, 16, init_generator=torch.Generator().manual_seed(0))).run(20)
-    assert lab.error is None and lab.view.plane.pair == [0, 1] and (points(lab)[:, 2:] == 0).all()
-    assert lab.view.plane.status["kl"] == [None] * 4  # infinite: no number that JSON has
-    assert lab.view.plane.traversals["dims"] == [0, 1, 2, 3]
+def test_an_autoencoder_has_no_prior_to_show_and_more_than_two_dimensions_that_count_the_same(labs):
+    lab = labs(model=vaekit.Autoencoder(4, 16)).run(20)
+    plane, controls, status = lab.view.plane, lab.controls, lab.view.plane.status
+    assert lab.error is None and plane.pair == [0, 1] and plane.autoencoder and (points(lab)[:, 2:] == 0).all()
+    assert [name for name, _ in status["meters"]] == ["spread of means", "reconstruction"]
+    assert status["headline"] == "Points." and status["kl"] == [None] * 4  # infinite: no number that JSON has
+    assert plane.traversals["dims"] == [0, 1, 2, 3]
     check_pictures(lab, "bernoulli")
-    assert lab.controls.pair.label == "first two" and "most active" not in lab.controls.pair.options
+    knobs = {part for name in ("prior", "beta") for part in controls.knobs[0][name].parts}
+    assert not knobs & set(controls.rows[0].children)
+    say_as_page(lab, kind="key", key="p", side=0)
+    assert lab.settings["prior"]
+    assert controls.pair.label == "first two" and "most active" not in controls.pair.options
     for pair in ((3, 1), None):
         lab.show_pair(pair)
         done(lab)
-    assert lab.view.plane.pair == [0, 1]
+    assert plane.pair == [0, 1]
     assert lab.run(2).error is None
     assert lab.figure()
 
 
 @pytest.mark.parametrize("dims", [2, 3])
-def test_a_model_in_double_precision_is_shown(labs, dims):
-    model = vaekit.VAE(dims, 16, init_generator=torch.Generator().manual_seed(0)).double()
-    lab = labs(model=model).run(3)
+@pytest.mark.parametrize("default", [torch.float32, torch.float64])
+def test_a_model_in_double_precision_is_shown_and_a_drawing_to_it(labs, request, default, dims):
+    """Made so by its owner, or as torch's default has it; of bytes, or of doubles."""
+    images, model = some_digits(300), small_vae(latent_dim=dims).double()
+    if dims == 3:
+        images = ImageSet(as_floats(images.images).double())
+    request.addfinalizer(lambda: torch.set_default_dtype(torch.float32))
+    torch.set_default_dtype(default)
+    lab = labs(images, model=model) if default == torch.float32 else labs(images, latent_dim=dims)
+    lab.run(3).draw([[(0.5, 0.1), (0.5, 0.9)]])
     say_as_page(lab, kind="decode", z=[1.0, 0.5])
-    assert lab.error is None and lab.view.plane.message == "" and lab.view.plane.decoder
+    plane = lab.view.plane
+    assert lab.error is None and plane.message == "" and plane.decoder and plane.pictures and plane.drawn["mark"]
+    assert lab.view.sides[0].drawing.dtype == next(lab.model.parameters()).dtype
 
 
 def test_weights_that_are_no_numbers_are_shown_as_such(labs):
     lab = labs(model=(model := small_vae(latent_dim=4)))
     torch.nn.init.constant_(model.encoder.mu.bias, torch.nan)
     lab.run(0)
-    done(lab)
     assert lab.error is None and lab.view.plane.message == "" and lab.view.plane.traversals
     with pytest.warns(UserWarning, match="the loss is not a number any more"):
         lab.run(3)

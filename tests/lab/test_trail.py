@@ -8,8 +8,6 @@ from vaekit.lab.clock import Clock
 from vaekit.lab.frames import Frame
 from vaekit.lab.trail import FRAMES, POINTS, WAYPOINTS, Trail
 
-POINT = 8  # bytes
-
 
 def frame(step: int, n: int = 5) -> Frame:
     return Frame(step, step, np.full((n, 2), step, np.float32), np.ones((n, 2), np.float32), 3.8, 1.0)
@@ -35,7 +33,7 @@ def test_it_never_grows_past_its_size_and_the_first_and_the_last_stay(last):
         assert len(at) == min(most, 1 + last // 7) and (at[0], at[-1]) == (0, last) and at == sorted(set(at))
         assert np.diff(at).max() <= max(7, 4 * last / most)  # thinned where it is densest
     for kept in trail.frames:  # whatever is shown
-        assert [len(part["points"]) for part in kept.parts] == [POINT * 5, POINT * POINTS]
+        assert [len(part["points"]) for part in kept.parts] == [8 * 5, 8 * POINTS]  # bytes
 
 
 def test_frames_lie_closer_after_a_knob_was_turned():
@@ -57,13 +55,8 @@ def test_after_going_back_later_steps_are_forgotten():
     assert steps(trail.frames) == [0]
 
 
-@pytest.fixture
-def at_pauses_only(monkeypatch):
-    """No frames on the way of a run: which steps are kept is then certain."""
-    monkeypatch.setattr(Clock, "frame_is_due", lambda *_, **__: False)
-
-
-def test_a_failure_and_start_again_forget_what_lay_ahead_and_another_data_set_begins_anew(labs, at_pauses_only):
+def test_a_failure_and_start_again_forget_what_lay_ahead_and_another_data_set_begins_anew(labs, monkeypatch):
+    monkeypatch.setattr(Clock, "frame_is_due", lambda *_, **__: False)  # else more steps may be kept, on the way
     lab = labs(some_digits(1100), model=Flaky(18))
     for _ in range(3):
         lab.run(5)
