@@ -19,6 +19,7 @@ from vaekit.training import default_optimizer
 
 SECONDS = 60  # no answer after so long is a deadlock
 SETTINGS = {"beta": 1.0, "prior": True, "lr": 1e-3, "kind": "bernoulli", "data": "digits"}
+EVENTS = {3: {"beta": 4.0}, 7: {"prior": False}, 8: {"lr": 5e-4}, 10: {"kind": "gaussian"}, 12: {"data": "few"}}
 
 
 def some_digits(n: int, name: str = "digits") -> ImageSet:
@@ -38,6 +39,14 @@ def make_run(model: nn.Module | None = None, n: int = 300, seed: int = 0, **sett
     """300 digits are three batches an epoch: two full ones and what is left."""
     sets = {"digits": some_digits(n), "few": some_digits(150, "few")}
     return Run(model or small_vae(seed), sets, SETTINGS | settings, seed)
+
+
+def go_to(run: Run, last: int, events: dict = EVENTS) -> Run:
+    """The run at step number `last`; what `events` name is turned just before its step."""
+    while run.number < last:
+        run.set_knobs(events.get(run.number + 1, {}))
+        run.advance()
+    return run
 
 
 def weights(model: nn.Module) -> dict:

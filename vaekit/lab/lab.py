@@ -23,7 +23,7 @@ from vaekit.lab.view import View
 from vaekit.losses import KINDS
 from vaekit.runs.datasets import DATA_SETS
 from vaekit.runs.recording import Recording, checked_changes
-from vaekit.runs.run import resume, save_runs
+from vaekit.runs.run import resume
 from vaekit.training import KNOBS, Knobs
 
 SIDES = ("left", "right")
@@ -293,7 +293,7 @@ class LatentLab(Display):
 
         Raises OSError or ValueError, in one line, when it cannot be written there.
         """
-        self.engine.post(lambda: save_runs(self.engine.runs, path), report=False).result()
+        self.engine.post(lambda: self.engine.run.save(path, *self.engine.runs[1:]), report=False).result()
 
     @classmethod
     def resume(cls, path: str | Path, *, model=None, data=None, shown=1000, pair=None, threads=None) -> "LatentLab":

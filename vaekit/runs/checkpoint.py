@@ -49,18 +49,18 @@ def describe_model(model: nn.Module, first_weights: str, seed: int) -> dict | No
         shape = list(model.decoder[-1].unflattened_size)
         description = {"class": type(model).__name__, **sizes, "image_shape": shape}
         made = build_model(description, seed)
-        same = type(made) is type(model) and repr(made) == repr(model)
-        is_free = all(weight.requires_grad for weight in model.parameters())
-        if same and is_free and fingerprint(made.state_dict()) == first_weights:
+        is_same = (type(made), repr(made), fingerprint(made.state_dict())) == (type(model), repr(model), first_weights)
+        if is_same and all(weight.requires_grad for weight in model.parameters()):
             return description
     return None
 
 
-def build_model(description: dict, seed: int) -> nn.Module:
-    """The model of a `describe_model`, on the CPU. Raises RecordingError when its class is not known."""
-    name, *sizes = (description[part] for part in ("class", "latent_dim", "hidden", "image_shape"))
+def build_model(description: dict | None, seed: int) -> nn.Module:
+    """The model of a `describe_model`, on the CPU. Raises RecordingError when there is none, or of another class."""
+    name, *sizes = map((description or {}).get, ("class", "latent_dim", "hidden", "image_shape"))
     if name not in FROM_A_SEED:
-        raise RecordingError(f"the model {short_repr(name, 40)} cannot be made again here: give it as model=")
+        own = f"a model of its own ({short_repr(name, 40)})" if name else "a model of its own"
+        raise RecordingError(f"the recording is of {own}: give it as model=, with its first weights")
     return from_seed(FROM_A_SEED[name], *sizes, seed)
 
 
@@ -73,17 +73,14 @@ def write(path, recording: Recording, initial_state: dict[str, Tensor], runs: li
     """Write a file whole or not at all: of each run its snapshot, and what was turned since. Raises CheckpointError."""
     if strange := [name for name, value in initial_state.items() if not isinstance(value, Tensor)]:
         raise CheckpointError(f"{strange[0][:80]!r} of the model's state is no tensor: such a model cannot be saved")
-    tensors = {f"beginning/{name}": value for name, value in initial_state.items()}
-    for i, (snapshot, _) in enumerate(runs):
-        tensors |= {f"{i}/model/{name}": value for name, value in snapshot.model.items()}
-        for index, moments in snapshot.moments.items():
-            tensors |= {f"{i}/optimizer/{index}/{name}": value for name, value in moments.items()}
-        rest = {"generator": snapshot.generator, "order_state": snapshot.order_state}
-        tensors |= {f"{i}/{name}": value for name, value in rest.items() if value is not None}
-    tensors = {plain_name(name): value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
-    taken = json.dumps([snapshot.taken for snapshot, _ in runs])
-    turned = json.dumps([changes for _, changes in runs])
-    about = HEADER | {"recording": recording.to_json(), "taken": taken, "turned": turned}
+    parts = {"beginning": initial_state}
+    for i, (now, _) in enumerate(runs):
+        parts |= {f"{i}/model": now.model, str(i): {"generator": now.generator, "order_state": now.order_state}}
+        parts |= {f"{i}/optimizer/{index}": moments for index, moments in now.moments.items()}
+    named = {f"{part}/{name}": x for part, state in parts.items() for name, x in state.items() if x is not None}
+    tensors = {plain_name(name): x.detach().cpu().contiguous().clone() for name, x in named.items()}
+    taken, turned = [now.taken for now, _ in runs], [changes for _, changes in runs]
+    about = HEADER | {"recording": recording.to_json(), "taken": json.dumps(taken), "turned": json.dumps(turned)}
     write_whole(path, safetensors.torch.save(tensors, about | {"sha256": _seal(tensors, about)}))
 
 
@@ -108,24 +105,23 @@ def read(content: bytes) -> tuple[Recording, dict[str, Tensor], list, list]:
 
 def unpack(tensors: dict[str, Tensor], side: int, steps: int, taken: int, model: nn.Module) -> tuple[dict, Snapshot]:
     """The first weights, and the snapshot of one of the runs, when they fit `model`, else CheckpointError."""
-    state, moments = model.state_dict(), {}
-    first, weights = (_fitting(tensors, prefix, state, model) for prefix in ("beginning", f"{side}/model"))
+    state, moments, kind = model.state_dict(), {}, type(model).__name__
+    first, weights = (_fitting(tensors, prefix, state, kind) for prefix in ("beginning", f"{side}/model"))
     for index, weight in enumerate(model.parameters()):
         if f"{side}/optimizer/{index}/step" in tensors:  # a weight that has had no gradient has none
             # torch's fused Adam does not look: it reads beyond the end of moments that are too small
             wanted = {"step": torch.zeros(()), "exp_avg": weight, "exp_avg_sq": weight}
-            moments[index] = _fitting(tensors, f"{side}/optimizer/{index}", wanted, model)
+            moments[index] = _fitting(tensors, f"{side}/optimizer/{index}", wanted, kind)
     place = tensors[f"{side}/generator"], taken, tensors.get(f"{side}/order_state")
     return first, Snapshot(steps, weights, moments, *place)
 
 
-def _fitting(tensors: dict[str, Tensor], prefix: str, wanted: Mapping[str, Tensor], model: nn.Module) -> dict:
+def _fitting(tensors: dict[str, Tensor], prefix: str, wanted: Mapping[str, Tensor], kind: str) -> dict:
     """What is below a prefix, under the names that are wanted, when it has the types and shapes that are."""
     state = {name.removeprefix(f"{prefix}/"): it for name, it in tensors.items() if name.startswith(f"{prefix}/")}
     found, due = layout(state), layout(wanted)
     for name in found | due:
         ours, theirs = (of.get(name, "missing") for of in (due, found))
         if ours != theirs:
-            what = f"Of this {type(model).__name__} {name} is {ours}, but {theirs} in the file"
-            raise CheckpointError(f"is model= the right one? {what}")
+            raise CheckpointError(f"is model= the right one? Of this {kind} {name} is {ours}, but {theirs} in the file")
     return {name: state[plain_name(name)] for name in wanted}

@@ -16,8 +16,7 @@ SOURCES = {
     "Handwritten digits": [lambda device: mnist(device=device), lambda device: mnist(train=False, device=device)],
     "Cartoon faces": [lambda device: faces(10_000, device=device)],
 }
-# Of each the first is in the lab's menu. It bears that name.
-DATA_SETS = {name: loads[0] for name, loads in SOURCES.items()}
+DATA_SETS = {name: loads[0] for name, loads in SOURCES.items()}  # the lab's menu: each set bears its row's name
 
 
 def describe_images(images: ImageSet) -> dict:

@@ -57,10 +57,9 @@ class Recording:
 
     def note(self, step: int, changes: dict) -> None:
         """Record `changes` that act from `step` on; those before the first step are part of the initial settings."""
-        if step <= 1:
-            self.settings.update(changes)
-        elif self.events and self.events[-1][0] == step:
-            self.events[-1][1].update(changes)
+        last, latest = self.events[-1] if self.events else (1, self.settings)
+        if step <= last:
+            latest.update(changes)
         elif changes:
             self.events.append((step, dict(changes)))
 

@@ -3,7 +3,7 @@
 import copy
 import os
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 from types import MappingProxyType
@@ -87,8 +87,7 @@ class Run:
         """Have sound changes act from the next step on, and record them."""
         self.recording.note(self.number + 1, changes)
         self.settings = MappingProxyType({**self.settings, **changes})
-        for name in KNOBS.keys() & changes.keys():
-            setattr(self._knobs, name, changes[name])
+        vars(self._knobs).update(vars(self.knobs))  # those that the loop reads
         if "data" in changes:  # other images begin with an epoch of their own
             self.batches = Batches(len(self.images), self.batch_size, self.generator)
         if changes.keys() & {"kind", "data"}:
@@ -198,16 +197,10 @@ class Run:
             raise ValueError(f"the images {name[:60]!r} are not those of the recording: their sha256 differ")
         check_images(self.sets[name].images, batch_size)
 
-    def save(self, path: str | os.PathLike) -> None:
-        """Save all that it takes to go on to the bit, in one file. Raises OSError or ValueError, in one line."""
-        save_runs([self], path)
-
-
-def save_runs(runs: Sequence[Run], path: str | os.PathLike) -> None:
-    """Save one run, or two in lockstep, in one file: see `Run.save`."""
-    first, *others = runs
-    states = [(run.snapshot(), run.recording.changes_at(run.number + 1)) for run in runs]
-    checkpoint.write(path, first.record(*others), first.initial_state, states)
+    def save(self, path: str | os.PathLike, twin: "Run | None" = None) -> None:
+        """Save what it takes to go on to the bit, `twin` in lockstep too, as one file. Raises OSError or ValueError."""
+        states = [(run.snapshot(), run.recording.changes_at(run.number + 1)) for run in (self, twin) if run]
+        checkpoint.write(path, self.record(twin), self.initial_state, states)
 
 
 def replay(
@@ -258,11 +251,9 @@ def resume(path: str | os.PathLike, *, model: nn.Module | None = None, data: Dat
 
 def _make_runs(recording: Recording, model: nn.Module | None, data: Data, names) -> dict[Run, Recording]:
     """A run at the first step of a recording, and its twin, each with its own recording."""
-    if model is None and recording.model is None:
-        raise ValueError("the recording is of a model of its own: give it as model=, with its first weights")
     if model is None:
-        device = choose_device(recording.made_with.get("device"))
-        model = checkpoint.build_model(recording.model, recording.seed).to(device)
+        made = checkpoint.build_model(recording.model, recording.seed)
+        model = made.to(choose_device(recording.made_with.get("device")))
     check_type("model", model, nn.Module, "a torch.nn.Module such as vaekit.VAE()")
     sets = find_images(names, recording, data, next(model.parameters(), torch.empty(0)).device)
     run, twin = Run(model, sets, recording.settings, recording.seed, recording.batch_size), recording.of_twin()
