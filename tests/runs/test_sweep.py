@@ -1,11 +1,10 @@
 """A sweep: each row as a plain loop has it, the same on every executor, and nothing lost when it is stopped."""
 
-import importlib.util
 import json
 import multiprocessing
-import os
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -101,23 +100,19 @@ def dask():
         yield client.get_executor()
 
 
-NO_DASK = not os.environ.get("CI") and importlib.util.find_spec("distributed") is None
+EXECUTORS = {
+    "threads": lambda: ThreadPoolExecutor(2),
+    "processes": lambda: ProcessPoolExecutor(1, multiprocessing.get_context("spawn")),
+    "dask": dask,
+}
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "make",
-    [
-        lambda: ThreadPoolExecutor(2),
-        lambda: ProcessPoolExecutor(1, multiprocessing.get_context("spawn")),
-        pytest.param(dask, marks=pytest.mark.skipif(NO_DASK, reason="needs Dask")),
-    ],
-    ids=["threads", "processes", "dask"],
-)
-def test_any_executor_gives_the_same_digits_and_leaves_the_callers_threads(few, table, make):
+@pytest.mark.parametrize("kind", EXECUTORS)
+def test_any_executor_gives_the_same_digits_and_leaves_the_callers_threads(few, table, kind):
     before = torch.get_num_threads()
     torch.set_num_threads(3)
-    with make() as executor:
+    with EXECUTORS[kind]() as executor:
         found = sweep(BETAS, SEEDS, images=few, executor=executor, **SMALL)
     after = torch.get_num_threads()
     torch.set_num_threads(before)
@@ -134,7 +129,7 @@ def test_a_bar_is_shown_where_it_is_asked_for(few, capfd):
 
 @pytest.fixture
 def runs(monkeypatch):
-    """The β of each run that is begun. `runs.traps[beta] = error`: from now on those with this β end with it."""
+    """The β of each run that is begun. `runs.traps[beta]` is called before each run with this β."""
 
     class Runs(list):
         traps = {}
@@ -142,7 +137,7 @@ def runs(monkeypatch):
     def run(beta, *args, steps, **named):
         begun.extend([beta] * bool(steps))  # the trial has none
         if steps and beta in begun.traps:
-            raise begun.traps[beta]
+            begun.traps[beta]()
         row = real(beta, *args, steps=steps, **named)
         assert torch.get_num_threads() == 1  # as many runs as cores may be on their way
         return row
@@ -154,7 +149,7 @@ def runs(monkeypatch):
 
 @pytest.mark.parametrize("error", [OSError("the disk\nis on fire"), KeyboardInterrupt()], ids=["fails", "interrupted"])
 def test_what_goes_wrong_or_is_interrupted_leaves_the_runs_there_are(few, table, runs, error, tmp_path):
-    runs.traps[4.0] = error
+    runs.traps[4.0] = Mock(side_effect=error)
     with pytest.warns(UserWarning) as caught:
         found = sweep(BETAS, SEEDS, images=few, path=tmp_path / "sweep.json", **SMALL)
     assert (found.rows, found.missing) == (table.rows[:2], ((4.0, 0), (4.0, 1)))
@@ -167,33 +162,25 @@ def test_what_goes_wrong_or_is_interrupted_leaves_the_runs_there_are(few, table,
 
 
 def test_a_failure_calls_off_what_waits(few, runs):
-    runs.traps[0.5] = OSError("the disk is on fire")
+    runs.traps[0.5] = Mock(side_effect=OSError("the disk is on fire"))
     with pytest.raises(OSError, match="on fire"), ThreadPoolExecutor(1) as executor:
         sweep([0.5, *range(1, 20)], images=few, executor=executor, **SMALL | {"steps": 100})
     assert len(runs) < 5
 
 
-def test_a_folder_that_goes_away_costs_the_file_and_not_the_row(few, table, tmp_path, monkeypatch):
-    path, measure = tmp_path / "here" / "sweep.json", module._measure
+def test_a_folder_that_goes_away_costs_the_file_and_not_the_row(few, table, runs, tmp_path):
+    path = tmp_path / "here" / "sweep.json"
     path.parent.mkdir()
-
-    def move_and_measure(*run):
-        if path.exists():
-            path.parent.rename(tmp_path / "gone")
-        return measure(*run)
-
-    monkeypatch.setattr(module, "_measure", move_and_measure)
-    with pytest.warns(UserWarning, match="^OSError: .*sweep.json could not be written .*; 1 of 4 runs are there$"):
-        assert sweep(BETAS, SEEDS, images=few, path=path, **SMALL).rows == table.rows[:1]
+    runs.traps[4.0] = lambda: path.parent.rename(tmp_path / "gone")
+    with pytest.warns(UserWarning, match="^OSError: .*sweep.json could not be written .*; 3 of 4 runs are there$"):
+        assert sweep(BETAS, SEEDS, images=few, path=path, **SMALL).rows == table.rows[:3]
 
 
 def test_a_run_that_diverges_is_a_row_of_nan(few, tmp_path):
     for _ in range(2):  # trained, and read from the file
         with pytest.warns(UserWarning, match=r"^1 runs diverged: .* try an lr below 1e\+08$"):
-            found = sweep([1], images=few, lr=1e8, path=tmp_path / "sweep.json", **SMALL)
-        (row,) = found.rows
-        assert np.isnan([row.rate, row.distortion, row.loss, row.std]).all()
-        assert row.active == 0
+            (row,) = sweep([1], images=few, lr=1e8, path=tmp_path / "sweep.json", **SMALL).rows
+        assert str(row[2:]) == "(nan, nan, nan, 0, nan)"
 
 
 @pytest.mark.slow
@@ -205,8 +192,7 @@ def test_a_second_call_goes_on_from_the_file(few, table, runs, tmp_path):
     text = path.read_bytes()
     assert sweep(BETAS, SEEDS, **settings) == table
     assert sweep([0.5], SEEDS, **settings).rows == table.rows[:2]  # what else is in the file is let be
-    assert len(runs) == 4
-    assert path.read_bytes() == text
+    assert len(runs) == 4 and path.read_bytes() == text
 
 
 @pytest.mark.parametrize("text", ["dear diary", "{}", "[]", "[[]", "\0", '{"vaekit sweep": {}, "rows": [[1.0]]}'])
@@ -236,7 +222,6 @@ def test_runs_of_other_settings_are_not_mixed(few, tmp_path, refuses, name):
     [
         ({"betas": []}, ValueError, r"^betas and seeds must hold numbers, such as \[1, 10\]"),
         ({"betas": "many"}, TypeError, "^beta must be a finite number"),
-        ({"betas": [True]}, TypeError, "^beta must be a finite number.*, not True$"),
         ({"betas": [2.0, True]}, TypeError, "^beta must be a finite number.*, not True$"),
         ({"seeds": [0, True]}, ValueError, "^seed must be a whole number from 0.*, not True$"),
         ({"seeds": [0.5]}, ValueError, "^seed must be a whole number from 0"),

@@ -139,13 +139,13 @@ def _numbers(given) -> Iterable:
 
 
 def run_one(beta, seed, *, images=None, test_images=None, steps, lr, kind, latent_dim, hidden, batch_size) -> Row:
-    """Train and measure one model, in whichever process."""
+    """Train one model and measure it, in whichever process."""
     torch.get_num_threads()  # torch sets a thread up when it is first asked, and would undo the next line
     torch.set_num_threads(1)
     # torch.tensor copies: by where an array from another process lies, the last digit of a product may depend
     x = mnist(device="cpu").images if images is None else torch.tensor(images)
     shown = mnist(train=False, device="cpu").images if images is None else x
-    shown = shown[:2000] if test_images is None else torch.tensor(test_images)
+    shown = as_floats(shown[:2000] if test_images is None else torch.tensor(test_images))
     if shown.shape[1:] != x.shape[1:]:
         shapes = f"{tuple(x.shape[1:])} and {tuple(shown.shape[1:])}"
         raise ValueError(f"images and test_images must be of one shape (C, H, W); they are {shapes}")
@@ -153,18 +153,13 @@ def run_one(beta, seed, *, images=None, test_images=None, steps, lr, kind, laten
     loop = train(model, x, Knobs(beta=beta, lr=lr), batch_size=batch_size, kind=kind, generator=generator)
     for _ in islice(loop, steps):
         pass
-    return Row(beta, seed, *_measure(model, shown, beta, kind))
-
-
-@torch.no_grad()
-def _measure(model: VAE, images: Tensor, beta: float, kind: str) -> tuple:
-    """Rate, distortion, loss, active units, mean σ; every run gets the same ε: what differs is what was learned."""
-    x = as_floats(images)
-    x_logits, mu, logvar = model(x, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():  # every run gets the same ε: what differs is what was learned
+        x_logits, mu, logvar = model(shown, generator=torch.Generator().manual_seed(0))
     rate = float(kl_to_prior(mu, logvar).sum(1).mean(dtype=torch.float64))  # (N, D) → (N,) → ()
-    distortion = float(reconstruction_nll(x_logits, x, kind).mean(dtype=torch.float64))
-    found = (rate, distortion, distortion + beta * rate, int(active_units(mu).sum()), float(mean_std(logvar)))
-    return found if all(map(math.isfinite, found)) else (math.nan, math.nan, math.nan, 0, math.nan)
+    distortion = float(reconstruction_nll(x_logits, shown, kind).mean(dtype=torch.float64))
+    found = rate, distortion, distortion + beta * rate, int(active_units(mu).sum()), float(mean_std(logvar))
+    has_diverged = not all(map(math.isfinite, found))
+    return Row(beta, seed, *((math.nan, math.nan, math.nan, 0, math.nan) if has_diverged else found))
 
 
 def _read_rows(path: str | os.PathLike | None, origin: dict) -> dict[tuple[float, int], Row]:
