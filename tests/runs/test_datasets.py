@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from lab_helpers import SETTINGS, small_vae
+from lab_helpers import SETTINGS, go_to, small_vae
 
 import vaekit
 from vaekit.data import ImageSet, mnist
@@ -55,9 +55,7 @@ def test_a_new_set_is_its_row_alone(monkeypatch, toys):
     monkeypatch.setitem(SOURCES, "Clothes", [lambda device: clothes])
     few = clothes.first(200)
     run = Run(small_vae(image_shape=(1, 8, 8)), {few.name: few}, SETTINGS | {"data": few.name})
-    for _ in range(3):
-        run.advance()
-    recording = run.record()
+    recording = go_to(run, 3, {}).record()
     assert recording.data["200 clothes"]["source"] == "Clothes"
     assert fingerprint(replay(recording).model.state_dict()) == recording.result
 
