@@ -110,12 +110,11 @@ EXECUTORS = {
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", EXECUTORS)
 def test_any_executor_gives_the_same_digits_and_leaves_the_callers_threads(few, table, kind):
-    before = torch.get_num_threads()
     torch.set_num_threads(3)
     with EXECUTORS[kind]() as executor:
         found = sweep(BETAS, SEEDS, images=few, executor=executor, **SMALL)
     after = torch.get_num_threads()
-    torch.set_num_threads(before)
+    torch.set_num_threads(1)
     assert (found, after) == (table, 3)
 
 
@@ -176,7 +175,8 @@ def test_a_folder_that_goes_away_costs_the_file_and_not_the_row(few, table, runs
         assert sweep(BETAS, SEEDS, images=few, path=path, **SMALL).rows == table.rows[:3]
 
 
-def test_a_run_that_diverges_is_a_row_of_nan(few, tmp_path):
+def test_a_run_that_diverges_is_a_row_of_nan(few, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "active_units", torch.ones_like)  # what is a number still counts no more
     for _ in range(2):  # trained, and read from the file
         with pytest.warns(UserWarning, match=r"^1 runs diverged: .* try an lr below 1e\+08$"):
             (row,) = sweep([1], images=few, lr=1e8, path=tmp_path / "sweep.json", **SMALL).rows
