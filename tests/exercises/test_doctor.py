@@ -22,6 +22,7 @@ CASES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("exercise", "code", "wrong"), CASES)
 def test_each_mistake_by_its_name(exercise, code, wrong):
     found = diagnose(**{exercise: wrong})

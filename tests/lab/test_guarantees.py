@@ -109,6 +109,7 @@ def test_5_the_plane_shows_sigma(labs):
 BROKEN = pytest.warns(UserWarning, match="not a number any more|exploded")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kept", [0.0, 1000.0], ids=["snapshots at every digest", "only the first snapshot"])
 @pytest.mark.parametrize("side", [None, 0, 1])
 def test_6_nan_pauses_at_the_last_good_step_and_the_run_can_go_on(monkeypatch, labs, kept, side):

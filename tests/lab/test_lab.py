@@ -217,7 +217,7 @@ def test_bad_text_in_a_box_is_one_line_that_stays_until_something_else_is_done(l
         before, control.value = control.value, text
         assert control.value == before
         frames = lab.view.sides[0].number
-        wait_for(lambda now=frames: lab.view.sides[0].number > now + 3)  # the frames that follow do not wipe it away
+        wait_for(lambda now=frames: lab.view.sides[0].number > now + 1)  # the frames that follow do not wipe it away
         assert says in lab.view.plane.message and "\n" not in lab.view.plane.message
     lab.set(prior=False)
     wait_for(lambda: lab.view.plane.message == "")

@@ -22,6 +22,7 @@ def npz(shape: tuple[int, ...], name: str = "own.npz") -> dict[str, bytes]:
     return {name: file.getvalue()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("twin", [False, True])
 def test_images_of_another_kind_have_a_model_made_for_them(labs, twin):
     lab = labs(twin=twin, latent_dim=3).run(3)

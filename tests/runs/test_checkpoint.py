@@ -55,6 +55,7 @@ def test_resumed_anywhere_it_goes_on_to_the_bit(tmp_path, at):
     assert go_to(again, 50, LATER).record() == go_to(run, 50, LATER).record() and is_plain(again)
 
 
+@pytest.mark.slow
 def test_runs_in_lockstep_are_replayed_and_resumed_then_they_go_on_go_back_and_begin_again(tmp_path):
     """In mid-epoch of another data set, with knobs turned before and after, in each of the two."""
     runs = go_to(make_run(Own()), 30), go_to(make_run(Own(), prior=False, lr=2e-3), 30)
