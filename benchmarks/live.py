@@ -111,7 +111,8 @@ DECODE = """() => {
 CLICK = """() => new Promise((done) => {
     const found = {};
     document.querySelector(".vk-lab").dispatchEvent(new CustomEvent("vk-probe", { detail: found }));
-    const [plane] = found.planes, before = plane.frame().beta, start = performance.timeOrigin + performance.now();
+    const [plane] = found.planes, before = plane.frame().beta, began = performance.now();
+    const start = Date.now(); // the wall's clock, which the kernel reads as well: the page's own drifts from it
     let painted = Infinity;
     const hear = () => {
         if (plane.frame().beta !== before) painted = Math.min(painted, plane.painted);
@@ -119,7 +120,7 @@ CLICK = """() => new Promise((done) => {
     const look = () => {
         if (plane.painted <= painted) return requestAnimationFrame(look);
         plane.model.off("change:frame", hear);
-        done([start, performance.timeOrigin + performance.now(), plane.frame().beta]);
+        done([start, start + performance.now() - began, plane.frame().beta]);
     };
     plane.model.on("change:frame", hear);
     document.querySelector(".vk-switch input").click();
