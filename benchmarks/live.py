@@ -175,7 +175,7 @@ def first_painting(page) -> float:
 def answers(page, kernel: Kernel, events: int = 30) -> tuple[list[float], list[float]]:
     """Milliseconds from turning a knob to the step it acts on, and to the first painted frame, while playing."""
     kernel.run("turned.clear()")
-    page.evaluate("document.querySelector('.vk-controls').scrollIntoView()")  # only a lab in sight has frames
+    Lab(page).show()  # only a lab in sight has frames
     clicks = []
     for i in range(events):
         page.wait_for_timeout(350 + 37 * (i % 7))  # not in step with the frames
@@ -268,10 +268,10 @@ def main() -> None:
         page.locator(".jp-CodeCell").nth(2).locator(".cm-content").click()
         page.keyboard.press("Control+Enter")
         kernel.result("ready")
-        page.evaluate("document.querySelector('.vk-controls').scrollIntoView()")
+        lab.show()
 
         kernel.run("threading.Thread(target=measure).start()")
-        page.evaluate("document.querySelector('.vk-controls').scrollIntoView()")
+        lab.show()
         pairs = kernel.result("speed")
         bare, live = (statistics.median(p[i] for p in pairs) for i in (0, 1))
         rows += [
@@ -308,7 +308,7 @@ def main() -> None:
         if minutes:
             page.wait_for_timeout(20_000)
             before = memory(page, kernel)
-            page.evaluate("document.querySelector('.vk-controls').scrollIntoView()")  # unseen, it pauses in two minutes
+            lab.show()  # unseen, it pauses in two minutes
             page.wait_for_timeout(60_000 * minutes)
             after = memory(page, kernel)
             to_step, to_paint = answers(page, kernel)

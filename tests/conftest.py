@@ -74,8 +74,8 @@ def toys() -> torch.Tensor:
 def toy_model():
     """A maker of small models for `toys`: the same seed, the same weights."""
 
-    def make(seed: int = 0, latent_dim: int = 2) -> vaekit.VAE:
-        return vaekit.VAE(latent_dim, 16, (1, 8, 8), init_generator=torch.Generator().manual_seed(seed))
+    def make(seed: int = 0) -> vaekit.VAE:
+        return vaekit.VAE(2, 16, (1, 8, 8), init_generator=torch.Generator().manual_seed(seed))
 
     return make
 
